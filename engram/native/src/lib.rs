@@ -1,0 +1,8 @@
+//! Engram's hot core: a pure Rust library, with a thin PyO3 layer over it in `py/`.
+//!
+//! Nothing here opens a file, reads a clock or starts a thread that outlives its call. Integers of files are
+//! little-endian, integers of proofs big-endian, both spelled out. Unsafe code is allowed in `simd` alone.
+#![deny(unsafe_code)]
+
+#[cfg(feature = "python")]
+mod py;

@@ -1,0 +1,8 @@
+//! The PyO3 layer: arguments in, errors out, the GIL released around long work. No algorithm lives here.
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = true)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    Ok(())
+}
