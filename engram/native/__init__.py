@@ -1,1 +1,1 @@
-"""The native core: `engram.native._core`, built from `src/` beside this file. No fallback: it is there, or the import fails."""
+"""The native core, `engram.native._core`, built from `src/`. No fallback: it is there, or the import fails."""

@@ -1,0 +1,335 @@
+"""The messages: one Struct a call and one an answer, the same over every door.
+
+A request's method name is its class's `method`; `METHODS` maps it to the two Structs. Unknown fields are refused, so
+that a misspelt one is an error and not silence. Vectors travel as bytes of little-endian float32 or as arrays of
+numbers; answers always give bytes. `namespace` absent means the public one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+import msgspec
+
+PROTOCOL = 1
+"""The `hello` protocol number that this build speaks."""
+
+Vector = bytes | list[float]
+"""An embedding on the wire: bytes of little-endian float32, or numbers."""
+
+Metadata = dict[str, Any]
+FilterSpec = str | dict[str, Any]
+Result = TypeVar("Result", bound=msgspec.Struct)
+Index = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class Request(
+    msgspec.Struct, Generic[Result], frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Base of every request; `Result` is the Struct of its answer."""
+
+    method: ClassVar[str]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of every answer. Clients ignore fields that they do not know."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Give a field by name, so that `hit["cid"]` works as `hit.cid` does."""
+        if name in self.__struct_fields__:
+            return getattr(self, name)
+        raise KeyError(name)
+
+
+class ErrorInfo(Answer, frozen=True, kw_only=True):
+    """An error as it travels: `formats.md` §6."""
+
+    code: str
+    message: str
+    field: str | None = None
+    retry_after_s: float | None = None
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One memory to keep: a text, a vector, or both."""
+
+    text: str | None = None
+    vector: Vector | None = None
+    metadata: Metadata | None = None
+
+
+class PutResult(Answer, frozen=True, kw_only=True):
+    """Where a memory is now: its CID, and the log position of the event that holds it."""
+
+    cid: str
+    position: int
+    created: bool
+    """False where it was known already: nothing was appended."""
+
+
+class Put(Request[PutResult], frozen=True, kw_only=True):
+    """Keep one memory. Putting the same again appends nothing and answers the same CID."""
+
+    method: ClassVar[str] = "put"
+    text: str | None = None
+    vector: Vector | None = None
+    metadata: Metadata | None = None
+    namespace: str | None = None
+    model_version: str | None = None
+
+
+class ItemResult(Answer, frozen=True, kw_only=True):
+    """What became of one item of a batch: `cid` and `created`, or `error`."""
+
+    cid: str | None = None
+    created: bool = False
+    error: ErrorInfo | None = None
+
+
+class PutManyResult(Answer, frozen=True, kw_only=True):
+    """One result an item, in order; `position` is the highest of them."""
+
+    items: list[ItemResult]
+    position: int
+
+
+class PutMany(Request[PutManyResult], frozen=True, kw_only=True):
+    """Keep up to 1,000 memories; each succeeds or fails on its own."""
+
+    method: ClassVar[str] = "put_many"
+    items: list[Item]
+    namespace: str | None = None
+    model_version: str | None = None
+
+
+class DeleteResult(Answer, frozen=True, kw_only=True):
+    """The log position of the tombstone."""
+
+    cid: str
+    position: int
+
+
+class Delete(Request[DeleteResult], frozen=True, kw_only=True):
+    """Delete a memory from a namespace. Unknown CIDs are `not_found`."""
+
+    method: ClassVar[str] = "delete"
+    cid: str
+    namespace: str | None = None
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+class Hit(Answer, frozen=True, kw_only=True):
+    """A memory that a query found. `score` is the cosine, in [-1, 1], larger is nearer."""
+
+    cid: str
+    score: float
+    metadata: Metadata = {}
+    text: str | None = None
+
+
+class QueryResult(Answer, frozen=True, kw_only=True):
+    """Hits by score descending, then CID ascending; `position` is the log size that they speak for."""
+
+    hits: list[Hit]
+    position: int
+
+
+class Query(Request[QueryResult], frozen=True, kw_only=True):
+    """Find the memories nearest in meaning to a text, or nearest to a vector."""
+
+    method: ClassVar[str] = "query"
+    text: str | None = None
+    vector: Vector | None = None
+    top_k: Index = 10
+    filter: FilterSpec | None = None
+    namespace: str | None = None
+    min_position: Index = 0
+
+
+class Record(Answer, frozen=True, kw_only=True):
+    """One memory as it is kept. `vector` is bytes of little-endian float32, sent when asked for."""
+
+    cid: str
+    content_cid: str | None = None
+    text: str | None = None
+    metadata: Metadata = {}
+    model_version: str
+    dim: int
+    vector: bytes | None = None
+    others: list[str] = []
+    """Asked for by `content_cid`: further CIDs with this content, at most 100."""
+
+
+class Get(Request[Record], frozen=True, kw_only=True):
+    """Give one memory by its CID, or by its `sha256:…` content CID."""
+
+    method: ClassVar[str] = "get"
+    cid: str
+    namespace: str | None = None
+    include_vector: bool = False
+    min_position: Index = 0
+
+
+class ListResult(Answer, frozen=True, kw_only=True):
+    """Records in the order in which they came; `next_offset` is absent on the last page."""
+
+    records: list[Record]
+    position: int
+    next_offset: int | None = None
+
+
+class List(Request[ListResult], frozen=True, kw_only=True):
+    """List a namespace's memories, oldest first."""
+
+    method: ClassVar[str] = "list"
+    filter: FilterSpec | None = None
+    limit: Index = 50
+    offset: Index = 0
+    namespace: str | None = None
+    min_position: Index = 0
+
+
+class EmbedResult(Answer, frozen=True, kw_only=True):
+    """One vector a text (bytes of little-endian float32) and its number of tokens."""
+
+    vectors: list[bytes]
+    tokens: list[int]
+    model_version: str
+    dim: int
+
+
+class Embed(Request[EmbedResult], frozen=True, kw_only=True):
+    """Turn texts into vectors with the node's embedder, without keeping anything."""
+
+    method: ClassVar[str] = "embed"
+    texts: list[str]
+
+
+# -- namespaces, node -------------------------------------------------------------------------------------------------
+
+
+class NamespaceInfo(Answer, frozen=True, kw_only=True):
+    """A namespace: bound to one model and dimension when it was created. `id` is hex, 64 zeros for the public one."""
+
+    name: str
+    id: str
+    owner: str | None = None
+    model_version: str
+    dim: int
+    records: int = 0
+    position: int = 0
+
+
+class NamespaceCreate(Request[NamespaceInfo], frozen=True, kw_only=True):
+    """Create a namespace. Without `dim` and `model_version` it takes texts, by the node's own embedder."""
+
+    method: ClassVar[str] = "namespace_create"
+    name: str
+    dim: Index | None = None
+    model_version: str | None = None
+
+
+class NamespaceListResult(Answer, frozen=True, kw_only=True):
+    """Every namespace of this caller, the public one first."""
+
+    namespaces: list[NamespaceInfo]
+
+
+class NamespaceList(Request[NamespaceListResult], frozen=True, kw_only=True):
+    """List the namespaces that this caller can use."""
+
+    method: ClassVar[str] = "namespace_list"
+
+
+class ModelStatus(Answer, frozen=True, kw_only=True):
+    """The embedder's state. `done_bytes` and `total_bytes` count while it is fetched."""
+
+    model_version: str
+    dim: int
+    state: Literal["absent", "fetching", "loading", "ready", "failed"]
+    message: str | None = None
+    done_bytes: int = 0
+    total_bytes: int = 0
+    kernel: str | None = None
+
+
+class StatusResult(Answer, frozen=True, kw_only=True):
+    """What the node is and holds."""
+
+    version: str
+    role: str
+    node_key: str
+    """ss58 of the node's Ed25519 key."""
+    records: int
+    namespaces: int
+    position: int
+    """Events in the log."""
+    log_root: str
+    model: ModelStatus
+    uptime_s: float
+    data_dir: str
+    log_bytes: int = 0
+    bodies_bytes: int = 0
+    queue_length: int = 0
+    """Writes that wait for the disk."""
+
+
+class Status(Request[StatusResult], frozen=True, kw_only=True):
+    """Ask the node how it is."""
+
+    method: ClassVar[str] = "status"
+
+
+class HelloResult(Answer, frozen=True, kw_only=True):
+    """The node's side of `hello`."""
+
+    protocol: int
+    agent: str
+    nonce: bytes
+    node_key: bytes
+    role: str
+    model_version: str
+    limits: dict[str, int]
+    methods: list[str]
+    log_size: int
+    signature: bytes
+    netuid: int | None = None
+    hotkey: str | None = None
+    delegation: bytes | None = None
+
+
+class Hello(Request[HelloResult], frozen=True, kw_only=True):
+    """Introduce the caller; optional on plain loopback."""
+
+    method: ClassVar[str] = "hello"
+    protocol: int
+    agent: str
+    nonce: bytes
+    netuid: int | None = None
+    node_key: bytes | None = None
+    hotkey: str | None = None
+    delegation: bytes | None = None
+
+
+METHODS: dict[str, tuple[type[Request[Any]], type[Answer]]] = {
+    request.method: (request, answer)
+    for request, answer in (
+        (Hello, HelloResult),
+        (Put, PutResult),
+        (PutMany, PutManyResult),
+        (Delete, DeleteResult),
+        (Query, QueryResult),
+        (Get, Record),
+        (List, ListResult),
+        (Embed, EmbedResult),
+        (NamespaceCreate, NamespaceInfo),
+        (NamespaceList, NamespaceListResult),
+        (Status, StatusResult),
+    )
+}
+"""The methods of this build: name -> (request, answer)."""
