@@ -4,5 +4,15 @@
 //! little-endian, integers of proofs big-endian, both spelled out. Unsafe code is allowed in `simd` alone.
 #![deny(unsafe_code)]
 
+pub mod bodies;
+pub mod eventlog;
+pub mod hash;
+pub mod jcs;
+pub mod msgpack;
+pub mod record;
+pub mod segment;
+pub mod tree;
+pub mod trie;
+
 #[cfg(feature = "python")]
 mod py;

@@ -1,8 +1,13 @@
 //! The PyO3 layer: arguments in, errors out, the GIL released around long work. No algorithm lives here.
 use pyo3::prelude::*;
 
+mod ground;
+mod log;
+
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    ground::register(module)?;
+    log::register(module)?;
     Ok(())
 }

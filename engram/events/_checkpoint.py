@@ -1,0 +1,116 @@
+"""Checkpoints: a C2SP signed note (tlog-checkpoint) that says, for ever, what the log's root was at a size.
+
+Source: formats §3; C2SP `signed-note` and `tlog-checkpoint`. A file is the note byte for byte, temp + fsync + rename +
+folder fsync, and never rewritten.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engram.errors import LogCorrupt
+from engram.identity import NodeKey, ss58, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engram.ports import Disk
+
+_NOTE = re.compile(
+    r"(?P<body>(?P<origin>[^\n]+)\n(?P<size>0|[1-9][0-9]{0,19})\n(?P<root>[A-Za-z0-9+/]{43}=)\n)\n"
+    r"— (?P<name>[^\n ]+) (?P<signature>[A-Za-z0-9+/]+=*)\n"
+)
+_ED25519 = b"\x01"
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """A log's size (events) and RFC 6962 root, as its node signed them."""
+
+    size: int
+    root: bytes
+
+
+def origin(public: bytes) -> str:
+    """Give the origin, which is the key name too, of a node's checkpoints."""
+    return f"engram/node/{ss58(public)}"
+
+
+def key_id(public: bytes) -> bytes:
+    """Give the 4 bytes that name the key in a signature line."""
+    return hashlib.sha256(origin(public).encode() + b"\n" + _ED25519 + public).digest()[:4]
+
+
+def sign(checkpoint: Checkpoint, key: NodeKey) -> bytes:
+    """Write and sign the note."""
+    name = origin(key.public)
+    body = f"{name}\n{checkpoint.size}\n{base64.b64encode(checkpoint.root).decode()}\n".encode()
+    signature = base64.b64encode(key_id(key.public) + key.sign(body))
+    return body + f"\n— {name} ".encode() + signature + b"\n"
+
+
+def parse(note: bytes, public: bytes) -> Checkpoint:
+    """Read and verify a note under the node's key; `LogCorrupt` says what is wrong with it."""
+    try:
+        found = _NOTE.fullmatch(note.decode())
+    except UnicodeDecodeError:
+        found = None
+    if found is None:
+        raise LogCorrupt("a checkpoint is not a signed note of origin, size, root and one signature")
+    if found["origin"] != origin(public) or found["name"] != found["origin"]:
+        raise LogCorrupt(f"a checkpoint is of {found['origin']}, not of this node's key")
+    try:
+        signature = base64.b64decode(found["signature"], validate=True)
+        root = base64.b64decode(found["root"], validate=True)
+    except binascii.Error:
+        raise LogCorrupt("a checkpoint's base64 is malformed") from None
+    canonical = base64.b64encode(root).decode() == found["root"]
+    signed = signature[:4] == key_id(public) and verify(public, found["body"].encode(), signature[4:])
+    size = int(found["size"])
+    if not canonical or not signed or size >= 2**64:
+        raise LogCorrupt(f"the signature of the checkpoint of size {size} does not verify")
+    return Checkpoint(size, root)
+
+
+def file_name(size: int) -> str:
+    """Give the name of the file of a checkpoint."""
+    return f"{size:020}"
+
+
+def write(disk: Disk, folder: Path, checkpoint: Checkpoint, key: NodeKey) -> Path:
+    """Sign a checkpoint and keep it durably; one that stands already is left as it is."""
+    path = folder / file_name(checkpoint.size)
+    if disk.exists(path):
+        return path
+    fresh = folder / f".{path.name}.new"
+    file = disk.open(fresh, create=True)
+    try:
+        file.truncate(0)
+        file.write(0, sign(checkpoint, key))
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(fresh, path)
+    disk.sync_folder(folder)
+    return path
+
+
+def largest(disk: Disk, folder: Path, public: bytes) -> Checkpoint | None:
+    """Read and verify the largest checkpoint of the folder; None where there is none."""
+    names = [name for name in disk.list(folder) if re.fullmatch(r"[0-9]{20}", name)]
+    if not names:
+        return None
+    path = folder / names[-1]
+    file = disk.open(path, writable=False)
+    try:
+        checkpoint = parse(file.read(0, file.size()), public)
+    finally:
+        file.close()
+    if file_name(checkpoint.size) != path.name:
+        raise LogCorrupt(f"{path} holds the checkpoint of size {checkpoint.size}")
+    return checkpoint

@@ -1,0 +1,231 @@
+"""The event log: the source of truth. Frames of events in segments, each frame one group commit. Formats §3.
+
+Opening reads the last segment (all of them, where no trusted state of its beginning is at hand), proves every frame
+against CRC and Merkle root, cuts a torn tail, and refuses a damaged log. Appending answers after the disk's sync.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engram.errors import LogCorrupt
+from engram.events._segments import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail
+from engram.native import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from engram.events._checkpoint import Checkpoint
+    from engram.ports import Disk
+
+SOUND, TORN, DAMAGED, BROKEN_PROMISE = 0, 1, 2, 3
+_HEADER = 64
+_SEGMENT_NAME = re.compile(r"[0-9]{20}\.log")
+
+
+class LogStart(msgspec.Struct, frozen=True):
+    """What is known of the log before a segment: events so far, the tree's right edge, the last frame's time."""
+
+    size: int = 0
+    roots: list[bytes] = []
+    time_unix_ns: int = 0
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """A frame that is durable: the position of its first event, and the log's size, root and time after it."""
+
+    first_position: int
+    size: int
+    root: bytes
+    time_unix_ns: int
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What reading a log found. `status`: 0 sound, 1 torn tail, 2 damage, 3 a checkpoint does not hold."""
+
+    status: int
+    events: int
+    segment: str
+    offset: int
+    reason: str
+
+
+def segment_name(first_position: int) -> str:
+    """Give the file name of the segment that starts at a position."""
+    return f"{first_position:020}.log"
+
+
+class _Reading:
+    """Goes over the segments in order; remembers where the last one starts and ends, and the root at a checkpoint."""
+
+    def __init__(self, start: LogStart, checkpoint: Checkpoint | None) -> None:
+        self.state = _core.LogState(start.size, start.roots, start.time_unix_ns)
+        self.checkpoint = checkpoint
+        self.last_start = start
+        self.end = 0
+        self.kept = checkpoint is None or checkpoint.size <= start.size
+
+    def segment(self, name: str, data: bytes, *, last: bool) -> Verdict:
+        self.last_start = LogStart(self.state.size, self.state.roots, self.state.time_unix_ns)
+        if name != segment_name(self.state.size):
+            return self._verdict(DAMAGED, name, 0, f"the next event is {self.state.size}, so its name is wrong")
+        covered = self.checkpoint.size if self.checkpoint else 0
+        frames, (status, offset, reason) = self.state.scan(data, last, covered)
+        for _, _, first, count, _, root in frames:
+            if self.checkpoint and first + count == self.checkpoint.size:
+                self.kept = root == self.checkpoint.root
+        self.end = offset
+        return self._verdict(status, name, offset, reason)
+
+    def conclude(self, verdict: Verdict) -> Verdict:
+        if verdict.status <= TORN and not self.kept and self.checkpoint:
+            reason = f"the checkpoint of size {self.checkpoint.size} does not hold: the log was rolled back or changed"
+            return self._verdict(BROKEN_PROMISE, verdict.segment, verdict.offset, reason)
+        return verdict
+
+    def _verdict(self, status: int, name: str, offset: int, reason: str) -> Verdict:
+        return Verdict(status, self.state.size, name, offset, reason)
+
+
+def judge(segments: Mapping[str, bytes], checkpoint: Checkpoint | None) -> Verdict:
+    """Read a whole log from the bytes of its segments, by name, and say what is wrong with it."""
+    reading = _Reading(LogStart(), checkpoint)
+    verdict = Verdict(SOUND, 0, segment_name(0), 0, "")
+    names = sorted(segments)
+    for name in names:
+        verdict = reading.segment(name, segments[name], last=name == names[-1])
+        if verdict.status != SOUND:
+            break
+    return reading.conclude(verdict)
+
+
+class Log:
+    """An open log. One thread appends; any thread may read what is committed."""
+
+    def __init__(self, disk: Disk, folder: Path, writer: SegmentWriter, state: _core.LogState, start: LogStart) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._writer = writer
+        self._state = state
+        self.segment_start = start
+        """What to trust at the next opening: the state before the last segment."""
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        folder: Path,
+        *,
+        checkpoint: Checkpoint | None = None,
+        trusted: LogStart | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> Log:
+        """Open the log of `folder`, made if absent.
+
+        `trusted`: the state before some segment, kept by a projection; verification starts there, or at the beginning
+        if no such segment is there. Raises `LogCorrupt` for damage, naming file, offset, and what is trustworthy.
+        """
+        disk.make_folder(folder)
+        names = [name for name in disk.list(folder) if _SEGMENT_NAME.fullmatch(name)]
+        if not names:
+            create(disk, folder, segment_name(0)).close()
+            names = [segment_name(0)]
+        start = trusted if trusted and segment_name(trusted.size) in names else LogStart()
+        reading = _Reading(start, checkpoint)
+        names = [name for name in names if name >= segment_name(start.size)]
+        for name in names:
+            verdict = reading.segment(name, _read(disk, folder / name), last=name == names[-1])
+            if verdict.status != SOUND:
+                break
+        verdict = reading.conclude(verdict)
+        if verdict.status >= DAMAGED:
+            raise LogCorrupt(
+                f"{folder / verdict.segment}, offset {verdict.offset}: {verdict.reason}. "
+                f"Events 0 to {verdict.events - 1} before it are trustworthy; restore the folder from a backup."
+            )
+        if verdict.status == TORN:
+            cut_torn_tail(disk, folder / verdict.segment, verdict.offset)
+        writer = SegmentWriter(disk, folder, names[-1], reading.end, segment_bytes)
+        return cls(disk, folder, writer, reading.state, reading.last_start)
+
+    @property
+    def size(self) -> int:
+        """The number of events, which is the next position."""
+        return self._state.size
+
+    @property
+    def root(self) -> bytes:
+        """The RFC 6962 root over all events."""
+        return self._state.root
+
+    @property
+    def time_unix_ns(self) -> int:
+        """The time of the last frame."""
+        return self._state.time_unix_ns
+
+    def append(self, events: list[bytes], now_ns: int) -> Committed:
+        """Append one frame and make it durable. Raises `StorageFailed`, and for ever after, if the disk fails."""
+        first = self._state.size
+        state = self._state.copy()
+        frame = state.encode(now_ns, events)
+        if not self._writer.fits(len(frame)):
+            before = LogStart(first, self._state.roots, self._state.time_unix_ns)
+            self._writer.rotate(segment_name(first))
+            self.segment_start = before
+        self._writer.write(frame)
+        self._writer.sync()
+        self._state = state
+        return Committed(first, state.size, state.root, state.time_unix_ns)
+
+    def read(self, position: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Give (position, event) from `position` to what is committed now."""
+        end = self.size
+        names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
+        for name, following in zip(names, [*names[1:], None], strict=True):
+            if following is not None and int(following[:20]) <= position:
+                continue
+            for first, event in _events(_read(self._disk, self._folder / name), end):
+                if first >= position:
+                    yield first, event
+
+    def bytes(self) -> int:
+        """Give the size of the log's data on disk, without the last segment's allocation."""
+        names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
+        return sum(_size(self._disk, self._folder / name) for name in names[:-1]) + self._writer.end
+
+    def close(self) -> None:
+        """Close the files."""
+        self._writer.close()
+
+
+def _events(segment: bytes, end: int) -> Iterator[tuple[int, bytes]]:
+    view, at = memoryview(segment), 0
+    while at + _HEADER <= len(segment) and segment[at : at + 4] == b"EGL1":
+        payload_len = int.from_bytes(segment[at + 8 : at + 12], "little")
+        position = int.from_bytes(segment[at + 16 : at + 24], "little")
+        if position >= end:
+            return
+        for event in _core.frame_events(view[at : at + _HEADER + payload_len]):
+            yield position, event
+            position += 1
+        at += _HEADER + (payload_len + 7) // 8 * 8
+
+
+def _read(disk: Disk, path: Path) -> bytes:
+    file = disk.open(path, writable=False)
+    try:
+        return file.read(0, file.size())
+    finally:
+        file.close()
+
+
+def _size(disk: Disk, path: Path) -> int:
+    file = disk.open(path, writable=False)
+    try:
+        return file.size()
+    finally:
+        file.close()

@@ -1,0 +1,103 @@
+"""The events: facts, past tense, one MessagePack map each, `type` first. Source: formats §3 and §8.
+
+A breaking change is a new `type` beside the old one and a pure upcast. No event carries users' text or values: those
+stand in bodies, hashed here. A type that this build does not know is kept in the log and skipped by its folds.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engram.errors import LogCorrupt
+
+FORMAT = 1
+"""The format of the log and of the folder."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Base of every event."""
+
+
+class LogCreated(Event, frozen=True, kw_only=True, tag="log_created.1"):
+    """Position 0 of every log: whose it is."""
+
+    format: int
+    node_key: bytes
+
+
+class NamespaceCreated(Event, frozen=True, kw_only=True, tag="namespace_created.1"):
+    """A namespace exists, bound to one model and dimension. `name` is the hash of its patch."""
+
+    ns: bytes
+    owner: bytes
+    model_version: str
+    dim: int
+    name: bytes
+
+
+class RecordStored(Event, frozen=True, kw_only=True, omit_defaults=True, tag="record_stored.1"):
+    """A membership lives: `signer` put the record into the namespace. `payload` is the hash of its body."""
+
+    ns: bytes
+    cid: str
+    payload: bytes
+    signer: bytes
+    issued_unix_ms: int
+    signature: bytes | None = None
+
+
+class RecordDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="record_deleted.1"):
+    """A membership ended."""
+
+    ns: bytes
+    cid: str
+    signer: bytes
+    issued_unix_ms: int
+    erase: bool
+    signature: bytes | None = None
+
+
+class TrieRoot(msgspec.Struct, frozen=True):
+    """The root and number of leaves of one state trie."""
+
+    root: bytes
+    count: int
+
+
+class StateCommitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="state_committed.1"):
+    """What the tries are over all events before this one; a checkpoint of the size after it speaks for them."""
+
+    records: TrieRoot
+    edges: TrieRoot
+    heads: TrieRoot
+    block: int | None = None
+    block_hash: bytes | None = None
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """An event of a type that this build does not know."""
+
+    type: str
+
+
+AnyEvent = LogCreated | NamespaceCreated | RecordStored | RecordDeleted | StateCommitted
+
+_KNOWN = {"log_created.1", "namespace_created.1", "record_stored.1", "record_deleted.1", "state_committed.1"}
+_decoder = msgspec.msgpack.Decoder(AnyEvent)
+_type_decoder = msgspec.msgpack.Decoder(Unknown)
+
+
+def encode(event: Event) -> bytes:
+    """Encode an event as it stands in the log."""
+    return msgspec.msgpack.encode(event)
+
+
+def decode(data: bytes) -> AnyEvent | Unknown:
+    """Decode an event; `LogCorrupt` where a known type lacks a field or has one of another kind."""
+    try:
+        return _decoder.decode(data)
+    except msgspec.ValidationError as error:
+        unknown = _type_decoder.decode(data)
+        if unknown.type not in _KNOWN:
+            return unknown
+        raise LogCorrupt(f"an event of type {unknown.type} is malformed: {error}") from None

@@ -1,0 +1,301 @@
+//! Identifiers, records, canonical JSON, hashes, for Python.
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+
+use crate::jcs::{self, Refusal, Value};
+use crate::{hash, record, trie};
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(canonical, module)?)?;
+    module.add_function(wrap_pyfunction!(canonical_json, module)?)?;
+    module.add_function(wrap_pyfunction!(f32_bytes, module)?)?;
+    module.add_function(wrap_pyfunction!(check_embedding, module)?)?;
+    module.add_function(wrap_pyfunction!(cid_digest, module)?)?;
+    module.add_function(wrap_pyfunction!(encode_record, module)?)?;
+    module.add_function(wrap_pyfunction!(decode_record, module)?)?;
+    module.add_function(wrap_pyfunction!(trie_root, module)?)?;
+    module.add_function(wrap_pyfunction!(crc32c_of, module)?)?;
+    Ok(())
+}
+
+/// A refusal as `ValueError(path, reason)`.
+fn refused(refusal: Refusal) -> PyErr {
+    PyValueError::new_err((refusal.path, refusal.reason))
+}
+
+/// Write a Python value (dict, list, tuple, str, bool, int, float, None) as canonical JSON.
+#[pyfunction]
+fn canonical<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let value = from_python(value, 1, "")?;
+    Ok(PyBytes::new(py, &jcs::write(&value)))
+}
+
+/// Parse JSON text and write it canonically; what the formats refuse is refused.
+#[pyfunction]
+fn canonical_json<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let value = jcs::parse(json, jcs::METADATA).map_err(refused)?;
+    Ok(PyBytes::new(py, &jcs::write(&value)))
+}
+
+fn from_python(value: &Bound<'_, PyAny>, depth: usize, path: &str) -> PyResult<Value> {
+    if value.is_none() {
+        return Ok(Value::Null);
+    }
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Ok(Value::Bool(flag.is_true()));
+    }
+    if let Ok(text) = value.cast::<PyString>() {
+        return text_of(text, path).map(Value::Text);
+    }
+    if value.is_instance_of::<PyInt>() {
+        // A plain int prints its digits; a subclass (an IntEnum) may print a name, so ask the base class.
+        let digits = value
+            .py()
+            .get_type::<PyInt>()
+            .call_method1("__repr__", (value,));
+        let digits =
+            digits.map_err(|_| refused(refusal(path, "the integer is too large for a double")))?;
+        return jcs::integer(&digits.to_string())
+            .map(Value::Number)
+            .map_err(|reason| refused(refusal(path, &reason)));
+    }
+    if let Ok(number) = value.cast::<PyFloat>() {
+        let number = number.value();
+        if !number.is_finite() {
+            return Err(refused(refusal(
+                path,
+                &format!("{number} is not a finite number"),
+            )));
+        }
+        return Ok(Value::Number(number));
+    }
+    if let Ok(map) = value.cast::<PyDict>() {
+        return map_of(map, depth, path);
+    }
+    if let Ok(items) = value.cast::<PyList>() {
+        return list_of(items.iter(), depth, path);
+    }
+    if let Ok(items) = value.cast::<PyTuple>() {
+        return list_of(items.iter(), depth, path);
+    }
+    let kind = value.get_type().name()?;
+    Err(refused(refusal(
+        path,
+        &format!("a {kind} is none of string, number, bool, null, list, map"),
+    )))
+}
+
+fn refusal(path: &str, reason: &str) -> Refusal {
+    Refusal {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn text_of(text: &Bound<'_, PyString>, path: &str) -> PyResult<String> {
+    let surrogate = |_| {
+        refused(refusal(
+            path,
+            "an unpaired surrogate, which is not Unicode text",
+        ))
+    };
+    text.extract::<String>().map_err(surrogate)
+}
+
+fn map_of(map: &Bound<'_, PyDict>, depth: usize, path: &str) -> PyResult<Value> {
+    jcs::check_depth(depth, jcs::METADATA, path).map_err(refused)?;
+    let mut members = Vec::with_capacity(map.len());
+    for (key, value) in map {
+        let Ok(key) = key.cast::<PyString>() else {
+            let kind = key.get_type().name()?;
+            return Err(refused(refusal(
+                path,
+                &format!("a key is a {kind}, where a string was expected"),
+            )));
+        };
+        let key = text_of(key, path)?;
+        jcs::check_key(&key, jcs::METADATA, path).map_err(refused)?;
+        let value = from_python(&value, depth + 1, &jcs::member(path, &key))?;
+        members.push((key, value));
+    }
+    Ok(Value::Map(members))
+}
+
+fn list_of<'py>(
+    items: impl Iterator<Item = Bound<'py, PyAny>>,
+    depth: usize,
+    path: &str,
+) -> PyResult<Value> {
+    jcs::check_depth(depth, jcs::METADATA, path).map_err(refused)?;
+    let item = |(index, item): (usize, Bound<'py, PyAny>)| {
+        from_python(&item, depth + 1, &format!("{path}[{index}]"))
+    };
+    items
+        .enumerate()
+        .map(item)
+        .collect::<PyResult<Vec<Value>>>()
+        .map(Value::List)
+}
+
+/// Round numbers to float32, as an embedding is stored: a buffer of f4 or f8, bytes of f32le, or numbers.
+#[pyfunction]
+fn f32_bytes<'py>(py: Python<'py>, vector: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let bytes =
+        if let Ok(bytes) = vector.cast::<PyBytes>() {
+            plus_zero(bytes.as_bytes())
+        } else if let Ok(values) = PyBuffer::<f32>::get(vector) {
+            values.to_vec(py)?.into_iter().flat_map(stored).collect()
+        } else if let Ok(values) = PyBuffer::<f64>::get(vector) {
+            rounded(values.to_vec(py)?)?
+        } else if let Ok(raw) = PyBuffer::<u8>::get(vector) {
+            plus_zero(&raw.to_vec(py)?)
+        } else {
+            let values = vector.extract::<Vec<f64>>();
+            rounded(values.map_err(|_| {
+                PyTypeError::new_err("the vector must be numbers or bytes of float32")
+            })?)?
+        };
+    record::check_embedding(&bytes).map_err(PyValueError::new_err)?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+fn stored(value: f32) -> [u8; 4] {
+    // -0.0 + 0.0 is +0.0; every other value is itself.
+    (value + 0.0).to_le_bytes()
+}
+
+fn plus_zero(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for raw in bytes
+        .chunks_exact_mut(4)
+        .filter(|raw| *raw == [0, 0, 0, 0x80])
+    {
+        raw[3] = 0;
+    }
+    bytes
+}
+
+fn rounded(values: Vec<f64>) -> PyResult<Vec<u8>> {
+    if let Some(value) = values
+        .iter()
+        .find(|value| value.is_finite() && (**value as f32).is_infinite())
+    {
+        return Err(PyValueError::new_err(format!(
+            "{value:e} is too large for a float32"
+        )));
+    }
+    Ok(values
+        .into_iter()
+        .flat_map(|value| stored(value as f32))
+        .collect())
+}
+
+/// Check stored embedding bytes; ValueError says what is wrong.
+#[pyfunction]
+fn check_embedding(embedding: &[u8]) -> PyResult<()> {
+    record::check_embedding(embedding).map_err(PyValueError::new_err)
+}
+
+/// The digest of a CID from checked parts.
+#[pyfunction]
+fn cid_digest<'py>(
+    py: Python<'py>,
+    embedding: &[u8],
+    content: &[u8],
+    flags: u8,
+    metadata: &[u8],
+    model_version: &[u8],
+) -> PyResult<Bound<'py, PyBytes>> {
+    if content.len() != 32 {
+        return Err(PyValueError::new_err("content is a hash of 32 bytes"));
+    }
+    record::check_embedding(embedding).map_err(PyValueError::new_err)?;
+    record::check_model_version(model_version).map_err(PyValueError::new_err)?;
+    Ok(PyBytes::new(
+        py,
+        &record::digest(embedding, content, flags, metadata, model_version),
+    ))
+}
+
+/// Encode a record payload: (CID digest, payload).
+#[pyfunction]
+fn encode_record<'py>(
+    py: Python<'py>,
+    flags: u8,
+    embedding: &[u8],
+    metadata: &[u8],
+    model_version: &[u8],
+    blob: &[u8],
+    content: Option<&[u8]>,
+) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+    if content.is_some_and(|content| content.len() != 32) {
+        return Err(PyValueError::new_err("content is a hash of 32 bytes"));
+    }
+    let (digest, payload) =
+        record::encode(flags, embedding, metadata, model_version, blob, content)
+            .map_err(PyValueError::new_err)?;
+    Ok((PyBytes::new(py, &digest), PyBytes::new(py, &payload)))
+}
+
+type Parts<'py> = (
+    Bound<'py, PyBytes>,
+    u8,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    String,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+);
+
+/// Decode and certify a payload: (CID digest, flags, embedding, metadata, model_version, blob, content).
+#[pyfunction]
+fn decode_record<'py>(py: Python<'py>, payload: PyBuffer<u8>) -> PyResult<Parts<'py>> {
+    let payload = payload.to_vec(py)?;
+    let (digest, record) = record::decode(&payload).map_err(PyValueError::new_err)?;
+    let bytes = |part: &[u8]| PyBytes::new(py, part);
+    let version = String::from_utf8_lossy(record.model_version).into_owned();
+    let parts = (
+        bytes(record.embedding),
+        bytes(record.metadata),
+        bytes(record.blob),
+        bytes(record.content),
+    );
+    Ok((
+        bytes(&digest),
+        record.flags,
+        parts.0,
+        parts.1,
+        version,
+        parts.2,
+        parts.3,
+    ))
+}
+
+/// The root of a state trie over `leaves`, 64 bytes each (K | value) in any order: (root, count).
+#[pyfunction]
+fn trie_root<'py>(py: Python<'py>, leaves: &[u8]) -> PyResult<(Bound<'py, PyBytes>, u64)> {
+    if !leaves.len().is_multiple_of(64) {
+        return Err(PyValueError::new_err("a leaf is 64 bytes: K and value"));
+    }
+    let mut pairs: Vec<(hash::Digest, hash::Digest)> = leaves
+        .chunks_exact(64)
+        .map(|leaf| {
+            (
+                leaf[..32].try_into().expect("32 bytes"),
+                leaf[32..].try_into().expect("32 bytes"),
+            )
+        })
+        .collect();
+    let (root, count) = py
+        .detach(|| trie::root(&mut pairs))
+        .map_err(PyValueError::new_err)?;
+    Ok((PyBytes::new(py, &root), count))
+}
+
+/// CRC-32C (Castagnoli) of a buffer.
+#[pyfunction]
+fn crc32c_of(data: &[u8]) -> u32 {
+    crc32c::crc32c(data)
+}

@@ -1,0 +1,173 @@
+//! Log and body segments, for Python.
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::segment::{Status, Stop};
+use crate::tree::Frontier;
+use crate::{bodies, eventlog, hash};
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<LogState>()?;
+    module.add_function(wrap_pyfunction!(frame_events, module)?)?;
+    module.add_function(wrap_pyfunction!(encode_body, module)?)?;
+    module.add_function(wrap_pyfunction!(scan_bodies, module)?)?;
+    Ok(())
+}
+
+/// (status, offset, reason): status 0 sound, 1 torn, 2 damaged.
+type Verdict = (u8, usize, &'static str);
+
+fn verdict(stop: &Stop) -> Verdict {
+    let status = match stop.status {
+        Status::Sound => 0,
+        Status::Torn => 1,
+        Status::Damaged => 2,
+    };
+    (status, stop.offset, stop.reason)
+}
+
+/// (offset, bytes, first_position, count, time_unix_ns, root).
+type LogFrame<'py> = (usize, usize, u64, u32, u64, Bound<'py, PyBytes>);
+
+/// The log's tree and time, behind the last frame read or written.
+#[pyclass(frozen, module = "engram.native._core")]
+struct LogState(Mutex<eventlog::State>);
+
+impl LogState {
+    fn with<T>(&self, call: impl FnOnce(&mut eventlog::State) -> T) -> T {
+        call(&mut self.0.lock().expect("no caller panics"))
+    }
+}
+
+#[pymethods]
+impl LogState {
+    #[new]
+    #[pyo3(signature = (size = 0, roots = Vec::new(), time_unix_ns = 0))]
+    fn new(size: u64, roots: Vec<hash::Digest>, time_unix_ns: u64) -> PyResult<Self> {
+        let tree = Frontier::new(size, roots)
+            .ok_or_else(|| PyValueError::new_err("these roots are not of such a tree"))?;
+        Ok(Self(Mutex::new(eventlog::State { tree, time_unix_ns })))
+    }
+
+    /// Events so far.
+    #[getter]
+    fn size(&self) -> u64 {
+        self.with(|state| state.tree.size)
+    }
+
+    #[getter]
+    fn time_unix_ns(&self) -> u64 {
+        self.with(|state| state.time_unix_ns)
+    }
+
+    /// The RFC 6962 root of the log so far.
+    #[getter]
+    fn root<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.with(|state| state.tree.root()))
+    }
+
+    /// Roots of the complete subtrees, largest first.
+    #[getter]
+    fn roots<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.with(|state| {
+            state
+                .tree
+                .roots
+                .iter()
+                .map(|root| PyBytes::new(py, root))
+                .collect()
+        })
+    }
+
+    fn copy(&self) -> Self {
+        Self(Mutex::new(self.with(|state| state.clone())))
+    }
+
+    /// Encode one frame of `events` and move behind it.
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        now_ns: u64,
+        events: Vec<Vec<u8>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let events: Vec<&[u8]> = events.iter().map(Vec::as_slice).collect();
+        let frame = self
+            .with(|state| eventlog::encode(state, now_ns, &events))
+            .map_err(PyValueError::new_err)?;
+        Ok(PyBytes::new(py, &frame))
+    }
+
+    /// Read a segment from here on, move behind its last right frame: (frames, verdict).
+    fn scan<'py>(
+        &self,
+        py: Python<'py>,
+        segment: PyBuffer<u8>,
+        last: bool,
+        covered: u64,
+    ) -> PyResult<(Vec<LogFrame<'py>>, Verdict)> {
+        let segment = segment.to_vec(py)?;
+        let (frames, stop) =
+            py.detach(|| self.with(|state| eventlog::scan(&segment, state, last, covered)));
+        let frame = |f: &eventlog::Frame| {
+            (
+                f.offset,
+                f.bytes,
+                f.first_position,
+                f.count,
+                f.time_unix_ns,
+                PyBytes::new(py, &f.root),
+            )
+        };
+        Ok((frames.iter().map(frame).collect(), verdict(&stop)))
+    }
+}
+
+/// The events of a right frame, as a list of bytes.
+#[pyfunction]
+fn frame_events<'py>(py: Python<'py>, frame: PyBuffer<u8>) -> PyResult<Bound<'py, PyList>> {
+    let frame = frame.to_vec(py)?;
+    PyList::new(
+        py,
+        eventlog::events(&frame).map(|event| PyBytes::new(py, event)),
+    )
+}
+
+/// Encode one body frame.
+#[pyfunction]
+fn encode_body<'py>(
+    py: Python<'py>,
+    kind: u8,
+    id: hash::Digest,
+    data: &[u8],
+) -> PyResult<Bound<'py, PyBytes>> {
+    let frame = bodies::encode(kind, &id, data).map_err(PyValueError::new_err)?;
+    Ok(PyBytes::new(py, &frame))
+}
+
+/// (offset, bytes, len, kind, id).
+type BodyFrame<'py> = (usize, usize, usize, u8, Bound<'py, PyBytes>);
+
+/// Read a body segment from `start`: (frames, offsets to erase again, verdict).
+#[pyfunction]
+fn scan_bodies<'py>(
+    py: Python<'py>,
+    segment: PyBuffer<u8>,
+    start: usize,
+    named: Option<HashSet<hash::Digest>>,
+    last: bool,
+    content: bool,
+) -> PyResult<(Vec<BodyFrame<'py>>, Vec<usize>, Verdict)> {
+    let segment = segment.to_vec(py)?;
+    let found = py.detach(|| bodies::scan(&segment, start, named.as_ref(), last, content));
+    let frame = |f: &bodies::Frame| (f.offset, f.bytes, f.len, f.kind, PyBytes::new(py, &f.id));
+    Ok((
+        found.frames.iter().map(frame).collect(),
+        found.erase_again,
+        verdict(&found.stop),
+    ))
+}
