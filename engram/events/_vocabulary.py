@@ -95,9 +95,10 @@ def encode(event: Event) -> bytes:
 def decode(data: bytes) -> AnyEvent | Unknown:
     """Decode an event; `LogCorrupt` where a known type lacks a field or has one of another kind."""
     try:
-        return _decoder.decode(data)
+        event: AnyEvent = _decoder.decode(data)
     except msgspec.ValidationError as error:
         unknown = _type_decoder.decode(data)
         if unknown.type not in _KNOWN:
             return unknown
         raise LogCorrupt(f"an event of type {unknown.type} is malformed: {error}") from None
+    return event

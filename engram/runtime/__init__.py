@@ -1,0 +1,24 @@
+"""Actors, their supervisor, and the real ports."""
+
+from engram.runtime._actor import Actor, Mailbox, Message, Ref, Stats, handle, handle_batch
+from engram.runtime._disk import RealDisk, RealFile
+from engram.runtime._supervisor import RestartPolicy, Supervisor
+from engram.runtime._world import RealClock, RealRng, RealTables, Threads
+
+__all__ = [
+    "Actor",
+    "Mailbox",
+    "Message",
+    "RealClock",
+    "RealDisk",
+    "RealFile",
+    "RealRng",
+    "RealTables",
+    "Ref",
+    "RestartPolicy",
+    "Stats",
+    "Supervisor",
+    "Threads",
+    "handle",
+    "handle_batch",
+]

@@ -1,0 +1,125 @@
+"""The real Disk port: POSIX files by descriptor, synced as each platform means it."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class RealFile:
+    """A file descriptor behind `engram.ports.File`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read up to `size` bytes at `offset`."""
+        parts = []
+        while size > 0:
+            part = os.pread(self._descriptor, min(size, 1 << 30), offset)
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data` at `offset`."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._descriptor, view, offset)
+            offset += written
+            view = view[written:]
+
+    def size(self) -> int:
+        """Give the file's size."""
+        return os.fstat(self._descriptor).st_size
+
+    def truncate(self, size: int) -> None:
+        """Set the file's size."""
+        os.ftruncate(self._descriptor, size)
+
+    def datasync(self) -> None:
+        """Make the data durable."""
+        if sys.platform == "darwin":
+            fcntl.fcntl(self._descriptor, fcntl.F_FULLFSYNC)
+        else:
+            os.fdatasync(self._descriptor)
+
+    def sync(self) -> None:
+        """Make data and metadata durable."""
+        if sys.platform == "darwin":
+            fcntl.fcntl(self._descriptor, fcntl.F_FULLFSYNC)
+        else:
+            os.fsync(self._descriptor)
+
+    def map(self) -> memoryview:
+        """Map the file as it is now, read-only and shared."""
+        if self.size() == 0:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(self._descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ))
+
+    def lock(self) -> bool:
+        """Take the exclusive lock without waiting."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the descriptor, once."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class RealDisk:
+    """The file system behind `engram.ports.Disk`."""
+
+    def open(self, path: Path, *, create: bool = False, writable: bool = True, private: bool = False) -> RealFile:
+        """Open a file, close-on-exec."""
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | (os.O_CREAT if create else 0) | os.O_CLOEXEC
+        return RealFile(os.open(path, flags, 0o600 if private else 0o644))
+
+    def list(self, folder: Path) -> list[str]:
+        """List a folder, sorted."""
+        try:
+            return sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+
+    def exists(self, path: Path) -> bool:
+        """Say whether `path` is there."""
+        return path.exists()
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder and its parents, each durably in the one above."""
+        if path.is_dir():
+            return
+        self.make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        self.sync_folder(path.parent)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename atomically."""
+        source.rename(target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        path.unlink()
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the folder's names durable."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
