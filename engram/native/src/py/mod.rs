@@ -3,11 +3,13 @@ use pyo3::prelude::*;
 
 mod ground;
 mod log;
+mod msgpack;
 
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     ground::register(module)?;
     log::register(module)?;
+    msgpack::register(module)?;
     Ok(())
 }
