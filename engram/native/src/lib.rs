@@ -7,6 +7,7 @@
 pub mod bodies;
 pub mod eventlog;
 pub mod hash;
+pub mod index;
 pub mod jcs;
 pub mod msgpack;
 pub mod record;

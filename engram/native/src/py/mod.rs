@@ -1,7 +1,10 @@
 //! The PyO3 layer: arguments in, errors out, the GIL released around long work. No algorithm lives here.
+mod index;
+
 use pyo3::prelude::*;
 
 mod ground;
+mod index;
 mod log;
 mod msgpack;
 
@@ -11,5 +14,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ground::register(module)?;
     log::register(module)?;
     msgpack::register(module)?;
+    index::register(module)?;
     Ok(())
 }

@@ -1,0 +1,178 @@
+"""Bodies: record payloads and patches, content-addressed, append-only, written before the event that names them.
+
+Formats §2. A location is segment number * 2^26 + the offset of the frame in its segment. One thread writes; any thread
+reads, from maps that stay valid while the store is open.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engram.errors import BodiesCorrupt
+from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail
+from engram.native import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from engram.ports import Disk
+
+RECORD, PATCH, ERASED = 0, 1, 2
+HEADER = 64
+_SEGMENT_NAME = re.compile(r"[0-9]{20}\.seg")
+_TORN, _DAMAGED = 1, 2
+
+
+class Body(msgspec.Struct, frozen=True):
+    """Where a body is."""
+
+    id: bytes
+    kind: int
+    location: int
+
+
+def segment_name(number: int) -> str:
+    """Give the file name of a segment."""
+    return f"{number:020}.seg"
+
+
+class Bodies:
+    """The folder of body segments, open."""
+
+    def __init__(self, disk: Disk, folder: Path, number: int, end: int, segment_bytes: int) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._limit = segment_bytes
+        self._writer = SegmentWriter(disk, folder, segment_name(number), end, segment_bytes)
+        self._number = number
+        self._end = end
+        self._pending: list[tuple[int, bytes]] = []
+        self._maps: dict[int, memoryview] = {}
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        folder: Path,
+        *,
+        known_to: int,
+        named: Callable[[], set[bytes]],
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> tuple[Bodies, list[Body]]:
+        """Open the folder, made if absent; also give the bodies at and after location `known_to`.
+
+        The last segment is verified whole, content included. `named` gives the ids that the log's events name; it is
+        asked only where a frame is unsound, to tell a torn tail from damage. Raises `BodiesCorrupt`.
+        """
+        disk.make_folder(folder)
+        names = [name for name in disk.list(folder) if _SEGMENT_NAME.fullmatch(name)]
+        if not names:
+            create(disk, folder, segment_name(0)).close()
+            names = [segment_name(0)]
+        found: list[Body] = []
+        end = 0
+        for name in names:
+            last = name == names[-1]
+            if not last and (int(name[:20]) + 1) * SEGMENT_BYTES <= known_to:
+                continue
+            number, end = int(name[:20]), _verify(disk, folder / name, named, found, last=last)
+        bodies = cls(disk, folder, number, end, segment_bytes)
+        return bodies, [body for body in found if body.location >= known_to]
+
+    @property
+    def tail(self) -> int:
+        """The location at which the next body will stand at the earliest."""
+        return self._number * SEGMENT_BYTES + self._end
+
+    def stage(self, kind: int, body_id: bytes, data: bytes) -> int:
+        """Choose the place of a new body, to be written by `flush`; give its location."""
+        frame = _core.encode_body(kind, body_id, data)
+        if self._end + len(frame) > self._limit:
+            self._number, self._end = self._number + 1, 0
+        self._pending.append((self._number, frame))
+        self._end += len(frame)
+        return self._number * SEGMENT_BYTES + self._end - len(frame)
+
+    def flush(self) -> None:
+        """Write what is staged and make it durable. Raises `StorageFailed`, and for ever after, if the disk fails."""
+        pending, self._pending = self._pending, []
+        current = int(self._writer.name[:20])
+        for number in sorted({number for number, _ in pending}):
+            if number != current:
+                self._writer.sync()
+                self._writer.rotate(segment_name(number))
+            self._writer.write(b"".join(frame for at, frame in pending if at == number))
+        if pending:
+            self._writer.sync()
+
+    def discard(self) -> None:
+        """Forget what is staged."""
+        self._pending = []
+        self._number, self._end = int(self._writer.name[:20]), self._writer.end
+
+    def read(self, location: int) -> memoryview:
+        """Give the bytes of a body, from the map of its segment."""
+        number, offset = divmod(location, SEGMENT_BYTES)
+        view = self._maps.get(number)
+        if view is None or offset + HEADER > len(view):
+            view = self._map(number)
+        start = offset + HEADER
+        length = int.from_bytes(view[offset + 8 : offset + 12], "little")
+        if start + length > len(view):
+            view = self._map(number)
+        return view[start : start + length]
+
+    def bytes(self) -> int:
+        """Give the size of the bodies on disk, without the last segment's allocation."""
+        names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
+        return sum(self._size(name) for name in names[:-1]) + self._end
+
+    def close(self) -> None:
+        """Close the files. Views given out stay valid while somebody holds them."""
+        self._writer.close()
+        self._maps.clear()
+
+    def _map(self, number: int) -> memoryview:
+        file = self._disk.open(self._folder / segment_name(number), writable=False)
+        try:
+            view = file.map()
+        finally:
+            file.close()
+        self._maps[number] = view
+        return view
+
+    def _size(self, name: str) -> int:
+        file = self._disk.open(self._folder / name, writable=False)
+        try:
+            return file.size()
+        finally:
+            file.close()
+
+
+def _verify(disk: Disk, path: Path, named: Callable[[], set[bytes]], found: list[Body], *, last: bool) -> int:
+    number = int(path.name[:20])
+    file = disk.open(path)
+    try:
+        data = file.read(0, file.size())
+        frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, None, last, content=True)
+        if status:
+            frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, named(), last, content=True)
+        if status == _DAMAGED:
+            raise BodiesCorrupt(f"{path}, offset {offset}: {reason}. Bodies before it are sound; restore the segment.")
+        for start in again:
+            length = int.from_bytes(data[start + 8 : start + 12], "little")
+            file.write(start + HEADER, bytes(length))
+        if again:
+            file.sync()
+        elif status == _TORN:
+            cut_torn_tail(disk, path, offset)
+    finally:
+        file.close()
+    found.extend(Body(body_id, kind, number * SEGMENT_BYTES + at) for at, _, _, kind, body_id in frames)
+    return offset
+
+
