@@ -188,7 +188,7 @@ class Log:
         for name, following in zip(names, [*names[1:], None], strict=True):
             if following is not None and int(following[:20]) <= position:
                 continue
-            for first, event in _events(_read(self._disk, self._folder / name), end):
+            for first, event in _events(_map(self._disk, self._folder / name), position, end):
                 if first >= position:
                     yield first, event
 
@@ -202,17 +202,24 @@ class Log:
         self._writer.close()
 
 
-def _events(segment: bytes, end: int) -> Iterator[tuple[int, bytes]]:
-    view, at = memoryview(segment), 0
+def _events(segment: memoryview, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    at = 0
     while at + _HEADER <= len(segment) and segment[at : at + 4] == b"EGL1":
-        payload_len = int.from_bytes(segment[at + 8 : at + 12], "little")
+        payload_len, count = (int.from_bytes(segment[at + n : at + n + 4], "little") for n in (8, 12))
         position = int.from_bytes(segment[at + 16 : at + 24], "little")
         if position >= end:
             return
-        for event in _core.frame_events(view[at : at + _HEADER + payload_len]):
-            yield position, event
-            position += 1
+        if position + count > start:
+            yield from enumerate(_core.frame_events(segment[at : at + _HEADER + payload_len]), position)
         at += _HEADER + (payload_len + 7) // 8 * 8
+
+
+def _map(disk: Disk, path: Path) -> memoryview:
+    file = disk.open(path, writable=False)
+    try:
+        return file.map()
+    finally:
+        file.close()
 
 
 def _read(disk: Disk, path: Path) -> bytes:

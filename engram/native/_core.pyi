@@ -43,6 +43,7 @@ def encode_body(kind: int, id: bytes, data: bytes, /) -> bytes: ...
 def scan_bodies(
     segment: Buffer, start: int, named: set[bytes] | None, last: bool, content: bool
 ) -> tuple[list[BodyFrame], list[int], Verdict]: ...
+
 # -- msgpack --
 
 class MessageScanner:

@@ -174,5 +174,3 @@ def _verify(disk: Disk, path: Path, named: Callable[[], set[bytes]], found: list
         file.close()
     found.extend(Body(body_id, kind, number * SEGMENT_BYTES + at) for at, _, _, kind, body_id in frames)
     return offset
-
-

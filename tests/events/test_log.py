@@ -58,7 +58,11 @@ def frame(state, event_bytes):
 def test_malformed_events_are_damage(case):
     first = _core.frame_events(SEGMENT[: LOG["frames"][0]["bytes"]])
     event = bytes.fromhex(case["event_hex"])
-    data = frame([], event) if case["expect"]["events"] == 0 else SEGMENT[: LOG["frames"][0]["bytes"]] + frame(first, event)
+    data = (
+        frame([], event)
+        if case["expect"]["events"] == 0
+        else SEGMENT[: LOG["frames"][0]["bytes"]] + frame(first, event)
+    )
     check(events.judge({NAME: data}, None), case["expect"])
 
 

@@ -1,0 +1,541 @@
+"""The store: bodies, log, tables and indexes of one data folder, kept in step.
+
+A commit runs on the one writer thread: bodies durable, then one frame of events durable, then the tables, then the
+published snapshot. Whoever reads sees a snapshot, or the tables through a connection of its own. Nothing is answered
+before the last of these has happened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engram import cid as cids
+from engram import events, record
+from engram.errors import Conflict, EngramError, FolderRefused, NotFound, StorageFailed
+from engram.events import Checkpoint, Log, StateCommitted, TrieRoot, checkpoints
+from engram.identity import PUBLIC_NAMESPACE, NodeKey, load_or_create, namespace_id
+from engram.index import IndexSnapshot, VectorIndex
+from engram.native import _core
+from engram.store import _tables as tables
+from engram.store._bodies import PATCH, RECORD, Bodies
+from engram.store._folder import DataFolder
+from engram.store._tables import Change, Progress, View
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from engram.ports import Disk, Rng, Tables
+
+PUBLIC_MODEL_VERSION = "v1-draft"
+PUBLIC_DIM = 384
+"""What the public namespace is bound to; it has no creation event."""
+
+_NO_TRIE = TrieRoot(bytes(32), 0)
+
+
+class Namespace(msgspec.Struct, frozen=True, kw_only=True):
+    """A namespace and what it is bound to. `position` is that of its creation."""
+
+    ns: bytes
+    name: str
+    owner: bytes | None
+    model_version: str
+    dim: int
+    position: int = 0
+
+
+PUBLIC = Namespace(ns=PUBLIC_NAMESPACE, name="public", owner=None, model_version=PUBLIC_MODEL_VERSION, dim=PUBLIC_DIM)
+
+
+class PutOperation(msgspec.Struct, frozen=True):
+    """Make `signer`'s membership of a record live. `payload` certifies the record that `digest` names."""
+
+    ns: bytes
+    digest: bytes
+    payload: bytes
+    signer: bytes
+
+
+class DeleteOperation(msgspec.Struct, frozen=True):
+    """End `signer`'s membership of a record."""
+
+    ns: bytes
+    digest: bytes
+    signer: bytes
+
+
+class CreateOperation(msgspec.Struct, frozen=True):
+    """Create a namespace."""
+
+    owner: bytes
+    name: str
+    model_version: str
+    dim: int
+
+
+Operation = PutOperation | DeleteOperation | CreateOperation
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What an operation did: the position of the event that stands for it; False where it stood already."""
+
+    position: int
+    created: bool
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What readers see: every namespace's index, at one log position."""
+
+    position: int
+    root: bytes
+    namespaces: Mapping[bytes, Namespace]
+    indexes: Mapping[bytes, IndexSnapshot]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A record that a query found."""
+
+    digest: bytes
+    score: float
+    view: View
+
+
+class Store:
+    """An open data folder. `commit` and `close` belong to one thread; everything else may be called from any."""
+
+    def __init__(
+        self, folder: DataFolder, key: NodeKey, log: Log, bodies: Bodies, connect: Callable[[bool], sqlite3.Connection]
+    ) -> None:
+        self.key = key
+        self.folder = folder
+        self._log = log
+        self._bodies = bodies
+        self._writer = connect(False)
+        self._reader = connect(True)
+        self._reading = threading.Lock()
+        self._indexes: dict[bytes, VectorIndex] = {}
+        self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
+        self._failed: str | None = None
+        self._checkpoint_size = 0
+        self.published = Published(0, b"", {}, {})
+
+    @classmethod
+    def open(cls, disk: Disk, tables_port: Tables, path: Path, rng: Rng, now_ns: int, writer: str) -> Store:
+        """Open the folder, made if absent: lock, key, checkpoints, log, bodies, then the tables folded up to the log.
+
+        Raises `FolderInUse`, `FolderRefused`, `LogCorrupt`, `BodiesCorrupt`, `StorageFailed`.
+        """
+        folder = DataFolder.open(disk, path, writer)
+        try:
+            return cls._open(folder, tables_port, rng, now_ns)
+        except OSError as error:
+            folder.close()
+            raise StorageFailed(f"cannot open {path}: {error.strerror or error}") from error
+        except BaseException:
+            folder.close()
+            raise
+
+    @classmethod
+    def _open(cls, folder: DataFolder, tables_port: Tables, rng: Rng, now_ns: int) -> Store:
+        disk, path = folder.disk, folder.path
+        key = load_or_create(disk, path / "keys" / "node.key", rng)
+        disk.make_folder(path / "checkpoints")
+        checkpoint = checkpoints.largest(disk, path / "checkpoints", key.public)
+        connection, progress = _open_tables(disk, tables_port, path / "state.db")
+        log = Log.open(disk, path / "events", checkpoint=checkpoint, trusted=progress.log_start if progress else None)
+        if progress and not _agrees(progress, log):
+            tables.reset(connection)
+            progress = None
+        bodies, found = Bodies.open(
+            disk, path / "bodies", known_to=progress.body_tail if progress else 0, named=lambda: _named(log)
+        )
+        connection.execute("BEGIN")
+        for body in found:
+            tables.add_body(connection, body.id, body.kind, body.location)
+        _fold_rest(connection, log, bodies, progress)
+        connection.execute("COMMIT")
+        connection.close()
+        store = cls(
+            folder, key, log, bodies, lambda readonly: tables_port.connect(path / "state.db", readonly=readonly)
+        )
+        store._checkpoint_size = checkpoint.size if checkpoint else 0
+        store._begin(now_ns)
+        return store
+
+    def _begin(self, now_ns: int) -> None:
+        if self._log.size == 0:
+            created = events.LogCreated(format=events.FORMAT, node_key=self.key.public)
+            self._log.append([events.encode(created)], now_ns)
+            self._writer.execute("BEGIN")
+            tables.advance(self._writer, self._progress())
+            self._writer.execute("COMMIT")
+        _check_owner(self._log, self.key)
+        for ns, owner, name, model_version, dim, position in self._writer.execute("SELECT * FROM namespaces"):
+            self._namespaces[ns] = Namespace(
+                ns=ns, name=name, owner=owner, model_version=model_version, dim=dim, position=position
+            )
+        for namespace in self._namespaces.values():
+            self._load(namespace)
+        self._publish(self._indexes)
+
+    def _load(self, namespace: Namespace) -> None:
+        rows = [row for row in tables.visible_records(self._writer, namespace.ns) if row[2]]
+        index = self._indexes[namespace.ns] = VectorIndex(namespace.dim)
+        if rows and namespace.ns == PUBLIC.ns:
+            _refuse_other_model(View(self._bodies.read(rows[0][1])), self.folder.path)
+        for start in range(0, len(rows), _LOAD_ROWS):
+            part = [(digest, location) for digest, location, _ in rows[start : start + _LOAD_ROWS]]
+            index.add_payloads(part, [self._bodies.read(location) for _, location in part])
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def commit(self, operations: Sequence[Operation], now_ns: int) -> list[Done | EngramError]:
+        """Carry out operations in order, durably, as one group; each succeeds or is refused on its own.
+
+        Raises `StorageFailed`, and for ever after, if the disk fails: then none of them is acknowledged.
+        """
+        if self._failed is not None:
+            raise StorageFailed(self._failed)
+        commit = _Commit(self._writer, self._bodies, self._namespaces, self._log.size, now_ns)
+        self._writer.execute("BEGIN")
+        try:
+            outcomes = [commit.carry_out(operation) for operation in operations]
+            if commit.events:
+                self._bodies.flush()
+                self._log.append(commit.events, now_ns)
+                tables.advance(self._writer, self._progress())
+            self._writer.execute("COMMIT")
+        except BaseException as error:
+            self._abandon(error)
+            raise
+        if commit.events:
+            self._follow(commit)
+        return outcomes
+
+    def _abandon(self, error: BaseException) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+        self._bodies.discard()
+        if isinstance(error, StorageFailed):
+            self._failed = error.message
+
+    def _follow(self, commit: _Commit) -> None:
+        self._namespaces.update(commit.created)
+        added: dict[bytes, list[tuple[bytes, int]]] = {}
+        for change in commit.changes:
+            if not change.dim:
+                continue
+            if change.visible:
+                added.setdefault(change.ns, []).append((change.digest, change.location))
+            else:
+                self._index_rows(added)
+                self._index(change.ns).remove(change.digest)
+        self._index_rows(added)
+        self._publish({change.ns for change in commit.changes if change.dim})
+
+    def _index_rows(self, added: dict[bytes, list[tuple[bytes, int]]]) -> None:
+        for ns, rows in added.items():
+            self._index(ns).add_payloads(rows, [self._bodies.read(location) for _, location in rows])
+        added.clear()
+
+    def _index(self, ns: bytes) -> VectorIndex:
+        if ns not in self._indexes:
+            self._indexes[ns] = VectorIndex(self._namespaces[ns].dim)
+        return self._indexes[ns]
+
+    def _progress(self) -> Progress:
+        return Progress(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
+
+    def _publish(self, changed: Iterable[bytes]) -> None:
+        position = self._log.size
+        indexes = {**self.published.indexes, **{ns: self._indexes[ns].publish(position) for ns in changed}}
+        self.published = Published(position, self._log.root, dict(self._namespaces), indexes)
+
+    def checkpoint(self, now_ns: int) -> Checkpoint | None:
+        """Commit the state tries' roots to the log and sign the log's size and root; None if nothing has happened."""
+        if self._failed is not None or self._log.size == self._checkpoint_size:
+            return None
+        committed = StateCommitted(records=self._records_root(), edges=_NO_TRIE, heads=_NO_TRIE)
+        frame = self._log.append([events.encode(committed)], now_ns)
+        self._writer.execute("BEGIN")
+        tables.advance(self._writer, self._progress())
+        self._writer.execute("COMMIT")
+        signed = Checkpoint(frame.size, frame.root)
+        checkpoints.write(self.folder.disk, self.folder.path / "checkpoints", signed, self.key)
+        self._checkpoint_size = frame.size
+        self._publish(())
+        return signed
+
+    def _records_root(self) -> TrieRoot:
+        rows = self._writer.execute("SELECT digest, payload FROM records WHERE lives > 0")
+        root, count = _core.trie_root(b"".join(cids.key_of(digest) + payload for digest, payload in rows))
+        return TrieRoot(root, count)
+
+    def close(self, now_ns: int) -> None:
+        """Write a checkpoint, if the disk is sound, and release the folder."""
+        try:
+            self.checkpoint(now_ns)
+        finally:
+            self._log.close()
+            self._bodies.close()
+            with self._reading:
+                self._reader.close()
+            self._writer.close()
+            self.folder.close()
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def known(
+        self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
+    ) -> tuple[bytes, int] | None:
+        """Find the living record of this content and metadata: (digest, position); it need not be embedded again."""
+        return self._row(
+            """SELECT m.digest, m.position FROM records r JOIN memberships m ON m.digest = r.digest
+               WHERE r.content = ? AND r.metadata = ? AND r.model_version = ? AND m.ns = ? AND m.signer = ? AND m.alive
+               ORDER BY m.digest LIMIT 1""",
+            (content, hashlib.sha256(metadata).digest(), model_version, ns, signer),
+        )
+
+    def get(self, ns: bytes, digest: bytes) -> View | None:
+        """Find a record by its CID's digest, in a namespace."""
+        row = self._row(
+            """SELECT r.location FROM memberships m JOIN records r ON r.digest = m.digest
+               WHERE m.ns = ? AND m.digest = ? AND m.alive LIMIT 1""",
+            (ns, digest),
+        )
+        return View(self._bodies.read(row[0])) if row else None
+
+    def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
+        """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
+        with self._reading:
+            rows = self._reader.execute(
+                """SELECT DISTINCT m.digest FROM records r JOIN memberships m ON m.digest = r.digest
+                   WHERE r.content = ? AND m.ns = ? AND m.alive ORDER BY m.digest LIMIT ?""",
+                (content, ns, limit),
+            ).fetchall()
+        return [digest for (digest,) in rows]
+
+    def list(
+        self, ns: bytes, accept: Callable[[dict[str, Any]], bool] | None, offset: int, limit: int
+    ) -> tuple[list[tuple[bytes, View]], bool]:
+        """Give up to `limit` records whose metadata is accepted, oldest first, and whether more follow."""
+        found: list[tuple[bytes, View]] = []
+        with self._reading:
+            for digest, location, _ in tables.visible_records(self._reader, ns):
+                view = View(self._bodies.read(location))
+                if accept is not None and not accept(record.decode_metadata(bytes(view.metadata))):
+                    continue
+                if offset:
+                    offset -= 1
+                elif len(found) == limit:
+                    return found, True
+                else:
+                    found.append((digest, view))
+        return found, False
+
+    def search(
+        self, ns: bytes, query: bytes, top_k: int, accept: Callable[[dict[str, Any]], bool] | None
+    ) -> tuple[list[Found], int]:
+        """Find the nearest records by cosine, exactly, filtered before the search; also the position it speaks for."""
+        published = self.published
+        index = published.indexes.get(ns)
+        if index is None:
+            return [], published.position
+        read = self._bodies.read
+        allowed = None
+        if accept is not None:
+            metadata = (
+                (row, View(read(index.location_of(row))).metadata) for row in range(index.rows) if index.is_alive(row)
+            )
+            allowed = index.bitmap(row for row, data in metadata if accept(record.decode_metadata(bytes(data))))
+        matches = index.search(query, top_k, lambda location: View(read(location)).embedding, allowed)
+        return [Found(match.digest, match.score, View(read(match.location))) for match in matches], published.position
+
+    def count(self, ns: bytes | None = None) -> int:
+        """Count the living records of a namespace, or of all."""
+        everywhere = "SELECT count(*) FROM records WHERE lives > 0"
+        within = "SELECT count(DISTINCT digest) FROM memberships WHERE ns = ? AND alive"
+        row = self._row(everywhere, ()) if ns is None else self._row(within, (ns,))
+        count: int = row[0]
+        return count
+
+    def sizes(self) -> tuple[int, int]:
+        """Give the sizes of log and bodies in bytes."""
+        return self._log.bytes(), self._bodies.bytes()
+
+    def _row(self, query: str, values: tuple[Any, ...]) -> Any:
+        with self._reading:
+            return self._reader.execute(query, values).fetchone()
+
+
+_LOAD_ROWS = 4096
+
+
+class _Commit:
+    """One group of operations on the way to the disk: each is checked against the tables as those before it left them."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        bodies: Bodies,
+        namespaces: Mapping[bytes, Namespace],
+        position: int,
+        now_ns: int,
+    ) -> None:
+        self._connection = connection
+        self._bodies = bodies
+        self._namespaces = namespaces
+        self._position = position
+        self._now_ms = now_ns // 1_000_000
+        self._staged: dict[int, bytes] = {}
+        self.events: list[bytes] = []
+        self.changes: list[Change] = []
+        self.created: dict[bytes, Namespace] = {}
+
+    def carry_out(self, operation: Operation) -> Done | EngramError:
+        try:
+            match operation:
+                case PutOperation():
+                    return self._put(operation)
+                case DeleteOperation():
+                    return self._delete(operation)
+                case CreateOperation():
+                    return self._create(operation)
+        except EngramError as error:
+            return error
+
+    def _put(self, operation: PutOperation) -> Done:
+        ns, digest, signer = operation.ns, operation.digest, operation.signer
+        before = tables.membership(self._connection, ns, digest, signer)
+        if before is not None and before.alive:
+            return Done(before.position, False)
+        self._stage(RECORD, digest, operation.payload)
+        event = events.RecordStored(
+            ns=ns,
+            cid=cids.from_digest(digest),
+            payload=hashlib.sha256(operation.payload).digest(),
+            signer=signer,
+            issued_unix_ms=self._issued(before),
+        )
+        return self._emit(event)
+
+    def _delete(self, operation: DeleteOperation) -> Done:
+        before = tables.membership(self._connection, operation.ns, operation.digest, operation.signer)
+        cid = cids.from_digest(operation.digest)
+        if before is None or not before.alive:
+            raise NotFound(f"no record {cid} in this namespace", field="cid")
+        event = events.RecordDeleted(
+            ns=operation.ns, cid=cid, signer=operation.signer, issued_unix_ms=self._issued(before), erase=False
+        )
+        return self._emit(event)
+
+    def _create(self, operation: CreateOperation) -> Done:
+        ns = namespace_id(operation.owner, operation.name)
+        known = self._namespaces.get(ns) or self.created.get(ns)
+        if known is not None:
+            if (known.model_version, known.dim) == (operation.model_version, operation.dim):
+                return Done(known.position, False)
+            raise Conflict(
+                f"the namespace {operation.name!r} is there already, bound to {known.model_version}, dim {known.dim}",
+                field="name",
+            )
+        patch = record.patch({"name": operation.name})
+        name = hashlib.sha256(patch).digest()
+        self._stage(PATCH, name, patch)
+        event = events.NamespaceCreated(
+            ns=ns, owner=operation.owner, model_version=operation.model_version, dim=operation.dim, name=name
+        )
+        done = self._emit(event)
+        self.created[ns] = Namespace(
+            ns=ns,
+            name=operation.name,
+            owner=operation.owner,
+            model_version=operation.model_version,
+            dim=operation.dim,
+            position=done.position,
+        )
+        return done
+
+    def _issued(self, before: tables.Membership | None) -> int:
+        return max(self._now_ms, before.issued + 1) if before else self._now_ms
+
+    def _stage(self, kind: int, body_id: bytes, data: bytes) -> None:
+        if tables.body_location(self._connection, body_id) is None:
+            location = self._bodies.stage(kind, body_id, data)
+            tables.add_body(self._connection, body_id, kind, location)
+            self._staged[location] = data
+
+    def _emit(self, event: events.AnyEvent) -> Done:
+        position = self._position + len(self.events)
+        change = tables.fold(self._connection, position, event, self._read)
+        self.events.append(events.encode(event))
+        if change is not None:
+            self.changes.append(change)
+        return Done(position, True)
+
+    def _read(self, location: int) -> memoryview:
+        staged = self._staged.get(location)
+        return memoryview(staged) if staged is not None else self._bodies.read(location)
+
+
+def _open_tables(disk: Disk, port: Tables, path: Path) -> tuple[sqlite3.Connection, Progress | None]:
+    """Open the tables; a file that SQLite finds damaged is made anew, since the log has everything."""
+    import sqlite3  # noqa: PLC0415 (only its error is named here)
+
+    try:
+        connection = port.connect(path)
+        return connection, tables.prepare(connection)
+    except sqlite3.DatabaseError:
+        for suffix in ("", "-wal", "-shm"):
+            stale = path.with_name(path.name + suffix)
+            if disk.exists(stale):
+                disk.remove(stale)
+        connection = port.connect(path)
+        return connection, tables.prepare(connection)
+
+
+def _agrees(progress: Progress, log: Log) -> bool:
+    """Say whether the tables can be of this log. Their root is checked where the log still stands at their position."""
+    return progress.position < log.size or (progress.position == log.size and progress.root == log.root)
+
+
+def _fold_rest(connection: sqlite3.Connection, log: Log, bodies: Bodies, progress: Progress | None) -> None:
+    for position, data in log.read(progress.position if progress else 0):
+        tables.fold(connection, position, events.decode(data), bodies.read)
+    if log.size:
+        tables.advance(connection, Progress(log.size, log.root, bodies.tail, log.segment_start))
+
+
+def _named(log: Log) -> set[bytes]:
+    """Collect the ids of bodies that events name."""
+    named = set()
+    for _, data in log.read():
+        match events.decode(data):
+            case events.RecordStored(cid=cid):
+                named.add(cids.digest_of(cid))
+            case events.NamespaceCreated(name=name):
+                named.add(name)
+    return named
+
+
+def _check_owner(log: Log, key: NodeKey) -> None:
+    _, first = next(log.read(0))
+    created = events.decode(first)
+    if not isinstance(created, events.LogCreated) or created.node_key != key.public:
+        raise FolderRefused("the log in this folder is of another node key; restore keys/node.key from its backup")
+    if created.format != events.FORMAT:
+        raise FolderRefused(f"the log has format {created.format}; this build reads format {events.FORMAT}")
+
+
+def _refuse_other_model(view: View, path: Path) -> None:
+    if view.model_version != PUBLIC_MODEL_VERSION:
+        raise FolderRefused(
+            f"the public records of {path} are of the model {view.model_version}, and this build's is "
+            f"{PUBLIC_MODEL_VERSION}: use the build that wrote them, or another folder."
+        )

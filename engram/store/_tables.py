@@ -1,0 +1,295 @@
+"""The store's projection: SQLite tables as a fold of the log. Deleting the file costs a refold, never a fact.
+
+Memberships obey formats §8: per (namespace, CID, signer) the later operation wins; at a tie a delete beats a put, then
+the higher CID. A record lives while a membership does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engram import cid as cids
+from engram.events import AnyEvent, LogStart, NamespaceCreated, RecordDeleted, RecordStored, Unknown
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+
+FOLD_VERSION = 1
+"""Raise it when `fold` means something else, and every table is folded again."""
+
+_SCHEMA = """
+CREATE TABLE projection (
+  one INTEGER PRIMARY KEY CHECK (one = 1), fold_version INTEGER NOT NULL, position INTEGER NOT NULL,
+  root BLOB NOT NULL, body_tail INTEGER NOT NULL, log_start BLOB NOT NULL
+);
+CREATE TABLE bodies (id BLOB PRIMARY KEY, kind INTEGER NOT NULL, location INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE namespaces (
+  ns BLOB PRIMARY KEY, owner BLOB NOT NULL, name TEXT NOT NULL, model_version TEXT NOT NULL, dim INTEGER NOT NULL,
+  position INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE records (
+  digest BLOB PRIMARY KEY, payload BLOB NOT NULL, location INTEGER NOT NULL, content BLOB NOT NULL,
+  metadata BLOB NOT NULL, model_version TEXT NOT NULL, dim INTEGER NOT NULL, lives INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX records_by_content ON records (content, metadata, model_version);
+CREATE TABLE memberships (
+  position INTEGER PRIMARY KEY, ns BLOB NOT NULL, digest BLOB NOT NULL, signer BLOB NOT NULL,
+  alive INTEGER NOT NULL, issued INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX memberships_by_record ON memberships (ns, digest, signer);
+CREATE INDEX memberships_by_position ON memberships (ns, position) WHERE alive;
+"""
+_TABLES = ("projection", "bodies", "namespaces", "records", "memberships")
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far the tables have come: the log's size and root there, the bodies' tail, and the log's last segment."""
+
+    position: int
+    root: bytes
+    body_tail: int
+    log_start: LogStart
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A record became visible in a namespace, or stopped being so."""
+
+    ns: bytes
+    digest: bytes
+    visible: bool
+    location: int
+    dim: int
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """What a signer has said last of a record in a namespace."""
+
+    position: int
+    alive: bool
+    issued: int
+
+
+def wins(issued: int, digest: bytes, other_issued: int, other_digest: bytes, *, delete: bool, other: bool) -> bool:
+    """Say whether an operation wins over another on the same membership; `delete` and `other` say which are deletes."""
+    return (issued, delete, digest) > (other_issued, other, other_digest)
+
+
+def prepare(connection: sqlite3.Connection) -> Progress | None:
+    """Make the tables, anew where another fold version wrote them; give how far they have come."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'projection'").fetchone()
+    if found:
+        row = connection.execute("SELECT fold_version, position, root, body_tail, log_start FROM projection").fetchone()
+        if row and row[0] == FOLD_VERSION:
+            return Progress(row[1], row[2], row[3], msgspec.msgpack.decode(row[4], type=LogStart))
+    reset(connection)
+    return None
+
+
+def reset(connection: sqlite3.Connection) -> None:
+    """Drop every table and make them empty."""
+    for table in _TABLES:
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
+    connection.executescript(_SCHEMA)
+
+
+def advance(connection: sqlite3.Connection, progress: Progress) -> None:
+    """Record how far the tables have come, in the transaction of their rows."""
+    connection.execute(
+        "INSERT OR REPLACE INTO projection VALUES (1, ?, ?, ?, ?, ?)",
+        (
+            FOLD_VERSION,
+            progress.position,
+            progress.root,
+            progress.body_tail,
+            msgspec.msgpack.encode(progress.log_start),
+        ),
+    )
+
+
+def add_body(connection: sqlite3.Connection, body_id: bytes, kind: int, location: int) -> None:
+    """Record where a body is; the first place of an id counts."""
+    connection.execute("INSERT OR IGNORE INTO bodies VALUES (?, ?, ?)", (body_id, kind, location))
+
+
+def body_location(connection: sqlite3.Connection, body_id: bytes) -> int | None:
+    """Give where a body is."""
+    row = connection.execute("SELECT location FROM bodies WHERE id = ?", (body_id,)).fetchone()
+    return row[0] if row else None
+
+
+def membership(connection: sqlite3.Connection, ns: bytes, digest: bytes, signer: bytes) -> Membership | None:
+    """Give a membership, alive or dead."""
+    row = connection.execute(
+        "SELECT position, alive, issued FROM memberships WHERE ns = ? AND digest = ? AND signer = ?",
+        (ns, digest, signer),
+    ).fetchone()
+    return Membership(row[0], bool(row[1]), row[2]) if row else None
+
+
+def fold(
+    connection: sqlite3.Connection, position: int, event: AnyEvent | Unknown, read: Callable[[int], memoryview]
+) -> Change | None:
+    """Fold one event into the tables. `read` gives a body by location."""
+    match event:
+        case RecordStored():
+            return _stored(connection, position, event, read)
+        case RecordDeleted():
+            return _deleted(connection, position, event)
+        case NamespaceCreated():
+            _namespace(connection, position, event, read)
+    return None
+
+
+def _namespace(
+    connection: sqlite3.Connection, position: int, event: NamespaceCreated, read: Callable[[int], memoryview]
+) -> None:
+    location = body_location(connection, event.name)
+    assert location is not None, "a patch is durable before the event that names it"
+    name = msgspec.json.decode(bytes(read(location)))["name"]
+    connection.execute(
+        "INSERT OR IGNORE INTO namespaces VALUES (?, ?, ?, ?, ?, ?)",
+        (event.ns, event.owner, name, event.model_version, event.dim, position),
+    )
+
+
+def _stored(
+    connection: sqlite3.Connection, position: int, event: RecordStored, read: Callable[[int], memoryview]
+) -> Change | None:
+    digest = cids.digest_of(event.cid)
+    before = membership(connection, event.ns, digest, event.signer)
+    if before is None:
+        connection.execute(
+            "INSERT INTO memberships VALUES (?, ?, ?, ?, 1, ?)",
+            (position, event.ns, digest, event.signer, event.issued_unix_ms),
+        )
+    elif wins(event.issued_unix_ms, digest, before.issued, digest, delete=False, other=not before.alive):
+        connection.execute(
+            "UPDATE memberships SET position = ?, alive = 1, issued = ? WHERE position = ?",
+            (before.position if before.alive else position, event.issued_unix_ms, before.position),
+        )
+    else:
+        return None
+    if before is not None and before.alive:
+        return None
+    location, dim = _remember(connection, digest, event.payload, read)
+    visible = _alive(connection, event.ns, digest) == 1
+    return Change(event.ns, digest, True, location, dim) if visible else None
+
+
+def _deleted(connection: sqlite3.Connection, position: int, event: RecordDeleted) -> Change | None:
+    digest = cids.digest_of(event.cid)
+    before = membership(connection, event.ns, digest, event.signer)
+    if before is None:
+        connection.execute(
+            "INSERT INTO memberships VALUES (?, ?, ?, ?, 0, ?)",
+            (position, event.ns, digest, event.signer, event.issued_unix_ms),
+        )
+        return None
+    if not wins(event.issued_unix_ms, digest, before.issued, digest, delete=True, other=not before.alive):
+        return None
+    connection.execute(
+        "UPDATE memberships SET alive = 0, issued = ? WHERE position = ?", (event.issued_unix_ms, before.position)
+    )
+    if not before.alive:
+        return None
+    connection.execute("UPDATE records SET lives = lives - 1 WHERE digest = ?", (digest,))
+    if _alive(connection, event.ns, digest):
+        return None
+    location, dim = connection.execute("SELECT location, dim FROM records WHERE digest = ?", (digest,)).fetchone()
+    return Change(event.ns, digest, False, location, dim)
+
+
+def _alive(connection: sqlite3.Connection, ns: bytes, digest: bytes) -> int:
+    count: int = connection.execute(
+        "SELECT count(*) FROM memberships WHERE ns = ? AND digest = ? AND alive", (ns, digest)
+    ).fetchone()[0]
+    return count
+
+
+def _remember(
+    connection: sqlite3.Connection, digest: bytes, payload_hash: bytes, read: Callable[[int], memoryview]
+) -> tuple[int, int]:
+    """Count one more life of a record, its row made at the first; give its location and dimension."""
+    row = connection.execute(
+        "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING location, dim", (digest,)
+    ).fetchone()
+    if row:
+        return row[0], row[1]
+    location = body_location(connection, digest)
+    assert location is not None, "a payload is durable before the event that names it"
+    view = View(read(location))
+    connection.execute(
+        "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
+        (
+            digest,
+            payload_hash,
+            location,
+            bytes(view.content),
+            hashlib.sha256(view.metadata).digest(),
+            view.model_version,
+            view.dim,
+        ),
+    )
+    return location, view.dim
+
+
+class View:
+    """The parts of a payload that is known to be right, without copying it. Formats §2."""
+
+    __slots__ = ("_data", "_metadata_at", "_version_at", "dim")
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self.dim = int.from_bytes(data[6:8], "little")
+        self._metadata_at = 64 + 4 * self.dim
+        self._version_at = self._metadata_at + int.from_bytes(data[8:12], "little")
+
+    @property
+    def flags(self) -> int:
+        """The payload's flags."""
+        return self._data[4]
+
+    @property
+    def content(self) -> memoryview:
+        """The hash of the content."""
+        return self._data[32:64]
+
+    @property
+    def embedding(self) -> memoryview:
+        """Little-endian float32."""
+        return self._data[64 : self._metadata_at]
+
+    @property
+    def metadata(self) -> memoryview:
+        """Canonical JSON."""
+        return self._data[self._metadata_at : self._version_at]
+
+    @property
+    def _blob_at(self) -> int:
+        return self._version_at + int.from_bytes(self._data[12:14], "little")
+
+    @property
+    def model_version(self) -> str:
+        """The model version."""
+        return str(self._data[self._version_at : self._blob_at], "ascii")
+
+    @property
+    def text(self) -> str | None:
+        """The text, where there is one."""
+        return str(self._data[self._blob_at :], "utf-8") if self.flags == 1 else None
+
+
+def visible_records(connection: sqlite3.Connection, ns: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Give (digest, location, dim) of a namespace's records in the order in which they came."""
+    yield from connection.execute(
+        """SELECT m.digest, r.location, r.dim FROM memberships m JOIN records r ON r.digest = m.digest
+           WHERE m.ns = ? AND m.alive AND NOT EXISTS (
+             SELECT 1 FROM memberships o
+             WHERE o.ns = m.ns AND o.digest = m.digest AND o.alive AND o.position < m.position)
+           ORDER BY m.position""",
+        (ns,),
+    )
