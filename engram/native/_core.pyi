@@ -1,0 +1,39 @@
+from collections.abc import Sequence
+from typing import final
+
+# index: the exact scan
+
+@final
+class Codes:
+    def __new__(cls, dim: int) -> Codes: ...
+    @property
+    def dim(self) -> int: ...
+    def __len__(self) -> int: ...
+    def append(self, vectors: bytes | bytearray | memoryview) -> None: ...
+
+    def append_payloads(self, payloads: Sequence[bytes | bytearray | memoryview]) -> None: ...
+
+    def snapshot(self) -> CodesSnapshot: ...
+
+@final
+class CodesSnapshot:
+    @property
+    def dim(self) -> int: ...
+    def __len__(self) -> int: ...
+    def candidates(
+        self,
+        query: bytes,
+        k: int,
+        allowed: bytes | None = None,
+        alive: bytes | None = None,
+        *,
+        kernel: str | None = None,
+    ) -> list[int]: ...
+
+    def bitmap(self, rows: list[int]) -> bytes: ...
+
+def exact_cosines(
+    query: bytes, rows: Sequence[bytes | bytearray | memoryview], *, kernel: str | None = None
+) -> list[float]: ...
+
+def scan_kernels() -> list[str]: ...
