@@ -90,7 +90,10 @@ class SegmentWriter:
             raise StorageFailed(self._failed)
 
     def _fail(self, what: str, error: OSError) -> StorageFailed:
-        self._failed = f"cannot {what} {self.path}: {error.strerror or error}; nothing acknowledged is lost; mend the disk and open the folder again"
+        self._failed = (
+            f"cannot {what} {self.path}: {error.strerror or error}. Nothing acknowledged is lost; "
+            "mend the disk and open the folder again."
+        )
         return StorageFailed(self._failed)
 
 

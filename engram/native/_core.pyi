@@ -1,4 +1,5 @@
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias, final
 
 from typing_extensions import Buffer
 
@@ -72,3 +73,36 @@ def check_event(event: bytes) -> str | None:
 
     Flaws are those of `check_message`, and `size`, `not_a_map`, `no_type`, `type_not_string`.
     """
+
+# index: the exact scan
+
+@final
+class Codes:
+    def __new__(cls, dim: int) -> Codes: ...
+    @property
+    def dim(self) -> int: ...
+    def __len__(self) -> int: ...
+    def append(self, vectors: bytes | bytearray | memoryview) -> None: ...
+    def append_payloads(self, payloads: Sequence[bytes | bytearray | memoryview]) -> None: ...
+    def snapshot(self) -> CodesSnapshot: ...
+
+@final
+class CodesSnapshot:
+    @property
+    def dim(self) -> int: ...
+    def __len__(self) -> int: ...
+    def candidates(
+        self,
+        query: bytes,
+        k: int,
+        allowed: bytes | None = None,
+        alive: bytes | None = None,
+        *,
+        kernel: str | None = None,
+    ) -> list[int]: ...
+    def bitmap(self, rows: list[int]) -> bytes: ...
+
+def exact_cosines(
+    query: bytes, rows: Sequence[bytes | bytearray | memoryview], *, kernel: str | None = None
+) -> list[float]: ...
+def scan_kernels() -> list[str]: ...

@@ -172,7 +172,7 @@ def handle_batch(limit: int) -> Callable[[Handler], Handler]:
 
 
 class Actor:
-    """Base of actors. Subclasses mark handlers; an instance that has failed is replaced, so state lives in projections."""
+    """Base of actors. Subclasses mark handlers; a failed instance is replaced, so state lives in projections."""
 
     name = "actor"
     mailbox_limit = 1024

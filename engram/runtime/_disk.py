@@ -92,7 +92,7 @@ class RealDisk:
     def list(self, folder: Path) -> list[str]:
         """List a folder, sorted."""
         try:
-            return sorted(os.listdir(folder))
+            return sorted(path.name for path in folder.iterdir())
         except FileNotFoundError:
             return []
 

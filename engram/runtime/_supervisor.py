@@ -95,7 +95,9 @@ class Supervisor:
                 child.mailbox.refuse_waiting()
                 raise
             except Exception as error:  # noqa: BLE001 (the supervisor is where a bug of an actor ends)
-                log.error("actor_crashed", actor=child.mailbox.name, error=type(error).__name__, where=_where(error))
+                # No trace: an exception's text may quote a user's.
+                kind = type(error).__name__
+                log.error("actor_crashed", actor=child.mailbox.name, error=kind, where=_where(error))  # noqa: TRY400
                 actor = None
                 await self._back_off(child, crashes, error)
             else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +27,7 @@ from engram.store._tables import Change, Progress, View
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from engram.ports import Disk, Rng, Tables
@@ -110,14 +110,14 @@ class Store:
     """An open data folder. `commit` and `close` belong to one thread; everything else may be called from any."""
 
     def __init__(
-        self, folder: DataFolder, key: NodeKey, log: Log, bodies: Bodies, connect: Callable[[bool], sqlite3.Connection]
+        self, folder: DataFolder, key: NodeKey, log: Log, bodies: Bodies, connect: Callable[..., sqlite3.Connection]
     ) -> None:
         self.key = key
         self.folder = folder
         self._log = log
         self._bodies = bodies
-        self._writer = connect(False)
-        self._reader = connect(True)
+        self._writer = connect()
+        self._reader = connect(readonly=True)
         self._reading = threading.Lock()
         self._indexes: dict[bytes, VectorIndex] = {}
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
@@ -378,7 +378,7 @@ _LOAD_ROWS = 4096
 
 
 class _Commit:
-    """One group of operations on the way to the disk: each is checked against the tables as those before it left them."""
+    """One group of operations on the way to the disk, each checked against the tables as those before it left them."""
 
     def __init__(
         self,

@@ -276,7 +276,7 @@ pub(super) fn stride_of(dim: usize) -> usize {
 
 /// Round each component to a level of -127..=127 and return the step between levels; None if all are zero.
 fn quantise(values: &[f64], levels: &mut [f64]) -> Option<f64> {
-    let largest = values.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+    let largest = largest_of(values);
     if largest == 0.0 {
         return None;
     }
@@ -285,6 +285,16 @@ fn quantise(values: &[f64], levels: &mut [f64]) -> Option<f64> {
         *level = (x * per_step + ROUND) - ROUND;
     }
     Some(largest / 127.0)
+}
+
+fn largest_of(values: &[f64]) -> f64 {
+    let mut lanes = [0.0; 8];
+    for values in values.as_chunks::<8>().0 {
+        for (most, x) in lanes.iter_mut().zip(values) {
+            *most = if x.abs() > *most { x.abs() } else { *most };
+        }
+    }
+    lanes.into_iter().fold(0.0, f64::max)
 }
 
 /// Bound |values - step * levels| from above, rounding of this very computation included.

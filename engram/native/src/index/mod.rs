@@ -30,7 +30,7 @@ pub enum IndexError {
     /// Every component is zero, so there is no direction.
     Zero,
     /// A row id that the snapshot does not have.
-    NoSuchRow { row: u32, rows: usize },
+    NoSuchRow { row: i64, rows: usize },
     /// More rows than a u32 can name.
     TooManyRows,
     /// A kernel that is unknown, or that this CPU lacks.

@@ -249,13 +249,13 @@ fn select<'a>(
 }
 
 /// Make the bitmap that allows the named rows out of `rows`.
-pub fn bitmap(rows: usize, allowed: &[u32]) -> Result<Vec<u8>, IndexError> {
+pub fn bitmap(rows: usize, allowed: &[i64]) -> Result<Vec<u8>, IndexError> {
     let mut bits = vec![0; rows.div_ceil(8)];
     for &row in allowed {
-        if row as usize >= rows {
-            return Err(IndexError::NoSuchRow { row, rows });
+        match usize::try_from(row) {
+            Ok(at) if at < rows => bits[at / 8] |= 1 << (at % 8),
+            _ => return Err(IndexError::NoSuchRow { row, rows }),
         }
-        bits[row as usize / 8] |= 1 << (row % 8);
     }
     Ok(bits)
 }

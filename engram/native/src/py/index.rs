@@ -42,7 +42,9 @@ fn copy(buffer: &Bound<'_, PyAny>, into: &mut Vec<u8>) -> PyResult<usize> {
     Ok(into.len() - from)
 }
 
-/// Append-only 8-bit codes of one dimension: one writer, any number of readers of its snapshots.
+/// Append-only 8-bit codes of one dimension (1..4096), with a proven error: one writer, any number of snapshots.
+///
+/// Vectors are little-endian float32 of any length but zero. `ValueError` refuses a whole call and changes nothing.
 #[pyclass(frozen, module = "engram.native._core")]
 struct Codes {
     dim: usize,
@@ -91,6 +93,7 @@ impl Codes {
         self.lock().len()
     }
 
+    /// Append the n * dim floats of n rows. `bytes` are read in place; another buffer is copied first.
     fn append(&self, vectors: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut copied = Vec::new();
         let bytes = if let Ok(bytes) = vectors.cast::<PyBytes>() {
@@ -112,6 +115,7 @@ impl Codes {
         self.publish(vectors.py(), &batch)
     }
 
+    /// Append the vector of each record payload.
     fn append_payloads(&self, py: Python<'_>, payloads: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
         let mut batch = Batch::new(self.dim).map_err(refused)?;
         let (mut payload, mut vectors) = (Vec::new(), Vec::new());
@@ -130,6 +134,7 @@ impl Codes {
         self.publish(py, &batch)
     }
 
+    /// Publish the rows that are there now.
     fn snapshot(&self) -> CodesSnapshot {
         CodesSnapshot(self.lock().snapshot())
     }
@@ -153,7 +158,7 @@ fn vector_of(payload: &[u8], dim: usize) -> Result<&[u8], String> {
     }
 }
 
-/// The codes as they were when it was taken.
+/// The codes as they were when it was taken; any number of threads may use it at once.
 #[pyclass(frozen, module = "engram.native._core")]
 struct CodesSnapshot(index::Snapshot);
 
@@ -168,6 +173,10 @@ impl CodesSnapshot {
         self.0.len()
     }
 
+    /// Give the rows, ascending, that hold the k largest `exact_cosines`, and all that tie with the last of them.
+    ///
+    /// Only rows in both bitmaps count (row i is bit i % 8 of byte i // 8; rows past the end are not in it); None holds
+    /// every row. `kernel`, one of `scan_kernels()`, goes before ENGRAM_KERNEL.
     #[pyo3(signature = (query, k, allowed=None, alive=None, *, kernel=None))]
     fn candidates(
         &self,
@@ -186,12 +195,14 @@ impl CodesSnapshot {
         Ok(released_if(long, py, scan))
     }
 
-    fn bitmap<'py>(&self, py: Python<'py>, rows: Vec<u32>) -> PyResult<Bound<'py, PyBytes>> {
+    /// Make the bitmap of these rows; `ValueError` for one that is not here.
+    fn bitmap<'py>(&self, py: Python<'py>, rows: Vec<i64>) -> PyResult<Bound<'py, PyBytes>> {
         let bits = index::bitmap(self.0.len(), &rows).map_err(refused)?;
         Ok(PyBytes::new(py, &bits))
     }
 }
 
+/// Give the float32 cosine of `query` with each row, in [-1, 1], the same bits on every machine.
 #[pyfunction]
 #[pyo3(signature = (query, rows, *, kernel=None))]
 fn exact_cosines(

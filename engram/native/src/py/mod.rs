@@ -4,7 +4,6 @@ mod index;
 use pyo3::prelude::*;
 
 mod ground;
-mod index;
 mod log;
 mod msgpack;
 
