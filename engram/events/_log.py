@@ -204,7 +204,7 @@ class Log:
 
 def _events(segment: memoryview, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     at = 0
-    while at + _HEADER <= len(segment) and segment[at : at + 4] == b"EGL1":
+    while at + _HEADER <= len(segment) and bytes(segment[at : at + 4]) == b"EGL1":
         payload_len, count = (int.from_bytes(segment[at + n : at + n + 4], "little") for n in (8, 12))
         position = int.from_bytes(segment[at + 16 : at + 24], "little")
         if position >= end:

@@ -295,12 +295,13 @@ class Store:
         self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
     ) -> tuple[bytes, int] | None:
         """Find the living record of this content and metadata: (digest, position); it need not be embedded again."""
-        return self._row(
+        row: tuple[bytes, int] | None = self._row(
             """SELECT m.digest, m.position FROM records r JOIN memberships m ON m.digest = r.digest
                WHERE r.content = ? AND r.metadata = ? AND r.model_version = ? AND m.ns = ? AND m.signer = ? AND m.alive
                ORDER BY m.digest LIMIT 1""",
             (content, hashlib.sha256(metadata).digest(), model_version, ns, signer),
         )
+        return row
 
     def get(self, ns: bytes, digest: bytes) -> View | None:
         """Find a record by its CID's digest, in a namespace."""
@@ -321,7 +322,7 @@ class Store:
             ).fetchall()
         return [digest for (digest,) in rows]
 
-    def list(
+    def browse(
         self, ns: bytes, accept: Callable[[dict[str, Any]], bool] | None, offset: int, limit: int
     ) -> tuple[list[tuple[bytes, View]], bool]:
         """Give up to `limit` records whose metadata is accepted, oldest first, and whether more follow."""

@@ -1,0 +1,101 @@
+"""`engram.open`: the same actors in the caller's process, without doors, on one trio thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import trio
+
+from engram.errors import EngramError, Unavailable
+from engram.node._config import Config
+from engram.node._node import real_world, running
+from engram.sdk import Api
+
+if TYPE_CHECKING:
+    from engram.node._node import World
+    from engram.node._service import NodeService
+    from engram.wire import Answer, Request
+
+T = TypeVar("T", bound="Answer")
+
+
+class Memory(Api):
+    """A data folder, open in this process. It has the client's calls; use it from any thread, then close it."""
+
+    def __init__(self, config: Config, world: World | None = None) -> None:
+        super().__init__()
+        self._config = config
+        self._world = world or real_world()
+        self._ready = threading.Event()
+        self._service: NodeService | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._stop: trio.Event | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._live, name="engram-memory", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is under way, sign a checkpoint, release the folder, and end every thread; twice is allowed."""
+        if self._token is not None and self._stop is not None:
+            try:
+                self._token.run_sync_soon(self._stop.set)
+            except trio.RunFinishedError:
+                self._stop = None
+        self._thread.join()
+
+    def _call(self, request: Request[T]) -> T:
+        if self._token is None or self._service is None or not self._thread.is_alive():
+            raise self._gone()
+        try:
+            answer = trio.from_thread.run(partial(self._service.call, request), trio_token=self._token)
+        except (trio.RunFinishedError, trio.Cancelled):
+            raise self._gone() from None
+        return cast("T", answer)
+
+    def _gone(self) -> EngramError:
+        if isinstance(self._error, EngramError):
+            return self._error
+        return Unavailable("this memory is closed; open it again")
+
+    def _live(self) -> None:
+        try:
+            trio.run(self._main)
+        except BaseException as error:  # noqa: BLE001 (whoever opens or calls is told, in their own thread)
+            self._error = _leaf(error)
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        async with running(self._config, self._world, embedded=True) as service:
+            self._service = service
+            self._token = trio.lowlevel.current_trio_token()
+            self._stop = trio.Event()
+            self._ready.set()
+            await self._stop.wait()
+
+
+def _leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def open_memory(path: str | Path) -> Memory:
+    """Open the data folder at `path`, made if absent, in this process; see `Memory`.
+
+    Raises `FolderInUse` where a node or another process has it open, `FolderRefused` where it cannot be used.
+    """
+    return Memory(Config(data_dir=Path(path)))
