@@ -154,11 +154,11 @@ def _is_operators(key: object, value: object) -> bool:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
-        _refuse("filter", f"an object has the key {shown(twice)} twice")
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            _refuse("filter", f"an object has the key {shown(key)} twice")
+        result[key] = value
     return result
 
 
@@ -189,7 +189,7 @@ def _unknown_inside(sign: object, path: str, field: str) -> NoReturn:
 
 
 def _unknown(sign: str, path: str, known: Collection[str], hint: str = "") -> NoReturn:
-    near = difflib.get_close_matches(sign[:32].lower(), known, 1)
+    near = difflib.get_close_matches(sign[:32].lower(), known, 1, 0.7)
     guess = f"; did you mean {near[0]}?" if near else ""
     _refuse(path, f"unknown operator {shown(sign)}{guess} (known: {' '.join(known)}){'; ' if hint else ''}{hint}")
 

@@ -58,7 +58,7 @@ _SYMBOL = re.compile(r"[<>=!]=|<>|[=<>()\[\],]")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?(?![\w.])")
 _NUMBER_LIKE = re.compile(r"[-+.]?[0-9][\w.+-]*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*')
-_QUOTED_NAME = re.compile(r"`((?:[^`]|``)*)`")
+_QUOTED_NAME = re.compile(r"`((?:[^`]|``)*+)`")
 
 Made = TypeVar("Made")
 
@@ -302,7 +302,7 @@ class _Parser:
         self._refuse(self.token.start, problem, BadRequest)
 
     def _expected_operator(self) -> NoReturn:
-        near = difflib.get_close_matches(self._source()[:32].lower(), _OPERATOR_WORDS, 1)
+        near = difflib.get_close_matches(self._source()[:32].lower(), _OPERATOR_WORDS, 1, 0.7)
         known = " ".join(f"`{word}`" for word in _OPERATOR_WORDS)
         self._expected(f"an operator: {known}", f"did you mean `{near[0]}`?" if near else "")
 
