@@ -49,10 +49,8 @@ def examine(config: Config) -> list[Check]:
 
 
 def check_python(_config: Config) -> Check:
-    """Judge the interpreter."""
+    """Name the interpreter; an unsuitable one cannot install Engram."""
     found = f"{platform.python_implementation()} {platform.python_version()}, engram {version()}"
-    if sys.version_info < (3, 11):
-        return Check("python", "fail", found, "use Python 3.11 or newer")
     return Check("python", "ok", found)
 
 

@@ -60,7 +60,7 @@ class Plain:
         """Show one event."""
         line = self._progress(facts) if event == "model_progress" else sentence(event, facts)
         if line is not None:
-            print(printable(line), flush=True)  # noqa: T201 - this is a command line
+            print(printable(line), flush=True)
 
     def _progress(self, facts: dict[str, Any]) -> str | None:
         tenth = 10 * facts["done"] // max(facts["total"], 1)
@@ -119,7 +119,7 @@ class Terminal:
 
     def _progress(self, facts: dict[str, Any]) -> None:
         if self._bar is None:
-            from engram.cli._screen import byte_progress
+            from engram.cli._progress import byte_progress
 
             progress = byte_progress()
             progress.start()
@@ -134,4 +134,4 @@ class Terminal:
 
 
 def _show(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - this is a command line
+    print(text, flush=True)

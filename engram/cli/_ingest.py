@@ -15,13 +15,13 @@ from engram.cli._options import DEFAULT_WHERE, Namespace, Where
 from engram.cli._shell import FAILED, INTERRUPTED, OK, complain, explain, say, utf8
 from engram.cli._target import UsageError
 from engram.cli._text import plural
-from engram.errors import EngramError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from engram.cli._target import Opener, Target
+    from engram.errors import EngramError
 
 _ERRORS_SHOWN = 20
 _STDIN = Path("/dev/stdin")
@@ -160,7 +160,7 @@ def _progress(path: Path) -> AbstractContextManager[Callable[[int], None]]:
 
 @contextmanager
 def _bar(path: Path) -> Iterator[Callable[[int], None]]:
-    from engram.cli._screen import line_progress
+    from engram.cli._progress import line_progress
 
     total = None if path is _STDIN else _count_lines(path)
     with line_progress() as progress:

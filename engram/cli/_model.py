@@ -33,7 +33,7 @@ def fetch_with_progress() -> ModelFiles:
         plain = Plain()
         return fetch_model(lambda source, done, total: plain("model_progress", _facts(source, done, total)))
 
-    from engram.cli._screen import byte_progress
+    from engram.cli._progress import byte_progress
 
     with byte_progress() as progress:
         task = progress.add_task("model", total=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engram.cli._json import write
-from engram.cli._text import duration, one_line, printable, short_cid, size
+from engram.cli._text import duration, one_line, printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,22 +13,18 @@ if TYPE_CHECKING:
     from engram.wire import Hit, NamespaceInfo, Record, StatusResult
 
 _CELL = 400
-"""Characters of a text or of metadata that go into a table; no terminal's line is longer."""
-_WHOLE = "shortened; --json or a pipe gives whole texts and CIDs"
+"""Characters of a text or of metadata that are drawn; no terminal's line is longer."""
 
 
 def hits_table(hits: Sequence[Hit], *, text: bool, width: int | None = None) -> str:
     """Draw what a query found."""
-    from engram.cli._screen import Column, draw, table
+    from engram.cli._screen import Memory, draw, memories
 
-    columns = [Column("score", "bold", justify="right")]
-    columns += [Column("text", ratio=3)] if text else []
-    columns += [Column("metadata", "cyan", ratio=2), Column("cid", "dim")]
-    rows = (
-        [f"{hit.score:.4f}", *([_cell(hit.text)] if text else []), metadata_line(hit.metadata), short_cid(hit.cid)]
+    rows = [
+        Memory(f"{hit.score:.4f}", _cell(hit.text) if text else None, hit.cid, metadata_line(hit.metadata))
         for hit in hits
-    )
-    return draw(table(columns, rows, caption=_WHOLE), width=width)
+    ]
+    return draw(memories("score", rows, width=width), width=width)
 
 
 def hits_lines(hits: Iterable[Hit], *, text: bool) -> str:
@@ -41,19 +37,13 @@ def hits_lines(hits: Iterable[Hit], *, text: bool) -> str:
 
 def records_table(records: Sequence[Record], *, first: int, width: int | None = None) -> str:
     """Draw a page of a list; `first` is the offset of its first record."""
-    from engram.cli._screen import Column, draw, table
+    from engram.cli._screen import Memory, draw, memories
 
-    columns = [
-        Column("#", "dim", justify="right"),
-        Column("text", ratio=3),
-        Column("metadata", "cyan", ratio=2),
-        Column("cid", "dim"),
-    ]
-    rows = (
-        [f"{first + number:,}", _cell(record.text), metadata_line(record.metadata), short_cid(record.cid)]
+    rows = [
+        Memory(f"{first + number:,}", _cell(record.text), record.cid, metadata_line(record.metadata))
         for number, record in enumerate(records)
-    )
-    return draw(table(columns, rows, caption=_WHOLE), width=width)
+    ]
+    return draw(memories("#", rows, width=width), width=width)
 
 
 def records_lines(records: Iterable[Record]) -> str:
@@ -79,9 +69,9 @@ def namespaces_table(namespaces: Sequence[NamespaceInfo], *, width: int | None =
 
     columns = [
         Column("name", "bold"),
-        Column("records", justify="right"),
+        Column("records", right=True),
         Column("model", "cyan"),
-        Column("dim", justify="right"),
+        Column("dim", right=True),
         Column("id", "dim"),
     ]
     rows = ([one_line(n.name), f"{n.records:,}", one_line(n.model_version), str(n.dim), n.id[:12]] for n in namespaces)
@@ -130,9 +120,8 @@ def rows_sheet(rows: Iterable[tuple[str, str]], *, width: int | None = None) -> 
 
 def metadata_line(metadata: dict[str, object]) -> str:
     """Give metadata on one line for the eye: `pos=noun · lemmas=cat, true cat`."""
-    return one_line(
-        " · ".join(f"{one_line(key, _CELL)}={one_line(_value(value), _CELL)}" for key, value in metadata.items()), _CELL
-    )
+    pairs = (f"{one_line(key, _CELL)}={one_line(_value(value), _CELL)}" for key, value in metadata.items())
+    return one_line(" · ".join(pairs), _CELL)
 
 
 def _value(value: object) -> str:

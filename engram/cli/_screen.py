@@ -5,38 +5,38 @@ Users' text comes here made safe already, and goes into `Text` objects: nothing 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+import msgspec
 from rich import box
-from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-import msgspec
+from engram.cli._text import printable, short_cid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_WIDE = 120
+"""Columns of a terminal from which a whole CID leaves room for metadata beside it."""
+
 
 class Column(msgspec.Struct, frozen=True):
-    """How one column of a table looks. `ratio` shares out what the columns of fixed width leave."""
+    """How one column of a table looks."""
 
     heading: str
     style: str = ""
-    ratio: int | None = None
-    justify: Literal["left", "right"] = "left"
-    wrap: bool = False
+    right: bool = False
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """One memory to draw: its number (a score, a place in a list), its text if it is shown, its CID, its metadata."""
+
+    number: str
+    text: str | None
+    cid: str
+    metadata: str
 
 
 def draw(drawing: RenderableType, *, width: int | None = None) -> str:
@@ -44,38 +44,41 @@ def draw(drawing: RenderableType, *, width: int | None = None) -> str:
     console = Console(width=width, highlight=False)
     with console.capture() as capture:
         console.print(drawing)
-    return capture.get().rstrip("\n")
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, caption: str | None = None) -> Table:
-    """Draw rows of plain strings under headings, one line a row where a column does not wrap."""
-    drawing = Table(
-        box=box.SIMPLE_HEAD,
-        expand=any(column.ratio for column in columns),
-        header_style="bold",
-        pad_edge=False,
-        caption=None if caption is None else Text(caption),
-        caption_style="dim",
-        caption_justify="left",
-    )
+def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Table:
+    """Draw rows of plain strings under headings."""
+    drawing = _table()
     for column in columns:
-        drawing.add_column(
-            Text(column.heading),
-            style=column.style,
-            ratio=column.ratio,
-            justify=column.justify,
-            no_wrap=not column.wrap,
-            overflow="fold" if column.wrap else "ellipsis",
-        )
+        drawing.add_column(Text(column.heading), style=column.style, no_wrap=True)
+        drawing.columns[-1].justify = "right" if column.right else "left"
     for row in rows:
         drawing.add_row(*(Text(cell) for cell in row))
     return drawing
 
 
-def sheet(rows: Iterable[tuple[str, str]], *, title: str | None = None) -> Table:
+def memories(heading: str, rows: Sequence[Memory], *, width: int | None = None) -> Group:
+    """Draw memories, two lines each: the number under `heading` and the text, then the CID and the metadata.
+
+    Each line is cut where the terminal ends.
+    """
+    whole = Console(width=width).width >= _WIDE
+    numbers = max(len(heading), *(len(row.number) for row in rows))
+    drawing = _table()
+    drawing.add_column(Text(heading), style="bold", justify="right", no_wrap=True, min_width=numbers)
+    drawing.add_column(Text("memory"), no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        cid = printable(row.cid) if whole else short_cid(row.cid)
+        about = Text.assemble((cid, "dim"), "  ", (row.metadata, "cyan"))
+        lines = about if row.text is None else Text(row.text).append("\n").append_text(about)
+        drawing.add_row(Text(row.number), lines)
+    return Group(drawing, Text("cut to fit; --json, or a pipe, gives texts and CIDs whole", style="dim"))
+
+
+def sheet(rows: Iterable[tuple[str, str]]) -> Table:
     """Draw names and values, a pair a line."""
-    drawing = Table(box=None, show_header=False, pad_edge=False, title_justify="left", title_style="bold")
-    drawing.title = None if title is None else Text(title)
+    drawing = Table(box=None, show_header=False, pad_edge=False)
     drawing.add_column(style="dim", no_wrap=True)
     drawing.add_column(overflow="fold")
     for name, value in rows:
@@ -83,31 +86,5 @@ def sheet(rows: Iterable[tuple[str, str]], *, title: str | None = None) -> Table
     return drawing
 
 
-def line_progress() -> Progress:
-    """Give a progress bar that counts lines, on standard error."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-
-
-def byte_progress() -> Progress:
-    """Give a progress bar that counts bytes, on standard error."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)

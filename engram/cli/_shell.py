@@ -51,12 +51,12 @@ def complain(message: str) -> None:
     """Print an error on standard error, safe for a terminal."""
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     label = "\x1b[1;31merror:\x1b[0m" if colour else "error:"
-    print(label, printable(message, multiline=True), file=sys.stderr)  # noqa: T201 - this is a command line
+    print(label, printable(message, multiline=True), file=sys.stderr)
 
 
 def say(text: str) -> None:
     """Print a line of the answer on standard output."""
-    print(text)  # noqa: T201 - this is a command line
+    print(text)
 
 
 def explain(error: EngramError) -> str:

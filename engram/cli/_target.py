@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from engram.errors import EngramError, FolderInUse, FolderRefused, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -26,7 +26,7 @@ class Namespaces(Protocol):
         """Create a namespace."""
         ...
 
-    def list(self) -> list[NamespaceInfo]:
+    def list(self) -> Sequence[NamespaceInfo]:
         """List the namespaces that this caller can use."""
         ...
 
@@ -57,7 +57,7 @@ class Target(Protocol):
         top_k: int = 10,
         filter: str | dict[str, Any] | None = None,  # noqa: A002 - the API's word
         namespace: str | None = None,
-    ) -> list[Hit]:
+    ) -> Sequence[Hit]:
         """Find the nearest memories."""
         ...
 
@@ -72,7 +72,7 @@ class Target(Protocol):
         limit: int = 50,
         offset: int = 0,
         namespace: str | None = None,
-    ) -> list[Record]:
+    ) -> Sequence[Record]:
         """List memories, oldest first."""
         ...
 
@@ -80,7 +80,7 @@ class Target(Protocol):
         """Delete one memory; False where there is none."""
         ...
 
-    def embed(self, text: str, /) -> list[float]:
+    def embed(self, text: str, /) -> Sequence[float]:
         """Turn a text into a vector."""
         ...
 
@@ -110,7 +110,7 @@ def open_target(*, node: str | None, data: Path | None, create: bool) -> Iterato
     """Open what the options name: `--data` a folder, else `--node`, else `$ENGRAM_NODE`, else the default address."""
     if node is not None and data is not None:
         raise UsageError(
-            "--node and --data exclude each other: --node asks a node that runs, --data opens the folder in this process"
+            "--node and --data exclude each other: the one asks a node that runs, the other opens the folder itself"
         )
     if data is not None:
         with _folder(data, create=create) as memory:

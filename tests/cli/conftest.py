@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import pytest
 from cli.small_memory import SmallMemory, opener_of
+
 from engram.cli.user import run_user
 
 

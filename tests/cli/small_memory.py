@@ -1,4 +1,6 @@
-"""A memory of a few dozen lines, in this process: what the commands talk to in these tests. It finds by shared words."""
+"""A small memory in this process: what the commands talk to in these tests. It finds by shared words."""
+
+# ruff: noqa: A002, ARG002 - the API's words; what it does not need, it ignores
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ class SmallMemory:
         return record.cid
 
     def iter_ingest_file(self, path, namespace=None):
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if self.interrupt_after is not None and number > self.interrupt_after:
                     raise KeyboardInterrupt

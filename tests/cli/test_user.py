@@ -7,6 +7,8 @@ import json
 import sys
 
 import pytest
+
+from engram.cli._target import Unreachable
 from engram.errors import Unavailable
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
@@ -214,8 +216,6 @@ def test_nothing_found_in_a_pipe_prints_nothing(engram):
 
 
 def test_a_node_that_is_gone_exits_with_3(engram, memory, monkeypatch):
-    from engram.cli._target import Unreachable
-
     def gone(text, **_):
         raise Unreachable("no node answers")
 
