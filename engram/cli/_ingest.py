@@ -132,7 +132,7 @@ class _Run:
             say(write({"summary": summary | {"seconds": round(elapsed, 3)}}, indent=None))
             return
         for line, error in self.errors:
-            complain(f"line {line:,}: {explain(error)}")
+            complain(f"line {line}: {explain(error).removeprefix(f'line {line}: ')}")
         if self.failed > len(self.errors):
             complain(f"and {plural(self.failed - len(self.errors), 'more line')}; --json lists all")
         say(
@@ -151,7 +151,8 @@ class _Run:
 def _outcome(line: int, outcome: str | EngramError) -> dict[str, Any]:
     if isinstance(outcome, str):
         return {"line": line, "cid": outcome}
-    return {"line": line, "error": {"code": outcome.code, "message": outcome.message, "field": outcome.field}}
+    message = outcome.message.removeprefix(f"line {line}: ")
+    return {"line": line, "error": {"code": outcome.code, "message": message, "field": outcome.field}}
 
 
 def _progress(path: Path) -> AbstractContextManager[Callable[[int], None]]:

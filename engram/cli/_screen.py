@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -64,16 +65,23 @@ def memories(heading: str, rows: Sequence[Memory], *, width: int | None = None) 
     Each line is cut where the terminal ends.
     """
     whole = Console(width=width).width >= _WIDE
-    numbers = max(len(heading), *(len(row.number) for row in rows))
-    drawing = _table()
-    drawing.add_column(Text(heading), style="bold", justify="right", no_wrap=True, min_width=numbers)
-    drawing.add_column(Text("memory"), no_wrap=True, overflow="ellipsis")
+    room = max(len(heading), *(len(row.number) for row in rows))
+    lines: list[RenderableType] = [
+        _line(heading.rjust(room), Text("memory"), "bold"),
+        Rule(style="default", characters="─"),
+    ]
     for row in rows:
         cid = printable(row.cid) if whole else short_cid(row.cid)
         about = Text.assemble((cid, "dim"), "  ", (row.metadata, "cyan"))
-        lines = about if row.text is None else Text(row.text).append("\n").append_text(about)
-        drawing.add_row(Text(row.number), lines)
-    return Group(drawing, Text("cut to fit; --json, or a pipe, gives texts and CIDs whole", style="dim"))
+        parts = [about] if row.text is None else [Text(row.text), about]
+        lines += [_line(number.rjust(room), part) for number, part in zip((row.number, ""), parts, strict=False)]
+    hint = _line("", Text("cut to fit; --json, or a pipe, gives texts and CIDs whole", "dim"))
+    return Group(*lines, Text(), hint)
+
+
+def _line(number: str, part: Text, style: str = "") -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis", style=style)
+    return line.append(number, "bold").append("  " if number else "").append_text(part)
 
 
 def sheet(rows: Iterable[tuple[str, str]]) -> Table:

@@ -60,7 +60,7 @@ class SmallMemory:
                     item = json.loads(line)
                     yield number, self.ingest(item["text"], item.get("metadata"), namespace)
                 except (ValueError, KeyError, TypeError):
-                    yield number, BadRequest("not an object with a text", field="text")
+                    yield number, BadRequest(f"line {number}: not an object with a text", field="text")
                 except EngramError as error:
                     yield number, error
 
