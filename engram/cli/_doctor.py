@@ -163,8 +163,8 @@ def check_model(config: Config) -> Check:
             )
         verify_model(files)
     except EngramError as error:
-        return Check("model", "fail", error.message, "fetch it again: `engram-node model fetch`")
-    return Check("model", "ok", f"{files.folder}, verified")
+        return Check("model", "fail", error.message)
+    return Check("model", "ok", f"{files.folder} ({files.source}), verified")
 
 
 CHECKS: tuple[Callable[[Config], Check], ...] = (

@@ -25,6 +25,20 @@ def found(folder: Path | None) -> ModelFiles:
     return files
 
 
+def sound() -> ModelFiles | None:
+    """Give the model's files if they are here and the right ones."""
+    from engram.embed import find_model, verify_model
+
+    files = find_model()
+    if files is None:
+        return None
+    try:
+        verify_model(files)
+    except ModelNotReady:
+        return None
+    return files
+
+
 def fetch_with_progress() -> ModelFiles:
     """Fetch the model with a bar on a terminal, with a line each tenth elsewhere."""
     from engram.embed import fetch_model

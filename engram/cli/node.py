@@ -127,10 +127,11 @@ def doctor(
 
 
 def fetch() -> int:
-    """Fetch the embedding model into your cache, and verify it."""
-    from engram.cli._model import fetch_with_progress
+    """Fetch the embedding model into your cache, unless it is here already, and verify it."""
+    from engram.cli._model import fetch_with_progress, sound
 
-    say(f"the model is in {printable(str(fetch_with_progress().folder))}, verified")
+    files = sound() or fetch_with_progress()
+    say(f"the model is in {printable(str(files.folder))}, verified")
     return OK
 
 

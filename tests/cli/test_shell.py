@@ -17,6 +17,14 @@ for number in range(20_000):
     memory.ingest(f"text {number}")
 sys.exit(run_user(["list", "--limit", "20000"], opener_of(memory)))
 """
+LATIN = """
+import sys
+from cyclopts import App
+from engram.cli._shell import run, say
+app = App()
+app.default(lambda: say("ü 日本"))
+sys.exit(run(app, []))
+"""
 LOADED = """
 import sys
 sys.path.insert(0, "tests")
@@ -44,10 +52,8 @@ def test_a_query_in_a_pipe_loads_nothing_heavy():
 
 
 def test_output_that_the_encoding_lacks_is_escaped():
-    code = "import sys; from engram.cli.node import build; from engram.cli._shell import run, say; from cyclopts import App\n"
-    code += 'app = App(); app.default(lambda: say("ü 日本")); sys.exit(run(app, []))'
     ran = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", LATIN],
         cwd=ROOT,
         capture_output=True,
         check=True,

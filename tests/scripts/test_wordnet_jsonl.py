@@ -15,7 +15,8 @@ SCRIPT = ROOT / "scripts" / "wordnet_jsonl.py"
 NOUN = (
     "00001740 03 n 01 entity 0 003 ~ 00001930 n 0000 ~ 00002137 n 0000 ~ 04424418 n 0000 | that which is perceived  \n"
 )
-ADJECTIVE = '00013887 00 s 0a abounding 0 galore(ip) 0 c 0 d 0 e 0 f 0 g 0 h 0 i 0 j 1 001 & 00013160 a 0000 | "whiskey | galore"  \n'
+WORDS = "abounding 0 galore(ip) 0 c 0 d 0 e 0 f 0 g 0 h 0 i 0 j 1"
+ADJECTIVE = f'00013887 00 s 0a {WORDS} 001 & 00013160 a 0000 | "whiskey | galore"  \n'
 LICENCE = "  1 This software and database is being provided to you, the LICENSEE, by  \n"
 
 
