@@ -1,0 +1,209 @@
+"""The commands of `engram`: read the options, make one call, print the answer. `user` gives them their names."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from engram.cli import _results as results
+from engram.cli._json import fields, numbers, read_object, write
+from engram.cli._options import DEFAULT_WHERE, Filter, Namespace, Where
+from engram.cli._shell import FAILED, OK, complain, say, utf8
+from engram.cli._text import plural, printable
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from engram.cli._target import Opener, Target
+
+Cid = Annotated[str, Parameter(help="A memory's CID, v1::…, or the sha256:… of its content.")]
+
+
+class Commands:
+    """Every command but `ingest`. Each opens its target with `opener` and gives its exit code."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+
+    def query(
+        self,
+        text: Annotated[str, Parameter(help="What to look for, in your own words.")],
+        /,
+        *,
+        top_k: Annotated[int, Parameter(name=["--top-k", "-k"], help="How many to give, 1 to 1,000.")] = 10,
+        filter: Filter = None,  # noqa: A002 - the option's name
+        namespace: Namespace = None,
+        text_: Annotated[bool, Parameter(name="--text", help="Show the texts, or only scores and CIDs.")] = True,
+        where: Where = DEFAULT_WHERE,
+    ) -> int:
+        """Find memories by meaning, the nearest first.
+
+        The score is the cosine between the meanings: 1 is the same, around 0 is unrelated. On a terminal you get a
+        table; in a pipe, a line each of score, CID, metadata and text, with tabs between; with --json, one document.
+        """
+        text = utf8(text, "TEXT")
+        with self._open(where) as target:
+            hits = target.query(text, top_k=top_k, filter=_filter(filter), namespace=_name(namespace))
+        if where.json:
+            found = [fields(hit) for hit in hits]
+            say(write({"hits": found if text_ else [_without(hit, "text") for hit in found]}))
+        elif _terminal():
+            say(results.hits_table(hits, text=text_) if hits else "nothing found")
+        elif hits:
+            say(results.hits_lines(hits, text=text_))
+        return OK
+
+    def get(
+        self,
+        cid: Cid,
+        /,
+        *,
+        namespace: Namespace = None,
+        vector: Annotated[bool, Parameter(help="Give its vector too.", negative="", show_default=False)] = False,
+        where: Where = DEFAULT_WHERE,
+    ) -> int:
+        """Show one memory: its text, its metadata, its model."""
+        cid = utf8(cid, "CID")
+        with self._open(where) as target:
+            record = target.get(cid, namespace=_name(namespace), include_vector=vector)
+        values = numbers(record.vector) if record.vector is not None else None
+        if where.json:
+            say(write(fields(record) | {"vector": values}))
+            return OK
+        rows = results.record_rows(record)
+        rows += [("vector", write(values, indent=None))] if values is not None else []
+        if _terminal():
+            text = "" if record.text is None else "\n\n" + printable(record.text, multiline=True)
+            say(results.rows_sheet(rows) + text)
+        else:
+            say(results.rows_lines([*rows, ("text", printable(record.text or ""))]))
+        return OK
+
+    def delete(self, cid: Cid, /, *, namespace: Namespace = None, where: Where = DEFAULT_WHERE) -> int:
+        """Delete one memory.
+
+        It disappears from every read of its namespace. What was deleted can be ingested again.
+        """
+        cid = utf8(cid, "CID")
+        with self._open(where) as target:
+            deleted = target.delete(cid, namespace=_name(namespace))
+        if where.json:
+            say(write({"cid": cid, "deleted": deleted}))
+        elif deleted:
+            say(f"deleted {printable(cid)}")
+        if not deleted:
+            complain(f"no memory {cid} here; nothing was deleted")
+        return OK if deleted else FAILED
+
+    def list(
+        self,
+        *,
+        filter: Filter = None,  # noqa: A002 - the option's name
+        limit: Annotated[int, Parameter(help="How many to give, 1 to 1,000.")] = 50,
+        offset: Annotated[int, Parameter(help="How many to skip.")] = 0,
+        namespace: Namespace = None,
+        where: Where = DEFAULT_WHERE,
+    ) -> int:
+        """List memories in the order in which they came.
+
+        In a pipe, a line each of CID, metadata and text, with tabs between.
+        """
+        with self._open(where) as target:
+            records = target.list(filter=_filter(filter), limit=limit, offset=offset, namespace=_name(namespace))
+        if where.json:
+            say(write({"records": [_without(fields(record), "vector") for record in records], "offset": offset}))
+        elif _terminal():
+            say(results.records_table(records, first=offset) if records else "nothing here")
+        elif records:
+            say(results.records_lines(records))
+        return OK
+
+    def status(self, *, where: Where = DEFAULT_WHERE) -> int:
+        """Show what the node, or the folder, is and holds."""
+        with self._open(where) as target:
+            status = target.status()
+        if where.json:
+            say(write(fields(status) | {"model": fields(status.model)}))
+        else:
+            rows = results.status_rows(status)
+            say(results.rows_sheet(rows) if _terminal() else results.rows_lines(rows))
+        return OK
+
+    def embed(
+        self, text: Annotated[str, Parameter(help="The text to embed.")], /, *, where: Where = DEFAULT_WHERE
+    ) -> int:
+        """Turn a text into its vector, without keeping anything.
+
+        On a terminal you see the first numbers; in a pipe, one number a line.
+        """
+        text = utf8(text, "TEXT")
+        with self._open(where) as target:
+            vector = target.embed(text)
+        if where.json:
+            say(write({"dim": len(vector), "vector": vector}, indent=None))
+        elif _terminal():
+            first = "  ".join(f"{value:+.4f}" for value in vector[:8])
+            say(f"{plural(len(vector), 'number')}: {first}  …   (--json gives all)")
+        else:
+            say("\n".join(map(repr, vector)))
+        return OK
+
+    def namespace_create(
+        self,
+        name: Annotated[str, Parameter(help="Its name, 1 to 128 bytes.")],
+        /,
+        *,
+        dim: Annotated[int | None, Parameter(help="Numbers in each vector, for vectors of your own.")] = None,
+        model: Annotated[str | None, Parameter(help="The model that your vectors come from.")] = None,
+        where: Where = DEFAULT_WHERE,
+    ) -> int:
+        """Create a namespace, bound for ever to one model.
+
+        Without --dim and --model it takes texts, embedded by the node.
+        """
+        name = utf8(name, "NAME")
+        model = None if model is None else utf8(model, "--model")
+        with self._open(where, create=True) as target:
+            info = target.namespaces.create(name, dim=dim, model=model)
+        say(
+            write(fields(info))
+            if where.json
+            else f"created {printable(info.name)}: {info.model_version}, dim {info.dim}"
+        )
+        return OK
+
+    def namespace_list(self, *, where: Where = DEFAULT_WHERE) -> int:
+        """List the namespaces that you can use, the public one first."""
+        with self._open(where) as target:
+            namespaces = target.namespaces.list()
+        if where.json:
+            say(write({"namespaces": [fields(info) for info in namespaces]}))
+        elif _terminal():
+            say(results.namespaces_table(namespaces))
+        else:
+            say(results.namespaces_lines(namespaces))
+        return OK
+
+    def _open(self, where: Where, *, create: bool = False) -> AbstractContextManager[Target]:
+        return self._opener(node=where.node, data=where.data, create=create)
+
+
+def _filter(text: str | None) -> str | dict[str, Any] | None:
+    if text is None:
+        return None
+    text = utf8(text, "--filter")
+    return read_object(text, "--filter") if text.lstrip().startswith("{") else text
+
+
+def _name(namespace: str | None) -> str | None:
+    return None if namespace is None else utf8(namespace, "--namespace")
+
+
+def _terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != name}

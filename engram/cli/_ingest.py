@@ -1,0 +1,186 @@
+"""`engram ingest`: one text, a text from standard input, or a whole JSONL file with a progress bar."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from engram.cli._json import read_object, write
+from engram.cli._options import DEFAULT_WHERE, Namespace, Where
+from engram.cli._shell import FAILED, INTERRUPTED, OK, complain, explain, say, utf8
+from engram.cli._target import UsageError
+from engram.cli._text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from engram.cli._target import Opener, Target
+    from engram.errors import EngramError
+
+_ERRORS_SHOWN = 20
+_STDIN = Path("/dev/stdin")
+
+
+class Ingest:
+    """The command `ingest`."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+
+    def ingest(
+        self,
+        text: Annotated[str | None, Parameter(help="The text to keep.")] = None,
+        /,
+        *,
+        stdin: Annotated[
+            bool,
+            Parameter(
+                name=["--stdin", "-"], help="Read one text from standard input.", negative="", show_default=False
+            ),
+        ] = False,
+        file: Annotated[
+            Path | None,
+            Parameter(
+                name=["--file", "-f"],
+                allow_leading_hyphen=True,
+                help="Read many from a JSONL file, or from standard input with --file -.",
+            ),
+        ] = None,
+        meta: Annotated[str | None, Parameter(help="Metadata of the text, a JSON object.")] = None,
+        namespace: Namespace = None,
+        where: Where = DEFAULT_WHERE,
+    ) -> int:
+        """Keep a text, or a file of them.
+
+        Prints the text's CID: the name that its content gives it. Keeping the same again changes nothing and prints
+        the same CID.
+
+        A line of a JSONL file is an object such as {"text": "…", "metadata": {"source": "notes"}}. A line that cannot
+        be kept is reported by its number, the others are kept, and the exit code is 1. With --json, each line gives a
+        line of JSON as it is done, and the last is the summary.
+        """
+        if [text is not None, stdin, file is not None].count(True) != 1:
+            raise UsageError("give one of: a TEXT, - for a text from standard input, or --file for many")
+        name = None if namespace is None else utf8(namespace, "--namespace")
+        if file is not None:
+            return self._file(file, meta, name, where)
+        body = utf8(text, "TEXT") if text is not None else _standard_input()
+        metadata = None if meta is None else read_object(utf8(meta, "--meta"), "--meta")
+        with self._opener(node=where.node, data=where.data, create=True) as target:
+            cid = target.ingest(body, metadata=metadata, namespace=name)
+        say(write({"cid": cid}, indent=None) if where.json else cid)
+        return OK
+
+    def _file(self, file: Path, meta: str | None, namespace: str | None, where: Where) -> int:
+        if meta is not None:
+            raise UsageError('--meta goes with one text; in a file each line has its own "metadata"')
+        path = _STDIN if str(file) == "-" else file
+        if path is not _STDIN and not path.is_file():
+            raise UsageError(f"--file: {path} is {'a folder' if path.is_dir() else 'not there'}")
+        with self._opener(node=where.node, data=where.data, create=True) as target:
+            return _Run(target, path, namespace, as_json=where.json).run()
+
+
+class _Run:
+    def __init__(self, target: Target, path: Path, namespace: str | None, *, as_json: bool) -> None:
+        self.target = target
+        self.path = path
+        self.namespace = namespace
+        self.as_json = as_json
+        self.lines = 0
+        self.kept = 0
+        self.last_line = 0
+        self.errors: list[tuple[int, EngramError]] = []
+        self.failed = 0
+
+    def run(self) -> int:
+        before = self.target.status().position
+        started = time.perf_counter()
+        try:
+            with _progress(self.path) as advance:
+                for line, outcome in self.target.iter_ingest_file(self.path, namespace=self.namespace):
+                    self._take(line, outcome)
+                    advance(line)
+        except KeyboardInterrupt:
+            return self._interrupted()
+        elapsed = max(time.perf_counter() - started, 1e-9)
+        self._report(elapsed, self.target.status().position - before)
+        return FAILED if self.failed else OK
+
+    def _take(self, line: int, outcome: str | EngramError) -> None:
+        self.lines += 1
+        self.last_line = line
+        if isinstance(outcome, str):
+            self.kept += 1
+        else:
+            self.failed += 1
+            if len(self.errors) < _ERRORS_SHOWN:
+                self.errors.append((line, outcome))
+        if self.as_json:
+            say(write(_outcome(line, outcome), indent=None))
+
+    def _report(self, elapsed: float, grown: int) -> None:
+        rate = self.lines / elapsed
+        if self.as_json:
+            summary = {"lines": self.lines, "kept": self.kept, "errors": self.failed, "log_growth": grown}
+            say(write({"summary": summary | {"seconds": round(elapsed, 3)}}, indent=None))
+            return
+        for line, error in self.errors:
+            complain(f"line {line}: {explain(error).removeprefix(f'line {line}: ')}")
+        if self.failed > len(self.errors):
+            complain(f"and {plural(self.failed - len(self.errors), 'more line')}; --json lists all")
+        say(
+            f"{plural(self.lines, 'line')}: {self.kept:,} new or known, {plural(self.failed, 'error')}, {rate:,.0f}/s; "
+            f"the log grew by {plural(grown, 'event')}"
+        )
+
+    def _interrupted(self) -> int:
+        complain(
+            f"interrupted after line {self.last_line:,}: {self.kept:,} kept, {plural(self.failed, 'error')}\n"
+            "  run the same again: what is kept already is found at once and appends nothing"
+        )
+        return INTERRUPTED
+
+
+def _outcome(line: int, outcome: str | EngramError) -> dict[str, Any]:
+    if isinstance(outcome, str):
+        return {"line": line, "cid": outcome}
+    message = outcome.message.removeprefix(f"line {line}: ")
+    return {"line": line, "error": {"code": outcome.code, "message": message, "field": outcome.field}}
+
+
+def _progress(path: Path) -> AbstractContextManager[Callable[[int], None]]:
+    return _bar(path) if sys.stderr.isatty() else nullcontext(lambda _line: None)
+
+
+@contextmanager
+def _bar(path: Path) -> Iterator[Callable[[int], None]]:
+    from engram.cli._progress import line_progress
+
+    total = None if path is _STDIN else _count_lines(path)
+    with line_progress() as progress:
+        task = progress.add_task("ingesting", total=total)
+        yield lambda line: progress.update(task, completed=line)
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        count, last = 0, b"\n"
+        while block := file.read(1 << 20):
+            count += block.count(b"\n")
+            last = block[-1:]
+    return count + (last != b"\n")
+
+
+def _standard_input() -> str:
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input is not UTF-8: byte 0x{data[error.start]:02x} at {error.start:,}") from None

@@ -1,0 +1,140 @@
+"""Results as text: a table for a terminal, tab-separated lines for a pipe. `_commands` decides which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engram.cli._json import write
+from engram.cli._text import duration, one_line, printable, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from engram.wire import Hit, NamespaceInfo, Record, StatusResult
+
+_CELL = 400
+"""Characters of a text or of metadata that are drawn; no terminal's line is longer."""
+
+
+def hits_table(hits: Sequence[Hit], *, text: bool, width: int | None = None) -> str:
+    """Draw what a query found."""
+    from engram.cli._screen import Memory, draw, memories
+
+    rows = [
+        Memory(f"{hit.score:.4f}", _cell(hit.text) if text else None, hit.cid, metadata_line(hit.metadata))
+        for hit in hits
+    ]
+    return draw(memories("score", rows, width=width), width=width)
+
+
+def hits_lines(hits: Iterable[Hit], *, text: bool) -> str:
+    """Give a line a hit: score, CID, metadata as JSON, text, with tabs between."""
+    return "\n".join(
+        "\t".join([f"{hit.score:.6f}", hit.cid, write(hit.metadata, indent=None), *([_flat(hit.text)] if text else [])])
+        for hit in hits
+    )
+
+
+def records_table(records: Sequence[Record], *, first: int, width: int | None = None) -> str:
+    """Draw a page of a list; `first` is the offset of its first record."""
+    from engram.cli._screen import Memory, draw, memories
+
+    rows = [
+        Memory(f"{first + number:,}", _cell(record.text), record.cid, metadata_line(record.metadata))
+        for number, record in enumerate(records)
+    ]
+    return draw(memories("#", rows, width=width), width=width)
+
+
+def records_lines(records: Iterable[Record]) -> str:
+    """Give a line a record: CID, metadata as JSON, text, with tabs between."""
+    return "\n".join(
+        "\t".join([record.cid, write(record.metadata, indent=None), _flat(record.text)]) for record in records
+    )
+
+
+def record_rows(record: Record) -> list[tuple[str, str]]:
+    """Give one record as names and values."""
+    rows = [("cid", record.cid)]
+    rows += [("content", record.content_cid)] if record.content_cid else []
+    rows += [("model", f"{record.model_version}, {record.dim} numbers")]
+    rows += [("metadata", write(record.metadata, indent=None))]
+    rows += [("same content", cid) for cid in record.others]
+    return [(name, printable(value)) for name, value in rows]
+
+
+def namespaces_table(namespaces: Sequence[NamespaceInfo], *, width: int | None = None) -> str:
+    """Draw the namespaces."""
+    from engram.cli._screen import Column, draw, table
+
+    columns = [
+        Column("name", "bold"),
+        Column("records", right=True),
+        Column("model", "cyan"),
+        Column("dim", right=True),
+        Column("id", "dim"),
+    ]
+    rows = ([one_line(n.name), f"{n.records:,}", one_line(n.model_version), str(n.dim), n.id[:12]] for n in namespaces)
+    return draw(table(columns, rows), width=width)
+
+
+def namespaces_lines(namespaces: Iterable[NamespaceInfo]) -> str:
+    """Give a line a namespace: name, records, model, dimension, id, with tabs between."""
+    return "\n".join(
+        "\t".join([_flat(n.name), str(n.records), printable(n.model_version), str(n.dim), n.id]) for n in namespaces
+    )
+
+
+def status_rows(status: StatusResult) -> list[tuple[str, str]]:
+    """Give a status as names and values."""
+    model = status.model
+    state: str = model.state
+    if model.state == "fetching" and model.total_bytes:
+        state = f"fetching, {size(model.done_bytes)} of {size(model.total_bytes)}"
+    kernel = f", {model.kernel} kernel" if model.kernel else ""
+    rows = [
+        ("engram", f"{status.version}, {status.role}, up {duration(status.uptime_s)}"),
+        ("records", f"{status.records:,} in {status.namespaces:,} namespace{'s' * (status.namespaces != 1)}"),
+        ("log", f"{status.position:,} events, {size(status.log_bytes)}; bodies {size(status.bodies_bytes)}"),
+        ("log root", status.log_root),
+        ("model", f"{model.model_version}, {model.dim} numbers, {state}{kernel}"),
+        *([("", model.message)] if model.message else []),
+        ("writes waiting", f"{status.queue_length:,}"),
+        ("data folder", status.data_dir),
+        ("node key", status.node_key),
+    ]
+    return [(name, printable(value)) for name, value in rows]
+
+
+def rows_lines(rows: Iterable[tuple[str, str]]) -> str:
+    """Give a line a pair: name, tab, value."""
+    return "\n".join(f"{name}\t{value}" for name, value in rows)
+
+
+def rows_sheet(rows: Iterable[tuple[str, str]], *, width: int | None = None) -> str:
+    """Draw names and values."""
+    from engram.cli._screen import draw, sheet
+
+    return draw(sheet(rows), width=width)
+
+
+def metadata_line(metadata: dict[str, object]) -> str:
+    """Give metadata on one line for the eye: `pos=noun · lemmas=cat, true cat`."""
+    pairs = (f"{one_line(key, _CELL)}={one_line(_value(value), _CELL)}" for key, value in metadata.items())
+    return one_line(" · ".join(pairs), _CELL)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return write(value, indent=None)
+
+
+def _cell(text: str | None) -> str:
+    return "(a vector, no text)" if text is None else one_line(text, _CELL)
+
+
+def _flat(text: str | None) -> str:
+    return "" if text is None else printable(text)

@@ -1,0 +1,116 @@
+"""The edge of both command lines: from arguments to an exit code, a user's mistake as a sentence, never a traceback."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from cyclopts import CycloptsError
+from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
+
+from engram.cli._json import NotJson
+from engram.cli._target import Unreachable, UsageError
+from engram.cli._text import printable
+from engram.errors import EngramError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cyclopts import App
+
+OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
+INTERRUPTED, BROKEN_PIPE = 130, 141
+"""As a shell says it: 128 + the signal's number."""
+
+EXIT_CODES = "Exit codes: 0 done, 1 a call failed, 2 wrong usage, 3 no node or no folder."
+"""The line that ends every help text."""
+
+_OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*(=.*)?")
+
+
+def run(app: App, arguments: Sequence[str]) -> int:
+    """Run a command line and give its exit code; errors go to standard error, a reader that left is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _call(app, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more as it ends: into nothing, so that it has nothing to complain about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    return code
+
+
+def complain(message: str) -> None:
+    """Print an error on standard error, safe for a terminal."""
+    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    label = "\x1b[1;31merror:\x1b[0m" if colour else "error:"
+    print(label, printable(message, multiline=True), file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """Print a line of the answer on standard output."""
+    print(text)
+
+
+def explain(error: EngramError) -> str:
+    """Give an error of Engram as one sentence that names its field."""
+    message = error.message or error.code
+    named = error.field is None or re.search(rf"(?<!\w){re.escape(error.field)}(?!\w)", message)
+    return message if named else f"{error.field}: {message}"
+
+
+def utf8(text: str, name: str) -> str:
+    """Give back `text`, which came from the command line, or refuse bytes that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        byte = ord(text[error.start]) & 0xFF
+        raise UsageError(
+            f"{name} is not UTF-8: byte 0x{byte:02x} after {error.start} characters; "
+            "is the terminal set to another encoding?"
+        ) from None
+    return text
+
+
+def _call(app: App, arguments: Sequence[str]) -> int:
+    try:
+        code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        complain(_mistake(error, app) + f"\n  help: {' '.join((*app.name, *(error.command_chain or ())))} --help")
+        return USAGE
+    except (UsageError, NotJson) as error:
+        complain(str(error))
+        return USAGE
+    except Unreachable as error:
+        complain(str(error))
+        return UNREACHABLE
+    except EngramError as error:
+        complain(explain(error))
+        return FAILED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code if isinstance(code, int) else OK
+
+
+def _mistake(error: CycloptsError, app: App) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        spare = error.unused_tokens or [""]
+        near = difflib.get_close_matches(spare[0], list(app), n=1)
+        if near and not error.command_chain:
+            return f"no command {spare[0]}; did you mean {near[0]}?"
+        return f"too many arguments: {' '.join(spare)}\n  a text of several words goes in quotes"
+    if isinstance(error, UnknownOptionError) and not _OPTION.fullmatch(error.token.keyword or error.token.value):
+        return f"{error}\n  a text that begins with - goes behind --"
+    return str(error)

@@ -1,0 +1,152 @@
+"""What a command talks to: a node over the wire, or a data folder opened in this process. The one place that opens."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engram.errors import EngramError, FolderInUse, FolderRefused, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from engram.wire import Hit, NamespaceInfo, Record, StatusResult
+
+DEFAULT_URL = "engram://127.0.0.1:8090"
+"""Where a node listens unless it is told otherwise."""
+
+
+class Namespaces(Protocol):
+    """The namespaces of a target."""
+
+    def create(self, name: str, *, dim: int | None = None, model: str | None = None) -> NamespaceInfo:
+        """Create a namespace."""
+        ...
+
+    def list(self) -> Sequence[NamespaceInfo]:
+        """List the namespaces that this caller can use."""
+        ...
+
+
+class Target(Protocol):
+    """What the commands need of `engram.sdk.EngramClient` and `engram.open`, which both have it."""
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """The namespaces of this target."""
+        ...
+
+    def ingest(self, text: str, /, *, metadata: dict[str, Any] | None = None, namespace: str | None = None) -> str:
+        """Keep one text; give its CID."""
+        ...
+
+    def iter_ingest_file(
+        self, path: Path, /, *, namespace: str | None = None
+    ) -> Iterator[tuple[int, str | EngramError]]:
+        """Keep every line of a JSONL file; give each line's number with its CID or its error, in order."""
+        ...
+
+    def query(
+        self,
+        text: str,
+        /,
+        *,
+        top_k: int = 10,
+        filter: str | dict[str, Any] | None = None,  # noqa: A002 - the API's word
+        namespace: str | None = None,
+    ) -> Sequence[Hit]:
+        """Find the nearest memories."""
+        ...
+
+    def get(self, cid: str, /, *, namespace: str | None = None, include_vector: bool = False) -> Record:
+        """Give one memory."""
+        ...
+
+    def list(
+        self,
+        *,
+        filter: str | dict[str, Any] | None = None,  # noqa: A002 - the API's word
+        limit: int = 50,
+        offset: int = 0,
+        namespace: str | None = None,
+    ) -> Sequence[Record]:
+        """List memories, oldest first."""
+        ...
+
+    def delete(self, cid: str, /, *, namespace: str | None = None) -> bool:
+        """Delete one memory; False where there is none."""
+        ...
+
+    def embed(self, text: str, /) -> Sequence[float]:
+        """Turn a text into a vector."""
+        ...
+
+    def status(self) -> StatusResult:
+        """Say what the target is and holds."""
+        ...
+
+
+class Opener(Protocol):
+    """How commands come to their target; tests hand in another."""
+
+    def __call__(self, *, node: str | None, data: Path | None, create: bool) -> AbstractContextManager[Target]:
+        """Open the node at `node`, or the folder `data`; `create` allows to make the folder."""
+        ...
+
+
+class UsageError(Exception):
+    """The command line itself is wrong: exit code 2."""
+
+
+class Unreachable(Exception):
+    """No node answers there, or the folder cannot be opened: exit code 3."""
+
+
+@contextmanager
+def open_target(*, node: str | None, data: Path | None, create: bool) -> Iterator[Target]:
+    """Open what the options name: `--data` a folder, else `--node`, else `$ENGRAM_NODE`, else the default address."""
+    if node is not None and data is not None:
+        raise UsageError(
+            "--node and --data exclude each other: the one asks a node that runs, the other opens the folder itself"
+        )
+    if data is not None:
+        with _folder(data, create=create) as memory:
+            yield memory
+        return
+    with _node(node or os.environ.get("ENGRAM_NODE") or DEFAULT_URL) as client:
+        yield client
+
+
+@contextmanager
+def _node(url: str) -> Iterator[Target]:
+    from engram.sdk import EngramClient
+
+    try:
+        with EngramClient(url) as client:
+            yield client
+    except Unavailable as error:
+        raise Unreachable(
+            f"no node answers at {url}: {error.message}\n"
+            "  start one:           engram-node\n"
+            "  or do without one:   add --data ./engram-data to open the folder itself"
+        ) from error
+
+
+@contextmanager
+def _folder(data: Path, *, create: bool) -> Iterator[Target]:
+    if not create and not (data / "FORMAT").exists():
+        raise Unreachable(
+            f"no memory in {data}: it has no FORMAT file\n"
+            f'  make one:            engram ingest "a first text" --data {data}\n'
+            "  or ask a node:       leave --data out, or name it with --node"
+        )
+    import engram
+
+    try:
+        with engram.open(data) as memory:
+            yield memory
+    except (FolderInUse, FolderRefused) as error:
+        raise Unreachable(error.message) from error

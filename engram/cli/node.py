@@ -1,0 +1,165 @@
+"""`engram-node`: run a node, write its configuration, look after what it needs."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from engram.cli._shell import EXIT_CODES, FAILED, OK, run, say
+from engram.cli._text import paragraphs, printable, size
+from engram.cli._version import version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ConfigFile = Annotated[
+    Path | None, Parameter(help="Configuration file. Left out: node.toml of the working folder, if it is there.")
+]
+Port = Annotated[int | None, Parameter(help="Port to listen at; 0 takes a free one. [default: 8090]")]
+Data = Annotated[Path | None, Parameter(help="Data folder, made if it is not there. [default: ./engram-data]")]
+ModelDir = Annotated[Path | None, Parameter(help="Folder with the embedding model's files. [default: your cache]")]
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON for a program.", negative="", show_default=False)]
+
+_RUN = """Run an Engram node: it keeps memories, finds them by meaning, and answers `engram` and the SDK.
+
+The first start makes the data folder with the node's key, and fetches the embedding model (87 MiB) into your cache.
+Ctrl-C, or SIGTERM, stops it; what was acknowledged is on the disk."""
+_RUN_EXAMPLES = (
+    "engram-node",
+    "engram-node --role miner --data ~/memories --port 9000",
+    "engram-node init && engram-node",
+)
+
+
+def main() -> None:
+    """Run `engram-node` with the arguments of this process, and exit."""
+    sys.exit(run(build(), sys.argv[1:]))
+
+
+def build() -> App:
+    """Give the command line: every command, its help and its examples."""
+    app = App(
+        name="engram-node",
+        help=paragraphs(_RUN),
+        help_epilogue=_epilogue(_RUN_EXAMPLES),
+        help_format="plaintext",
+        version=version,
+        suppress_keyboard_interrupt=False,
+    )
+    app.default(run_node)
+    _add(app, init, ("engram-node init", "engram-node init /etc/engram/node.toml --force"))
+    _add(app, doctor, ("engram-node doctor", "engram-node doctor --config /etc/engram/node.toml --json"))
+    model = App(name="model", help="Fetch, verify and find the embedding model.", help_epilogue=EXIT_CODES)
+    model.sort_key = len(list(app))
+    _add(model, fetch, ("engram-node model fetch",))
+    _add(model, verify, ("engram-node model verify",))
+    _add(model, path, ("ls -lh $(engram-node model path)",))
+    app.command(model)
+    return app
+
+
+def run_node(
+    *,
+    role: Annotated[str | None, Parameter(help="What the node does: miner (validator is not built yet).")] = None,
+    config: ConfigFile = None,
+    host: Annotated[str | None, Parameter(help="Address to listen at, on this machine. [default: 127.0.0.1]")] = None,
+    port: Port = None,
+    data: Data = None,
+    model_dir: ModelDir = None,
+) -> int:
+    """Run the node until it is told to stop."""
+    from engram.cli._config_file import configure
+
+    flags = {"role": role, "host": host, "port": port, "data_dir": data, "model_dir": model_dir}
+    settings, file = configure(config, flags)
+
+    import trio
+
+    import engram.node
+    from engram.cli._events import announcer
+    from engram.cli._logging import configure_logging
+
+    configure_logging(settings)
+    trio.run(partial(engram.node.run, settings, on_event=announcer(settings, file)))
+    return OK
+
+
+def init(
+    path: Annotated[Path, Parameter(help="File to write.")] = Path("node.toml"),
+    /,
+    *,
+    force: Annotated[bool, Parameter(help="Write over a file that is there.", negative="", show_default=False)] = False,
+) -> int:
+    """Write a node.toml with every key, its default, and what it means."""
+    from engram.cli._config_file import write_default
+
+    write_default(path, force=force)
+    say(f"wrote {printable(str(path))}: every key at its default, with what it means")
+    return OK
+
+
+def doctor(
+    *,
+    config: ConfigFile = None,
+    host: Annotated[str | None, Parameter(help="Address to look at. [default: 127.0.0.1]")] = None,
+    port: Port = None,
+    data: Data = None,
+    model_dir: ModelDir = None,
+    json: Json = False,
+) -> int:
+    """Check what a node needs, and say what to do where something is amiss.
+
+    Looks at Python, the platform, the native core, the data folder, the disk, the port and the model, and changes
+    nothing. The exit code is 1 if a check fails; warnings do not count.
+    """
+    from engram.cli._config_file import configure
+    from engram.cli._doctor import examine
+    from engram.cli._doctor_report import report
+
+    settings, _ = configure(config, {"host": host, "port": port, "data_dir": data, "model_dir": model_dir})
+    checks = examine(settings)
+    say(report(checks, as_json=json, terminal=sys.stdout.isatty()))
+    return FAILED if any(check.state == "fail" for check in checks) else OK
+
+
+def fetch() -> int:
+    """Fetch the embedding model into your cache, unless it is here already, and verify it."""
+    from engram.cli._model import fetch_with_progress, sound
+
+    files = sound() or fetch_with_progress()
+    say(f"the model is in {printable(str(files.folder))}, verified")
+    return OK
+
+
+def verify(*, model_dir: ModelDir = None) -> int:
+    """Check the embedding model's files against the hashes that this version is built for."""
+    from engram.cli._model import found
+    from engram.embed import verify_model
+
+    files = found(model_dir)
+    verify_model(files)
+    total = sum(file.stat().st_size for file in (files.weights, files.tokenizer))
+    say(f"{printable(str(files.folder))}: {size(total)}, as they should be")
+    return OK
+
+
+def path(*, model_dir: ModelDir = None) -> int:
+    """Print the folder of the embedding model."""
+    from engram.cli._model import found
+
+    say(printable(str(found(model_dir).folder)))
+    return OK
+
+
+def _add(app: App, command: Callable[..., int], examples: Sequence[str]) -> None:
+    app.command(
+        command, help=paragraphs(command.__doc__ or ""), help_epilogue=_epilogue(examples), sort_key=len(list(app))
+    )
+
+
+def _epilogue(examples: Sequence[str]) -> str:
+    return "\n".join(["Examples:", *(f"  {line}" for line in examples), "", EXIT_CODES])

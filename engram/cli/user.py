@@ -1,0 +1,92 @@
+"""`engram`: keep memories and find them again, from the shell."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from engram.cli._commands import Commands
+from engram.cli._ingest import Ingest
+from engram.cli._shell import EXIT_CODES, run
+from engram.cli._target import open_target
+from engram.cli._text import paragraphs
+from engram.cli._version import version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from engram.cli._target import Opener
+
+_ABOUT = """Verifiable memory for AI agents: keep texts, find them by meaning, name them by their content.
+
+Commands ask a node that runs (start one with `engram-node`), or open a data folder themselves with --data."""
+
+_START = """Start here:
+  engram ingest "The transformer architecture changed everything."
+  engram query "how does attention work?"
+  engram status
+
+"""
+
+_INGEST = (
+    'engram ingest "Water boils at 100 °C." --meta \'{"source": "notes"}\'',
+    "engram ingest - < letter.txt",
+    "engram ingest --file corpus.jsonl",
+    "zcat corpus.jsonl.gz | engram ingest --file - --json",
+)
+_QUERY = (
+    'engram query "how does attention work?" -k 5',
+    'engram query "small furry pets" --filter \'pos = "noun"\'',
+    "engram query \"small furry pets\" --json | jq -r '.hits[].cid'",
+)
+_NAMESPACE_CREATE = ("engram namespace create notes", "engram namespace create clips --dim 512 --model clip/b32")
+
+
+def main() -> None:
+    """Run `engram` with the arguments of this process, and exit."""
+    sys.exit(run_user(sys.argv[1:]))
+
+
+def run_user(arguments: Sequence[str], opener: Opener = open_target) -> int:
+    """Run `engram` and give its exit code; `opener` gives the commands what they talk to."""
+    return run(build(opener), arguments)
+
+
+def build(opener: Opener) -> App:
+    """Give the command line: every command, its help and its examples."""
+    app = App(
+        name="engram",
+        help=_ABOUT,
+        help_epilogue=_START + EXIT_CODES,
+        help_format="plaintext",
+        version=version,
+        suppress_keyboard_interrupt=False,
+    )
+    commands = Commands(opener)
+    ingest = Ingest(opener).ingest
+    _add(app, ingest, _INGEST, usage="Usage: engram ingest [OPTIONS] TEXT | - | --file FILE")
+    _add(app, commands.query, _QUERY)
+    _add(app, commands.get, ("engram get v1::3f1c… --json", "engram get sha256:9b74…"))
+    _add(app, commands.list, ("engram list --limit 20 --offset 40", "engram list --filter 'source = \"notes\"'"))
+    _add(app, commands.delete, ("engram delete v1::3f1c…",))
+    _add(app, commands.status, ("engram status", "engram status --data ./engram-data --json"))
+    _add(app, commands.embed, ('engram embed "a text" --json | jq .dim',))
+    namespace = App(
+        name="namespace", help="Create and list namespaces.", help_epilogue=EXIT_CODES, sort_key=len(list(app))
+    )
+    _add(namespace, commands.namespace_create, _NAMESPACE_CREATE, name="create")
+    _add(namespace, commands.namespace_list, ("engram namespace list",), name="list")
+    app.command(namespace)
+    return app
+
+
+def _add(app: App, command: Callable[..., int], examples: Sequence[str], **settings: str) -> None:
+    app.command(
+        command,
+        help=paragraphs(command.__doc__ or ""),
+        help_epilogue="\n".join(["Examples:", *(f"  {line}" for line in examples), "", EXIT_CODES]),
+        sort_key=len(list(app)),
+        **settings,
+    )

@@ -1,0 +1,206 @@
+"""The node's configuration: defaults, then `node.toml`, then the command line, each over the one before.
+
+`_KEYS` is the one description of it: what each key allows, what errors say, and what `engram-node init` teaches.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from engram.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a node is told at its start. Relative paths are relative to the working folder."""
+
+    role: Literal["miner", "validator"] = "miner"
+    host: str = "127.0.0.1"
+    port: int = 8090
+    data_dir: Path = Path("engram-data")
+    model_dir: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    write_queue_items: int = 1024
+    """Memories that may wait for the disk; over it, writes are answered `busy`."""
+    embedding_threads: int = 0
+    """0: one less than the cores, at least 1."""
+
+
+def load_config(path: Path | None = None, flags: Mapping[str, object] | None = None) -> Config:
+    """Read the file at `path`, if any, lay `flags` over it, and check every value.
+
+    `flags` holds what the command line gave, by the name of the key. Raises `BadRequest` with the key in `field`, and
+    with what came and what is allowed in its message.
+    """
+    values = {} if path is None else _checked(_read(path), lambda key: f"{path}: {key}")
+    return Config(**values | _checked(flags or {}, lambda key: _FLAGS.get(key, f"--{key.replace('_', '-')}")))
+
+
+def default_toml() -> str:
+    """Give the text of a `node.toml` with every key at its default and a line of teaching."""
+    return _HEAD + "".join(f"\n# {key.teaching}\n# {key.allowed}\n{_line(key.name)}\n" for key in _KEYS.values())
+
+
+_HEAD = """\
+# node.toml: how this Engram node runs. Written by `engram-node init`; every value here is the default.
+# The command line goes over this file: `engram-node --port 9000`. Check the result with `engram-node doctor`.
+"""
+_FLAGS = {"data_dir": "--data"}
+
+
+class _Key(msgspec.Struct, frozen=True):
+    """One key. `sound` judges a value that has the right type; it gives the value to use or raises `ValueError`."""
+
+    name: str
+    kind: Any
+    allowed: str
+    teaching: str
+    sound: Callable[[Any], Any]
+
+
+def _range(least: int, most: int) -> Callable[[int], int]:
+    def sound(value: int) -> int:
+        if not least <= value <= most:
+            raise ValueError(value)
+        return value
+
+    return sound
+
+
+def _path(value: str) -> Path:
+    if not value or "\0" in value:
+        raise ValueError(value)
+    return Path(value).expanduser()
+
+
+def _loopback(value: str) -> str:
+    if value != "localhost" and not ipaddress.ip_address(value).is_loopback:
+        raise ValueError(value)
+    return value
+
+
+def _unchanged(value: str) -> str:
+    return value
+
+
+_KEYS = {
+    key.name: key
+    for key in (
+        _Key(
+            "role",
+            Literal["miner", "validator"],
+            'Allowed: "miner". "validator" is not built yet.',
+            "What the node does: a miner keeps memories and answers for them.",
+            _unchanged,
+        ),
+        _Key(
+            "host",
+            str,
+            'Allowed: "127.0.0.1", "::1", "localhost": calls are not encrypted yet, so they stay on this machine.',
+            "The address it listens at.",
+            _loopback,
+        ),
+        _Key(
+            "port",
+            int,
+            "Allowed: 0 to 65535; 0 takes any free port and says which.",
+            "The port for `engram` and the SDK.",
+            _range(0, 65535),
+        ),
+        _Key(
+            "data_dir",
+            str,
+            "Allowed: a path on a local disk; a relative one starts at the working folder, ~ at your home.",
+            "The folder that holds everything: the log, the memories, the node's key. One node a folder. Back it up.",
+            _path,
+        ),
+        _Key(
+            "model_dir",
+            str,
+            "Allowed: a path. Left out: your cache, filled once by the first start or by `engram-node model fetch`.",
+            "A folder with the embedding model's files, for a machine without internet.",
+            _path,
+        ),
+        _Key(
+            "log_level",
+            Literal["debug", "info", "warning", "error"],
+            'Allowed: "debug", "info", "warning", "error".',
+            "How much the node says about itself on standard error.",
+            _unchanged,
+        ),
+        _Key(
+            "log_format",
+            Literal["text", "json"],
+            'Allowed: "text" for people, "json" for programs.',
+            "How it says it.",
+            _unchanged,
+        ),
+        _Key(
+            "write_queue_items",
+            int,
+            "Allowed: 1 to 1000000.",
+            "Memories that may wait for the disk; callers over it are told `busy` and when to try again.",
+            _range(1, 1_000_000),
+        ),
+        _Key(
+            "embedding_threads",
+            int,
+            "Allowed: 0 to 256; 0 takes one less than there are cores.",
+            "Threads that turn texts into vectors; the vectors are the same with any number.",
+            _range(0, 256),
+        ),
+    )
+}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise BadRequest(f"{path} is not there; `engram-node init {path}` writes one", field="config") from None
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be read: {error.strerror}", field="config") from None
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"{path} is not UTF-8 at byte {error.start}", field="config") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadRequest(f"{path} is not TOML: {error}", field="config") from None
+
+
+def _checked(values: Mapping[str, object], title: Callable[[str], str]) -> dict[str, Any]:
+    return {name: _value(name, value, title(name)) for name, value in values.items()}
+
+
+def _value(name: str, value: object, title: str) -> Any:
+    key = _KEYS.get(name)
+    if key is None:
+        near = difflib.get_close_matches(name, _KEYS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(_KEYS)}"
+        raise BadRequest(f"{title} is not a key of a node; {hint}", field=name)
+    try:
+        value = key.sound(msgspec.convert(str(value) if isinstance(value, Path) else value, key.kind))
+    except ValueError:
+        raise BadRequest(f"{title} = {_shown(value)} will not do. {key.allowed}", field=name) from None
+    if value == "validator":
+        raise BadRequest(f'{title} = "validator": validators are not built yet; this version runs "miner"', field=name)
+    return value
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)[:200]
+
+
+def _line(name: str) -> str:
+    default = getattr(Config(), name)
+    if default is None:
+        return f'# {name} = "/srv/engram-model"'
+    return f"{name} = {json.dumps(f'./{default}' if isinstance(default, Path) else default)}"

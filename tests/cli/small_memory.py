@@ -1,0 +1,120 @@
+"""A small memory in this process: what the commands talk to in these tests. It finds by shared words."""
+
+# ruff: noqa: A002, ARG002 - the API's words; what it does not need, it ignores
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from contextlib import contextmanager
+
+from engram.errors import BadRequest, Conflict, EngramError, NotFound, Unprocessable
+from engram.wire import Hit, ModelStatus, NamespaceInfo, Record, StatusResult
+
+
+class SmallNamespaces:
+    def __init__(self):
+        self.infos = [NamespaceInfo(name="public", id="0" * 64, model_version="v1", dim=384)]
+
+    def create(self, name, dim=None, model=None):
+        if any(info.name == name for info in self.infos):
+            raise Conflict(f"the namespace {name} exists", field="name")
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        self.infos.append(NamespaceInfo(name=name, id=digest, model_version=model or "v1", dim=dim or 384))
+        return self.infos[-1]
+
+    def list(self):
+        return list(self.infos)
+
+
+class SmallMemory:
+    def __init__(self):
+        self.namespaces = SmallNamespaces()
+        self.records = {}
+        self.filters = []
+        self.interrupt_after = None
+
+    def ingest(self, text, metadata=None, namespace=None):
+        if not text:
+            raise Unprocessable("the text is empty", field="text")
+        digest = hashlib.sha256(json.dumps([text, metadata, namespace]).encode()).hexdigest()
+        record = Record(
+            cid=f"v1::{digest}",
+            content_cid=f"sha256:{hashlib.sha256(text.encode()).hexdigest()}",
+            text=text,
+            metadata=metadata or {},
+            model_version="v1",
+            dim=2,
+            vector=struct.pack("<2f", 0.5, -0.25),
+        )
+        self.records.setdefault(record.cid, record)
+        return record.cid
+
+    def iter_ingest_file(self, path, namespace=None):
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if self.interrupt_after is not None and number > self.interrupt_after:
+                    raise KeyboardInterrupt
+                try:
+                    item = json.loads(line)
+                    yield number, self.ingest(item["text"], item.get("metadata"), namespace)
+                except (ValueError, KeyError, TypeError):
+                    yield number, BadRequest(f"line {number}: not an object with a text", field="text")
+                except EngramError as error:
+                    yield number, error
+
+    def query(self, text, top_k=10, filter=None, namespace=None):
+        if not 1 <= top_k <= 1000:
+            raise BadRequest(f"top_k must be 1 to 1000, not {top_k}", field="top_k")
+        self.filters.append(filter)
+        words = set(text.lower().split())
+        scored = [
+            (len(words & set(record.text.lower().split())) / max(len(words), 1), record)
+            for record in self.records.values()
+        ]
+        best = sorted(scored, key=lambda pair: (-pair[0], pair[1].cid))[:top_k]
+        return [Hit(cid=r.cid, score=score, metadata=r.metadata, text=r.text) for score, r in best]
+
+    def get(self, cid, namespace=None, include_vector=False):
+        if cid not in self.records:
+            raise NotFound(f"no memory {cid} in this namespace", field="cid")
+        record = self.records[cid]
+        vector = record.vector if include_vector else None
+        return Record(**{name: record[name] for name in record.__struct_fields__} | {"vector": vector})
+
+    def list(self, filter=None, limit=50, offset=0, namespace=None):
+        self.filters.append(filter)
+        return [self.get(cid) for cid in list(self.records)[offset : offset + limit]]
+
+    def delete(self, cid, namespace=None):
+        return self.records.pop(cid, None) is not None
+
+    def embed(self, text):
+        return [0.5, -0.25]
+
+    def status(self):
+        return StatusResult(
+            version="0.1.0",
+            role="miner",
+            node_key="5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty",
+            records=len(self.records),
+            namespaces=len(self.namespaces.infos),
+            position=len(self.records) + 1,
+            log_root="ab" * 32,
+            model=ModelStatus(model_version="v1", dim=384, state="ready", kernel="avx2"),
+            uptime_s=3725.0,
+            data_dir="/srv/engram",
+            log_bytes=262144,
+            bodies_bytes=1048576,
+        )
+
+
+def opener_of(memory):
+    """Open `memory` whatever the options say."""
+
+    @contextmanager
+    def opener(*, node, data, create):
+        yield memory
+
+    return opener

@@ -1,0 +1,62 @@
+"""The edge, in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LISTING = """
+import sys
+sys.path.insert(0, "tests")
+from cli.small_memory import SmallMemory, opener_of
+from engram.cli.user import run_user
+memory = SmallMemory()
+for number in range(20_000):
+    memory.ingest(f"text {number}")
+sys.exit(run_user(["list", "--limit", "20000"], opener_of(memory)))
+"""
+LATIN = """
+import sys
+from cyclopts import App
+from engram.cli._shell import run, say
+app = App()
+app.default(lambda: say("ü 日本"))
+sys.exit(run(app, []))
+"""
+LOADED = """
+import sys
+sys.path.insert(0, "tests")
+from cli.small_memory import SmallMemory, opener_of
+from engram.cli.user import run_user
+assert run_user(["query", "x"], opener_of(SmallMemory())) == 0
+heavy = {"rich", "trio", "numpy", "cryptography", "structlog", "asyncio", "tomllib", "importlib.metadata"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_a_reader_that_leaves_is_no_error():
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTING], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+def test_a_query_in_a_pipe_loads_nothing_heavy():
+    ran = subprocess.run([sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+def test_output_that_the_encoding_lacks_is_escaped():
+    ran = subprocess.run(
+        [sys.executable, "-c", LATIN],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        env={"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(ROOT)},
+    )
+    assert ran.stdout == b"\xfc \\u65e5\\u672c\n"
