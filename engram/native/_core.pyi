@@ -46,20 +46,13 @@ def scan_bodies(
 ) -> tuple[list[BodyFrame], list[int], Verdict]: ...
 
 # -- msgpack --
+# -- msgpack: what these do, and their flaws, is said in their docstrings --
 
 class MessageScanner:
-    """Find the messages in a stream of msgpack, whatever the pieces it comes in; not for two threads at once."""
-
     def __init__(self, max_depth: int = 32, max_bytes: int = 8388608) -> None: ...
-    def feed(self, data: bytes) -> tuple[list[bytes], str | None]:
-        """Take bytes; give the messages that are whole now, and what ends the stream if something does.
-
-        The fault is `reserved` (not msgpack), `too_deep` or `too_large`; then every later call gives it again.
-        """
-
+    def feed(self, data: bytes) -> tuple[list[bytes], str | None]: ...
     @property
-    def pending(self) -> int:
-        """Bytes held of the unfinished message."""
+    def pending(self) -> int: ...
 
 def check_message(message: bytes, max_depth: int = 32, max_containers: int = 262144) -> tuple[str, str] | None:
     """Check one whole message; give None, or the flaw and its path, such as `[3][0].metadata.colour`.
@@ -106,3 +99,5 @@ def exact_cosines(
     query: bytes, rows: Sequence[bytes | bytearray | memoryview], *, kernel: str | None = None
 ) -> list[float]: ...
 def scan_kernels() -> list[str]: ...
+def check_message(message: bytes, max_depth: int = 32, max_containers: int = 262144) -> tuple[str, str] | None: ...
+def check_event(event: bytes) -> str | None: ...

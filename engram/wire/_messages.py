@@ -11,11 +11,13 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
+from engram.limits import LIMITS
+
 PROTOCOL = 1
 """The `hello` protocol number that this build speaks."""
 
-Vector = bytes | list[float]
-"""An embedding on the wire: bytes of little-endian float32, or numbers."""
+Vector = bytes | Annotated[list[float], msgspec.Meta(max_length=LIMITS.dim)]
+"""An embedding on the wire: bytes of little-endian float32, or numbers. The length is checked before any is decoded."""
 
 Metadata = dict[str, Any]
 FilterSpec = str | dict[str, Any]
@@ -100,7 +102,7 @@ class PutMany(Request[PutManyResult], frozen=True, kw_only=True):
     """Keep up to 1,000 memories; each succeeds or fails on its own."""
 
     method: ClassVar[str] = "put_many"
-    items: list[Item]
+    items: Annotated[list[Item], msgspec.Meta(max_length=LIMITS.batch_items)]
     namespace: str | None = None
     model_version: str | None = None
 
@@ -207,7 +209,7 @@ class Embed(Request[EmbedResult], frozen=True, kw_only=True):
     """Turn texts into vectors with the node's embedder, without keeping anything."""
 
     method: ClassVar[str] = "embed"
-    texts: list[str]
+    texts: Annotated[list[str], msgspec.Meta(max_length=LIMITS.batch_items)]
 
 
 # -- namespaces, node -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ use crate::msgpack::{self, MAX_BYTES, MAX_CONTAINERS, MAX_DEPTH, Scanner};
 /// From here on (about 20 µs of work) the GIL is released.
 const LONG: usize = 32 * 1024;
 
+/// Find the messages in a stream of msgpack, whatever the pieces it comes in. Not for two threads at once.
 #[pyclass(module = "engram.native._core")]
 pub struct MessageScanner {
     scanner: Scanner,
@@ -46,6 +47,9 @@ impl MessageScanner {
         }
     }
 
+    /// Take bytes; give the messages that are whole now, and what ends the stream if something does.
+    ///
+    /// The fault is `reserved` (not msgpack), `too_deep` or `too_large`; every later call gives it again.
     fn feed<'py>(
         &mut self,
         py: Python<'py>,
@@ -76,12 +80,17 @@ impl MessageScanner {
         (messages, self.fault)
     }
 
+    /// Bytes held of the unfinished message.
     #[getter]
     fn pending(&self) -> usize {
         self.buffer.len()
     }
 }
 
+/// Check one whole message; give None, or the flaw and its path, such as `[3][0].metadata.colour`.
+///
+/// Flaws: `reserved`, `too_deep`, `too_large`, `too_many` (containers), `unfinished`, `trailing`, `key_not_string`,
+/// `key_twice`, `not_utf8`, `ext`.
 #[pyfunction]
 #[pyo3(signature = (message, max_depth = MAX_DEPTH, max_containers = MAX_CONTAINERS))]
 fn check_message(
@@ -101,6 +110,9 @@ fn check_message(
         .map(|refusal| (refusal.flaw.name(), refusal.path))
 }
 
+/// Check the form of an event (formats.md §3); give None, or a flaw.
+///
+/// Flaws are those of `check_message`, and `size`, `not_a_map`, `no_type`, `type_not_string`.
 #[pyfunction]
 fn check_event(event: &[u8]) -> Option<&'static str> {
     msgpack::check_event(event).err()
