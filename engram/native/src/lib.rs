@@ -4,5 +4,7 @@
 //! little-endian, integers of proofs big-endian, both spelled out. Unsafe code is allowed in `simd` alone.
 #![deny(unsafe_code)]
 
+pub mod embed;
+
 #[cfg(feature = "python")]
 mod py;
