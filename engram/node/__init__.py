@@ -1,5 +1,19 @@
-"""The node: its configuration, its roles, and `Service`, the one place that knows every actor."""
+"""The node: its configuration, `Service`, the doors' one rule book, and the embedded memory."""
 
 from engram.node._config import Config, default_toml, load_config
+from engram.node._embedded import Memory, open_memory
+from engram.node._node import World, real_world, run, running
+from engram.node._service import NodeService
 
-__all__ = ["Config", "default_toml", "load_config"]
+__all__ = [
+    "Config",
+    "Memory",
+    "NodeService",
+    "World",
+    "default_toml",
+    "load_config",
+    "open_memory",
+    "real_world",
+    "run",
+    "running",
+]

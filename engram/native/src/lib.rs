@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod bodies;
+pub mod embed;
 pub mod eventlog;
 pub mod hash;
 pub mod index;

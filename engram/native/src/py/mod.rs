@@ -1,9 +1,9 @@
 //! The PyO3 layer: arguments in, errors out, the GIL released around long work. No algorithm lives here.
-mod index;
-
 use pyo3::prelude::*;
 
+mod embed;
 mod ground;
+mod index;
 mod log;
 mod msgpack;
 
@@ -14,5 +14,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     log::register(module)?;
     msgpack::register(module)?;
     index::register(module)?;
+    embed::register(module)?;
     Ok(())
 }

@@ -1,0 +1,153 @@
+//! all-MiniLM-L6-v2: the same text gives the same 384 floats, bit for bit, in any company and on any CPU.
+//!
+//! `tokens` cuts a text into word pieces, `model` runs them through BERT; `simd`, `gemm`, `math` and `attention` are the
+//! arithmetic, whose order of operations is fixed; `kernel` chooses the instructions it is done with.
+mod attention;
+mod gemm;
+mod kernel;
+mod math;
+mod model;
+#[allow(unsafe_code)]
+mod simd;
+mod tokens;
+mod weights;
+
+use std::fmt;
+use std::io::{Read, Seek};
+
+pub use kernel::{Kernel, NAMES};
+pub use model::{HIDDEN as DIM, MAX_TOKENS, Vector};
+pub use tokens::TokenizerError;
+pub use weights::WeightsError;
+
+use kernel::Call;
+use model::Model;
+use simd::Lanes;
+use tokens::WordPieces;
+
+/// Rows that go through the matrix products together: enough to use each weight well, few enough to stay in the cache.
+const ROWS_TOGETHER: usize = 128;
+
+/// The embedder: weights, tokenizer and kernel. Read only, so any number of threads may use one.
+pub struct MiniLm {
+    model: Model,
+    pieces: WordPieces,
+    kernel: Kernel,
+}
+
+/// What became of one text.
+#[derive(Debug, PartialEq)]
+pub struct Embedded {
+    /// Tokens, [CLS] and [SEP] included.
+    pub tokens: usize,
+    /// None if there are more than `MAX_TOKENS`: never a part of the text only.
+    pub vector: Option<Vector>,
+}
+
+/// Why there is no embedder.
+#[derive(Debug)]
+pub enum LoadError {
+    Weights(WeightsError),
+    Tokenizer(TokenizerError),
+    Kernel(String),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weights(error) => error.fmt(f),
+            Self::Tokenizer(error) => error.fmt(f),
+            Self::Kernel(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl MiniLm {
+    /// Read `model.safetensors` and `tokenizer.json`. `kernel` names one of `NAMES`; None is the fastest here.
+    pub fn load(
+        weights: impl Read + Seek,
+        tokenizer: &[u8],
+        kernel: Option<&str>,
+    ) -> Result<Self, LoadError> {
+        let kernel = Kernel::choose(kernel).map_err(LoadError::Kernel)?;
+        let model = Model::read(weights).map_err(LoadError::Weights)?;
+        let pieces =
+            WordPieces::parse(tokenizer, model.vocabulary()).map_err(LoadError::Tokenizer)?;
+        Ok(Self {
+            model,
+            pieces,
+            kernel,
+        })
+    }
+
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// Count the tokens of `text`, [CLS] and [SEP] included.
+    pub fn count_tokens(&self, text: &str) -> Result<usize, TokenizerError> {
+        self.pieces.ids(text).map(|ids| ids.len())
+    }
+
+    /// Embed each text; one over `MAX_TOKENS` leaves the others alone.
+    pub fn embed(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Embedded>, TokenizerError> {
+        let ids = texts
+            .iter()
+            .map(|text| self.pieces.ids(text.as_ref()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut embedded: Vec<_> = ids
+            .iter()
+            .map(|ids| Embedded {
+                tokens: ids.len(),
+                vector: None,
+            })
+            .collect();
+        let mut wanted = embedded.iter_mut().filter(|one| one.tokens <= MAX_TOKENS);
+        let fitting: Vec<_> = ids
+            .into_iter()
+            .filter(|ids| ids.len() <= MAX_TOKENS)
+            .collect();
+        for group in groups(&fitting) {
+            let vectors = self.kernel.call(Forward {
+                model: &self.model,
+                texts: group,
+            });
+            vectors
+                .into_iter()
+                .zip(&mut wanted)
+                .for_each(|(vector, one)| one.vector = Some(vector));
+        }
+        Ok(embedded)
+    }
+}
+
+/// Cut the texts into groups of at most `ROWS_TOGETHER` tokens, or of one text.
+fn groups(texts: &[Vec<u32>]) -> impl Iterator<Item = &[Vec<u32>]> {
+    let mut rest = texts;
+    std::iter::from_fn(move || {
+        let mut rows = 0;
+        let fits = |text: &&Vec<u32>| {
+            rows += text.len();
+            rows <= ROWS_TOGETHER
+        };
+        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (group, after) = rest.split_at(count);
+        rest = after;
+        (count > 0).then_some(group)
+    })
+}
+
+struct Forward<'a> {
+    model: &'a Model,
+    texts: &'a [Vec<u32>],
+}
+
+impl Call for Forward<'_> {
+    type Output = Vec<Vector>;
+
+    fn call<L: Lanes>(self, lanes: L) -> Vec<Vector> {
+        self.model.forward(lanes, self.texts)
+    }
+}
