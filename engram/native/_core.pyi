@@ -1,0 +1,3 @@
+# -- the module itself --
+
+__version__: str
