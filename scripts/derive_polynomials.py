@@ -30,7 +30,9 @@ def main() -> None:
     tail = minimax(a, -np.log(half_erfc), weight, degree=GELU_DEGREE)
     error = np.abs(np.exp(-evaluate(tail, a)) - half_erfc) * np.maximum(a, 1.0)
     report("GELU_TAIL", tail, error.max(), "absolute, of gelu(a)")
-    print(f"// largest relative error of the tail exp(-Q): {np.abs(np.exp(-evaluate(tail, a)) / half_erfc - 1).max():.1e}")
+    print(
+        f"// largest relative error of the tail exp(-Q): {np.abs(np.exp(-evaluate(tail, a)) / half_erfc - 1).max():.1e}"
+    )
 
 
 GELU_END = 8.0

@@ -72,9 +72,7 @@ class Model:
             log.warning("model_failed")
             on_event("model_failed", {"message": error.message})
         else:
-            self.status = ModelStatus(
-                model_version=MODEL_VERSION, dim=DIM, state="ready", kernel=self.embedder.kernel
-            )
+            self.status = ModelStatus(model_version=MODEL_VERSION, dim=DIM, state="ready", kernel=self.embedder.kernel)
             seconds = clock.monotonic() - started
             log.info("model_ready", seconds=round(seconds, 3), kernel=self.embedder.kernel)
             on_event("model_ready", {"seconds": seconds, "kernel": self.embedder.kernel})
@@ -102,9 +100,7 @@ class Model:
         message += ". Vectors work meanwhile" if status.state != "failed" else ". Vectors work without it"
         return ModelNotReady(message, field="text", retry_after_s=None if status.state == "failed" else 2.0)
 
-    def _fetched(
-        self, source: str, done: int, total: int, on_event: Callable[[str, dict[str, object]], None]
-    ) -> None:
+    def _fetched(self, source: str, done: int, total: int, on_event: Callable[[str, dict[str, object]], None]) -> None:
         if self.status.state == "fetching":
             self._set("fetching", f"the embedding model is being fetched from {source}", done, total)
             on_event("model_progress", {"source": source, "done": done, "total": total})
@@ -129,9 +125,7 @@ class EmbedderActor(Actor):
         self._threads = threads
 
     @handle_batch(16)
-    async def embed(
-        self, messages: Sequence[EmbedTexts]
-    ) -> list[list[tuple[bytes, int] | EngramError]]:
+    async def embed(self, messages: Sequence[EmbedTexts]) -> list[list[tuple[bytes, int] | EngramError]]:
         """Embed the messages' texts together; the vectors do not depend on the company."""
         embedder = self._model.embedder
         assert embedder is not None, "callers wait for `Model.ready`"

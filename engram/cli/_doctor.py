@@ -45,7 +45,7 @@ class Check(msgspec.Struct, frozen=True):
 
 def examine(config: Config) -> list[Check]:
     """Make every check, in the order in which a node needs what they check."""
-    return [check(config) for check in CHECKS]
+    return [_made(name, check, config) for name, check in CHECKS.items()]
 
 
 def check_python(_config: Config) -> Check:
@@ -167,18 +167,25 @@ def check_model(config: Config) -> Check:
     return Check("model", "ok", f"{files.folder} ({files.source}), verified")
 
 
-CHECKS: tuple[Callable[[Config], Check], ...] = (
-    check_python,
-    check_platform,
-    check_native,
-    check_cpu,
-    check_folder,
-    check_space,
-    check_disk,
-    check_port,
-    check_model,
-)
-"""Every check, in order."""
+CHECKS: dict[str, Callable[[Config], Check]] = {
+    "python": check_python,
+    "platform": check_platform,
+    "native core": check_native,
+    "cpu kernel": check_cpu,
+    "data folder": check_folder,
+    "free space": check_space,
+    "disk sync": check_disk,
+    "port": check_port,
+    "model": check_model,
+}
+"""Every check by its name, in order."""
+
+
+def _made(name: str, check: Callable[[Config], Check], config: Config) -> Check:
+    try:
+        return check(config)
+    except ImportError as error:
+        return Check(name, "fail", f"cannot be looked at: {error}", "first get the native core to load")
 
 
 def _cpu_flags() -> set[str]:

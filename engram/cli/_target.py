@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engram.errors import EngramError, FolderInUse, FolderRefused, Unavailable
+from engram.errors import BadRequest, EngramError, FolderInUse, FolderRefused, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,13 +125,18 @@ def _node(url: str) -> Iterator[Target]:
     from engram.sdk import EngramClient
 
     try:
-        with EngramClient(url) as client:
+        client = EngramClient(url)
+    except BadRequest as error:
+        raise UsageError(error.message) from None
+    try:
+        with client:
             yield client
     except Unavailable as error:
+        what = error.message if url in error.message else f"{url}: {error.message}"
         raise Unreachable(
-            f"no node answers at {url}: {error.message}\n"
-            "  start one:           engram-node\n"
-            "  or do without one:   add --data ./engram-data to open the folder itself"
+            f"{what}\n"
+            "  start a node:        engram-node\n"
+            "  or do without one:   --data ./engram-data opens the folder itself"
         ) from error
 
 

@@ -555,7 +555,9 @@ def _binding(request: NamespaceCreate) -> tuple[str, int]:
         if dim != PUBLIC.dim:
             raise Unprocessable(f"dim: {model_version} has {PUBLIC.dim} dimensions, not {dim}", field="dim")
     elif model_version.partition("/")[0] in {"v1", "sealed"}:
-        raise Unprocessable(f"model_version: {model_version!r} is a name that Engram keeps for itself", field="model_version")
+        raise Unprocessable(
+            f"model_version: {model_version!r} is a name that Engram keeps for itself", field="model_version"
+        )
     if dim is None:
         raise Unprocessable(f"dim: say how many dimensions {model_version} has", field="dim")
     return model_version, _within("dim", dim, 1, LIMITS.dim)
@@ -564,9 +566,7 @@ def _binding(request: NamespaceCreate) -> tuple[str, int]:
 def _item_result(item: _Prepared) -> ItemResult:
     if isinstance(item.outcome, EngramError):
         error = item.outcome
-        info = ErrorInfo(
-            code=error.code, message=error.message, field=error.field, retry_after_s=error.retry_after_s
-        )
+        info = ErrorInfo(code=error.code, message=error.message, field=error.field, retry_after_s=error.retry_after_s)
         return ItemResult(error=info)
     assert item.outcome is not None
     assert item.digest is not None

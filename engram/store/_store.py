@@ -7,6 +7,7 @@ before the last of these has happened.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from typing import TYPE_CHECKING, Any
@@ -161,9 +162,7 @@ class Store:
         _fold_rest(connection, log, bodies, progress)
         connection.execute("COMMIT")
         connection.close()
-        store = cls(
-            folder, key, log, bodies, lambda readonly: tables_port.connect(path / "state.db", readonly=readonly)
-        )
+        store = cls(folder, key, log, bodies, functools.partial(tables_port.connect, path / "state.db"))
         store._checkpoint_size = checkpoint.size if checkpoint else 0
         store._begin(now_ns)
         return store

@@ -137,6 +137,16 @@ def test_a_free_port_is_well():
     assert doctor.check_port(Config(port=0)).state == "ok"
 
 
+def test_what_cannot_be_imported_fails_its_check_alone(tmp_path, monkeypatch):
+    def broken(config):
+        raise ImportError("no native core")
+
+    monkeypatch.setattr(doctor, "CHECKS", {"python": doctor.check_python, "model": broken})
+    python, model = doctor.examine(at(tmp_path))
+    assert (python.state, model.state) == ("ok", "fail")
+    assert "no native core" in model.found
+
+
 CHECKS = [
     Check("python", "ok", "3.11"),
     Check("disk sync", "warn", "90 ms\x1b[2J", "slow"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 LISTING = """
@@ -17,6 +20,8 @@ for number in range(20_000):
     memory.ingest(f"text {number}")
 sys.exit(run_user(["list", "--limit", "20000"], opener_of(memory)))
 """
+SHORT = LISTING.replace("20_000", "1")
+HELP = 'import sys; sys.argv[1:] = ["--help"]; from engram.cli.user import main; main()'
 LATIN = """
 import sys
 from cyclopts import App
@@ -44,6 +49,19 @@ def test_a_reader_that_leaves_is_no_error():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 141
+
+
+@pytest.mark.parametrize("code", [SHORT, HELP])
+def test_a_reader_that_was_never_there_is_no_error(code):
+    reader, writer = os.pipe()
+    os.close(reader)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, env=buffered, check=False
+    )
+    os.close(writer)
+    assert ran.stderr == b""
+    assert ran.returncode != 0
 
 
 def test_a_query_in_a_pipe_loads_nothing_heavy():

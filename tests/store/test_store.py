@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+
+import pytest
+
+from engram import cid, events, record
+from engram.errors import BodiesCorrupt, Conflict, FolderInUse, FolderRefused, LogCorrupt, NotFound, StorageFailed
+from engram.runtime import RealDisk, RealRng, RealTables
+from engram.store import PUBLIC, CreateOperation, DeleteOperation, PutOperation, Store
+
+NOW = 1_700_000_000_000_000_000
+
+
+def open_store(path, disk=None) -> Store:
+    return Store.open(disk or RealDisk(), RealTables(), path, RealRng(), NOW, "test")
+
+
+def vector(*head: float, dim: int = 384) -> bytes:
+    return record.stored_vector([*head, *[0.0] * (dim - len(head))])
+
+
+def put(store: Store, text: str, *head: float, ns=PUBLIC, metadata=None) -> PutOperation:
+    payload = record.encode_text(text, vector(*head, dim=ns.dim), record.canonical_metadata(metadata), ns.model_version)
+    return PutOperation(ns.ns, *payload, store.key.public)
+
+
+def dump(store: Store) -> dict[str, list]:
+    tables = ("projection", "bodies", "namespaces", "records", "memberships")
+    return {table: sorted(store._writer.execute(f"SELECT * FROM {table}").fetchall()) for table in tables}
+
+
+def found(store: Store, query: bytes, k: int = 10, ns=PUBLIC, accept=None) -> list[str]:
+    return [item.view.text for item in store.search(ns.ns, query, k, accept)[0]]
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = open_store(tmp_path / "data")
+    yield store
+    if not store._failed:
+        store.close(NOW)
+
+
+def test_what_is_put_is_found_at_once_and_after_reopening(store, tmp_path):
+    first, second = put(store, "east", 1.0), put(store, "north", 0.0, 1.0)
+    outcomes = store.commit([first, second], NOW)
+    assert [(done.position, done.created) for done in outcomes] == [(1, True), (2, True)]
+    assert found(store, vector(0.9, 0.1)) == ["east", "north"]
+    assert store.get(PUBLIC.ns, first.digest).text == "east"
+    before, size = dump(store), store.published.position
+    store.close(NOW)
+    again = open_store(tmp_path / "data")
+    assert again.published.position == size + 1  # the checkpoint's state_committed
+    assert found(again, vector(0.9, 0.1)) == ["east", "north"]
+    assert {k: v for k, v in dump(again).items() if k != "projection"} == {
+        k: v for k, v in before.items() if k != "projection"
+    }
+    again.close(NOW)
+
+
+def test_putting_the_same_again_appends_nothing(store):
+    operation = put(store, "east", 1.0)
+    store.commit([operation], NOW)
+    size = store.published.position
+    assert store.commit([operation, operation], NOW) == [store.commit([operation], NOW)[0]] * 2
+    assert store.published.position == size
+    assert store.known(PUBLIC.ns, store.key.public, hashlib.sha256(b"east").digest(), b"{}", PUBLIC.model_version) == (
+        operation.digest,
+        1,
+    )
+
+
+def test_a_record_twice_in_one_group_is_one_event(store):
+    operation = put(store, "east", 1.0)
+    first, second = store.commit([operation, operation], NOW)
+    assert (first.created, second.created, first.position == second.position) == (True, False, True)
+
+
+def test_a_deleted_record_is_gone_and_may_come_again(store):
+    operation = put(store, "east", 1.0)
+    delete = DeleteOperation(PUBLIC.ns, operation.digest, store.key.public)
+    store.commit([operation], NOW)
+    [done] = store.commit([delete], NOW)
+    assert done.created
+    assert found(store, vector(1.0)) == []
+    assert store.get(PUBLIC.ns, operation.digest) is None
+    assert store.count() == store.count(PUBLIC.ns) == 0
+    [refused] = store.commit([delete], NOW)
+    assert isinstance(refused, NotFound)
+    [again] = store.commit([operation], NOW)
+    assert again.created
+    assert found(store, vector(1.0)) == ["east"]
+    assert len(list((store.folder.path / "bodies").glob("*.seg"))) == 1
+    assert len(dump(store)["bodies"]) == 1
+
+
+def test_put_and_delete_in_one_group_keep_their_order(store):
+    operation = put(store, "east", 1.0)
+    delete = DeleteOperation(PUBLIC.ns, operation.digest, store.key.public)
+    outcomes = store.commit([operation, delete, operation, delete, operation], NOW)
+    assert [done.created for done in outcomes] == [True] * 5
+    assert found(store, vector(1.0)) == ["east"]
+
+
+def test_namespaces_keep_records_apart_and_share_bodies(store):
+    [created] = store.commit([CreateOperation(store.key.public, "notes", PUBLIC.model_version, 384)], NOW)
+    assert created.created
+    notes = next(ns for ns in store.published.namespaces.values() if ns.name == "notes")
+    store.commit([put(store, "east", 1.0), put(store, "east", 1.0, ns=notes)], NOW)
+    assert found(store, vector(1.0)) == found(store, vector(1.0), ns=notes) == ["east"]
+    assert (store.count(), store.count(PUBLIC.ns), store.count(notes.ns)) == (1, 1, 1)
+    kinds = [row[1] for row in dump(store)["bodies"]]
+    assert sorted(kinds) == [0, 1]
+    digest = put(store, "east", 1.0).digest
+    store.commit([DeleteOperation(PUBLIC.ns, digest, store.key.public)], NOW)
+    assert (found(store, vector(1.0)), found(store, vector(1.0), ns=notes)) == ([], ["east"])
+    assert store.count() == 1
+    log = b"".join(path.read_bytes() for path in (store.folder.path / "events").iterdir())
+    assert b"notes" not in log
+
+
+def test_a_namespace_is_bound_once(store):
+    operation = CreateOperation(store.key.public, "notes", "m/1", 3)
+    first, same, other = store.commit([operation, operation, CreateOperation(store.key.public, "notes", "m/2", 3)], NOW)
+    assert (first.created, same.created, same.position) == (True, False, first.position)
+    assert isinstance(other, Conflict)
+
+
+def test_filters_come_before_the_cut(store):
+    operations = [put(store, f"t{n}", 1.0, n / 1000, metadata={"n": n}) for n in range(50)]
+    store.commit(operations, NOW)
+    assert found(store, vector(1.0), 3, accept=lambda metadata: metadata["n"] >= 40) == ["t40", "t41", "t42"]
+    listed, more = store.browse(PUBLIC.ns, lambda metadata: metadata["n"] % 2 == 0, 3, 2)
+    assert ([view.text for _, view in listed], more) == (["t6", "t8"], True)
+
+
+def test_the_tables_are_a_fold_of_the_log(store, tmp_path):
+    store.commit([CreateOperation(store.key.public, "notes", "m/1", 3)], NOW)
+    notes = next(ns for ns in store.published.namespaces.values() if ns.name == "notes")
+    operations = [put(store, f"t{n}", 1.0, n, ns=notes) for n in range(20)]
+    store.commit(operations, NOW)
+    store.commit([DeleteOperation(notes.ns, operations[3].digest, store.key.public)], NOW)
+    store.commit([DeleteOperation(notes.ns, operations[4].digest, store.key.public), operations[4]], NOW)
+    store.close(NOW)
+    again = open_store(tmp_path / "data")
+    before = dump(again)
+    again.close(NOW)
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / "data" / f"state.db{suffix}").unlink(missing_ok=True)
+    refolded = open_store(tmp_path / "data")
+    assert dump(refolded) == before
+    assert len(found(refolded, vector(1.0, dim=3), 100, ns=notes)) == 19
+    refolded.close(NOW)
+
+
+def test_a_damaged_state_db_is_made_anew(store, tmp_path):
+    store.commit([put(store, "east", 1.0)], NOW)
+    store.close(NOW)
+    (tmp_path / "data" / "state.db").write_bytes(b"nonsense" * 1000)
+    again = open_store(tmp_path / "data")
+    assert found(again, vector(1.0)) == ["east"]
+    again.close(NOW)
+
+
+def test_a_body_without_its_event_is_used_when_the_record_comes_again(store, tmp_path):
+    """A crash between the two syncs leaves a body that no event names: it is not a record, and not written twice."""
+    operation = put(store, "east", 1.0)
+    store._bodies.stage(0, operation.digest, operation.payload)
+    store._bodies.flush()
+    size = store._bodies.tail
+    shutil.copytree(tmp_path / "data", tmp_path / "crashed")
+    again = open_store(tmp_path / "crashed")
+    assert again.get(PUBLIC.ns, operation.digest) is None
+    again.commit([operation], NOW)
+    assert again._bodies.tail == size
+    assert found(again, vector(1.0)) == ["east"]
+    again.close(NOW)
+
+
+def test_a_torn_body_is_cut_and_a_damaged_one_refuses(store, tmp_path):
+    operation = put(store, "east", 1.0)
+    store.commit([operation], NOW)
+    store.close(NOW)
+    segment = tmp_path / "data" / "bodies" / ("0" * 20 + ".seg")
+    data = segment.read_bytes()
+    end = len(data.rstrip(b"\0")) + 63 & ~63
+    segment.write_bytes(data[:end] + b"EGB1" + bytes(4) + (2000).to_bytes(4, "little") + b"x" * 100)
+    again = open_store(tmp_path / "data")
+    assert found(again, vector(1.0)) == ["east"]
+    again.close(NOW)
+    flipped = bytearray(segment.read_bytes())
+    flipped[100] ^= 1
+    segment.write_bytes(flipped)
+    with pytest.raises(BodiesCorrupt, match="offset 0"):
+        open_store(tmp_path / "data")
+
+
+def test_a_body_that_an_event_names_is_never_torn(store, tmp_path):
+    store.commit([put(store, "east", 1.0)], NOW)
+    store.close(NOW)
+    segment = tmp_path / "data" / "bodies" / ("0" * 20 + ".seg")
+    segment.write_bytes(segment.read_bytes()[:300])
+    with pytest.raises(BodiesCorrupt, match="an event names"):
+        open_store(tmp_path / "data")
+
+
+def test_rolling_the_log_back_breaks_its_checkpoint(store, tmp_path):
+    store.commit([put(store, "east", 1.0)], NOW)
+    shutil.copytree(tmp_path / "data" / "events", tmp_path / "old")
+    store.commit([put(store, "north", 0.0, 1.0)], NOW)
+    store.close(NOW)
+    shutil.rmtree(tmp_path / "data" / "events")
+    (tmp_path / "old").rename(tmp_path / "data" / "events")
+    with pytest.raises(LogCorrupt, match="checkpoint"):
+        open_store(tmp_path / "data")
+
+
+def test_the_checkpoint_commits_to_the_records(store, tmp_path):
+    operations = [put(store, f"t{n}", 1.0, n) for n in range(5)]
+    store.commit([*operations, DeleteOperation(PUBLIC.ns, operations[0].digest, store.key.public)], NOW)
+    checkpoint = store.checkpoint(NOW)
+    last = events.decode(list(store._log.read())[-1][1])
+    leaves = {cid.key_of(op.digest): hashlib.sha256(op.payload).digest() for op in operations[1:]}
+    from engram.native import _core
+
+    assert last.records.root == _core.trie_root(b"".join(k + v for k, v in leaves.items()))[0]
+    assert (last.records.count, last.edges.count, last.heads.root) == (4, 0, bytes(32))
+    assert (checkpoint.size, checkpoint.root) == (store.published.position, store.published.root)
+    assert store.checkpoint(NOW) is None
+
+
+def test_a_folder_has_one_holder(store, tmp_path):
+    with pytest.raises(FolderInUse, match=f"process {os.getpid()}"):
+        open_store(tmp_path / "data")
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "FORMAT").write_text('{"format": 2, "writer": "engram-node 9.0"}\n')
+    with pytest.raises(FolderRefused, match=r"format 2, written by engram-node 9\.0"):
+        open_store(tmp_path / "data")
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "nonsense", "\xff"])
+def test_a_format_file_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "FORMAT").write_bytes(content.encode("latin-1"))
+    with pytest.raises(FolderRefused, match="FORMAT"):
+        open_store(tmp_path / "data")
+
+
+def test_a_folder_that_cannot_be_written_is_refused():
+    from pathlib import Path
+
+    with pytest.raises(FolderRefused, match="cannot write to the data folder"):
+        open_store(Path("/proc/engram-data"))
+
+
+def test_a_folder_of_another_model_is_refused(store, tmp_path):
+    payload = record.encode_text("east", vector(1.0), b"{}", "v0-other")
+    store.commit([PutOperation(PUBLIC.ns, *payload, store.key.public)], NOW)
+    store.close(NOW)
+    with pytest.raises(FolderRefused, match="v0-other"):
+        open_store(tmp_path / "data")
+
+
+class FullDisk(RealDisk):
+    """A real disk that fills up when told to."""
+
+    full = False
+
+    def open(self, path, **options):
+        file = super().open(path, **options)
+        write = file.write
+
+        def limited(offset, data):
+            if self.full:
+                raise OSError(28, "No space left on device")
+            write(offset, data)
+
+        file.write = limited
+        return file
+
+
+def test_a_full_disk_acknowledges_nothing_and_loses_nothing(tmp_path):
+    disk = FullDisk()
+    store = open_store(tmp_path / "data", disk)
+    store.commit([put(store, "east", 1.0)], NOW)
+    disk.full = True
+    for _ in range(2):
+        with pytest.raises(StorageFailed, match="No space left"):
+            store.commit([put(store, "north", 0.0, 1.0)], NOW)
+    assert found(store, vector(1.0)) == ["east"]
+    disk.full = False
+    store.close(NOW)
+    again = open_store(tmp_path / "data")
+    assert found(again, vector(1.0)) == ["east"]
+    again.close(NOW)
