@@ -71,7 +71,7 @@ class DictService:
         await trio.lowlevel.checkpoint()
         return await getattr(self, f"_{request.method}")(request)
 
-    async def _hello(self, request: Hello):
+    async def _hello(self, _: Hello):
         return HelloResult(
             protocol=1, agent="dict", nonce=b"\2" * 32, node_key=b"\3" * 32, role="miner", model_version="v1",
             limits={}, methods=list(METHODS), log_size=self.position, signature=b"",
@@ -161,10 +161,10 @@ class DictService:
         self.namespaces[request.name] = info
         return info
 
-    async def _namespace_list(self, request: NamespaceList):
+    async def _namespace_list(self, _: NamespaceList):
         return NamespaceListResult(namespaces=list(self.namespaces.values()))
 
-    async def _status(self, request: Status):
+    async def _status(self, _: Status):
         model = ModelStatus(model_version="v1", dim=DIM, state="ready")
         return StatusResult(
             version="0", role="miner", node_key="5x", records=len(self.records), namespaces=len(self.namespaces),

@@ -148,8 +148,8 @@ class Link:
 
     def _receive(self, deadline: float) -> bool:
         """Take what comes. False: the node has closed."""
-        self._socket.settimeout(_left_s(deadline))
         try:
+            self._socket.settimeout(_left_s(deadline))
             data = self._socket.recv(_CHUNK_BYTES)
         except TimeoutError:
             raise

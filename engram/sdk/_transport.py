@@ -1,9 +1,9 @@
 """The calls of a client: a small pool of connections, each used by one thread at a time.
 
 A connection is made when it is needed, and kept for the next call. A call that fails on the way is made again once, on
-a fresh connection, unless it is a delete whose answer was lost: a put can be repeated, but the caller must find out
-whether a delete has happened. `busy` is waited out within the call's time. A timed-out connection is closed, for its answer
-may still come.
+a fresh connection, unless it is a delete whose answer was lost: a put can be repeated, and whether a delete has
+happened is for the caller to find out. `busy` is waited out within the call's time. A timed-out connection is closed,
+for its answer may still come.
 """
 
 from __future__ import annotations
