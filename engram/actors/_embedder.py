@@ -66,16 +66,16 @@ class Model:
                 self._set("fetching", "the embedding model is being fetched")
                 files = await offload.run("model", functools.partial(fetch_model, progress))
             self._set("loading", "the embedding model is being loaded")
-            self.embedder = await offload.run("model", functools.partial(load_embedder, files))
+            embedder = await offload.run("model", functools.partial(load_embedder, files))
         except EngramError as error:
             self._set("failed", error.message)
             log.warning("model_failed")
             on_event("model_failed", {"message": error.message})
         else:
-            self.status = ModelStatus(model_version=MODEL_VERSION, dim=DIM, state="ready", kernel=self.embedder.kernel)
+            self.status = ModelStatus(model_version=MODEL_VERSION, dim=DIM, state="ready", kernel=embedder.kernel)
             seconds = clock.monotonic() - started
-            log.info("model_ready", seconds=round(seconds, 3), kernel=self.embedder.kernel)
-            on_event("model_ready", {"seconds": seconds, "kernel": self.embedder.kernel})
+            log.info("model_ready", seconds=round(seconds, 3), kernel=embedder.kernel)
+            on_event("model_ready", {"seconds": seconds, "kernel": embedder.kernel})
         finally:
             self._settled.set()
 

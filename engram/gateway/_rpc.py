@@ -1,56 +1,27 @@
-"""The MessagePack-RPC door: plain TCP on loopback, one `ServerConnection` a client, every call a task of its own.
+"""The MessagePack-RPC door: plain TCP on loopback.
 
-What bounds it: connections (the next one is told `busy`), requests in flight a connection (then its socket is not
-read), bytes of requests held by the whole door, the time of a call, of a write to a slow reader, and of half a message.
-Answers leave in the order in which they are ready. A client that has gone away cancels nothing: its calls run to their
-end, and only their answers are dropped. Stopping takes no new message, lets what is in flight finish and leave, and
-closes what is left when the grace is over.
+Stopping takes no new message, lets what is in flight finish and leave, and closes what is left when the grace is over.
 """
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import math
-import secrets
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 import trio
 
-from engram.errors import Busy, DeadlineExceeded, EngramError, Internal, Unavailable, Unprocessable
+from engram.errors import Unavailable, Unprocessable
+from engram.gateway._connection import Door, RpcSettings
 from engram.limits import LIMITS, Limits
-from engram.wire import BadCall, Call, Fatal, Notice, ServerConnection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from engram.gateway._service import Service
-    from engram.wire import Answer, Event, Request
-
-_CHUNK_BYTES = 64 * 1024
-_LINGER_S = 2.0
-"""How long a closing connection reads on: closing on unread bytes resets it, and the last words would be lost."""
-_REFUSALS = 64
-"""Connections over the limit that are told so at one time; those beyond are only closed."""
-_RETRY_S = 1.0
 
 log = structlog.get_logger("engram.gateway")
-
-
-class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator may choose about the door."""
-
-    call_deadline_s: float = 60.0
-    write_deadline_s: float = 30.0
-    silence_deadline_s: float = 60.0
-    """How long a client may be silent in the middle of a message; between messages it may be so for ever."""
-    grace_s: float = 10.0
-    """How long a graceful stop waits for the calls in flight."""
-    held_bytes: int = 256 * 1024 * 1024
-    """Bytes of requests, whole or half, that the door holds for all its clients."""
 
 
 class RpcServer:
@@ -92,7 +63,7 @@ async def serve_rpc(
     settings = settings or RpcSettings()
     listeners = await _listen(host, port)
     server = RpcServer([listener.socket.getsockname()[:2] for listener in listeners])
-    door = _Door(service, limits, settings)
+    door = Door(service, limits, settings)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(_accept, door, listeners, connections)
@@ -105,7 +76,7 @@ async def serve_rpc(
         log.warning("rpc_grace_over", grace_s=settings.grace_s)
 
 
-async def _accept(door: _Door, listeners: list[trio.SocketListener], connections: trio.Nursery) -> None:
+async def _accept(door: Door, listeners: list[trio.SocketListener], connections: trio.Nursery) -> None:
     await trio.serve_listeners(door.serve, listeners, handler_nursery=connections)
 
 
@@ -137,210 +108,3 @@ async def _refuse_remote(host: str) -> None:
                 " 127.0.0.1, ::1 or localhost only",
                 field="host",
             )
-
-
-class _Door:
-    """What the connections of one door share."""
-
-    def __init__(self, service: Service, limits: Limits, settings: RpcSettings) -> None:
-        self.service = service
-        self.limits = limits
-        self.settings = settings
-        self.held_bytes = 0
-        self._connections: set[_Connection] = set()
-        self._refusals = 0
-        self._stopping = False
-
-    async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one client to its end. No client's fault ends another's connection."""
-        try:
-            async with stream:
-                if self._stopping:
-                    return
-                if len(self._connections) >= self.limits.connections:
-                    await self._refuse(stream)
-                    return
-                await self._converse(_Connection(self, stream))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            log.debug("rpc_client_gone")
-        except Exception as error:  # noqa: BLE001 - the gateway's edge: a bug in one connection is not the others' end
-            _report(error)
-
-    def stop(self) -> None:
-        """Take no new message from anybody."""
-        self._stopping = True
-        for connection in self._connections:
-            connection.stop()
-
-    async def _converse(self, connection: _Connection) -> None:
-        self._connections.add(connection)
-        try:
-            await connection.run()
-        finally:
-            self._connections.discard(connection)
-
-    async def _refuse(self, stream: trio.SocketStream) -> None:
-        if self._refusals >= _REFUSALS:
-            return
-        self._refusals += 1
-        try:
-            error = Busy(
-                f"{self.limits.connections} connections are open, which is the limit; close one, or wait",
-                retry_after_s=_RETRY_S,
-            )
-            with trio.move_on_after(_LINGER_S):
-                await stream.send_all(ServerConnection(self.limits).send_refusal(Fatal(error)))
-                await _linger(stream)
-        finally:
-            self._refusals -= 1
-
-
-class _Connection:
-    """One client: a task that reads, and a task a call."""
-
-    def __init__(self, door: _Door, stream: trio.SocketStream) -> None:
-        self._door = door
-        self._stream = stream
-        self._codec = ServerConnection(door.limits)
-        self._slots = trio.Semaphore(door.limits.in_flight)
-        self._sending = trio.StrictFIFOLock()
-        self._waiting = trio.CancelScope()
-        self._stopped = False
-        self._pending_bytes = 0
-
-    def stop(self) -> None:
-        """Read no more. The calls in flight go on, and their answers leave."""
-        self._stopped = True
-        self._waiting.cancel()
-
-    async def run(self) -> None:
-        """Converse until the client has closed or broken the rules, or `stop` was called, and all calls are answered."""
-        try:
-            async with trio.open_nursery() as calls:
-                fatal = await self._read(calls)
-        finally:
-            self._hold(0)
-        if fatal is not None:
-            await self._send(self._codec.send_refusal(fatal))
-            with trio.move_on_after(_LINGER_S):
-                await _linger(self._stream)
-
-    async def _read(self, calls: trio.Nursery) -> Fatal | None:
-        while data := await self._receive():
-            for event in self._codec.receive(data):
-                if isinstance(event, Fatal):
-                    return event
-                await self._take(event, calls)
-                if self._stopped:
-                    return None
-            if not self._hold(self._codec.pending_bytes):
-                return Fatal(self._busy())
-        if self._waiting.cancelled_caught and not self._stopped:
-            limit_s = self._door.settings.silence_deadline_s
-            return Fatal(DeadlineExceeded(f"half a message came, and no more for {limit_s:g} s"))
-        return None
-
-    async def _receive(self) -> bytes:
-        """Give what came; nothing where no more will, or not in time. Only this wait is cut short by `stop`.
-
-        A client that has gone is no error here: what it has asked for is carried out all the same.
-        """
-        limit_s = self._door.settings.silence_deadline_s if self._codec.pending_bytes else math.inf
-        self._waiting = trio.CancelScope(deadline=trio.current_time() + limit_s)
-        if not self._stopped:
-            with self._waiting:
-                try:
-                    return bytes(await self._stream.receive_some(_CHUNK_BYTES))
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    return b""
-        return b""
-
-    async def _take(self, event: Event, calls: trio.Nursery) -> None:
-        if not isinstance(event, Call):
-            assert isinstance(event, BadCall | Notice)
-            await self._send(self._codec.send_refusal(event))
-            return
-        if self._door.held_bytes + event.size_bytes > self._door.settings.held_bytes:
-            await self._send(self._codec.send_error(event.id, self._busy()))
-            return
-        await self._slots.acquire()
-        if self._stopped:
-            return
-        self._door.held_bytes += event.size_bytes
-        calls.start_soon(self._answer, event)
-
-    async def _answer(self, call: Call) -> None:
-        try:
-            outcome = await self._outcome(call.request)
-            await self._send(self._encoded(call, outcome))
-        finally:
-            self._door.held_bytes -= call.size_bytes
-            self._slots.release()
-
-    async def _outcome(self, request: Request[Any]) -> Answer | EngramError:
-        limit_s = self._door.settings.call_deadline_s
-        try:
-            with trio.move_on_after(limit_s):
-                return await self._door.service.call(request)
-        except EngramError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - the gateway's edge: a bug is answered, and logged without users' text
-            return _internal(request, error)
-        return DeadlineExceeded(f"the {request.method} took longer than {limit_s:g} s; a put can be sent again")
-
-    def _encoded(self, call: Call, outcome: Answer | EngramError) -> bytes:
-        if isinstance(outcome, EngramError):
-            return self._codec.send_error(call.id, outcome)
-        try:
-            return self._codec.send_result(call.id, outcome)
-        except (TypeError, ValueError, OverflowError) as error:
-            return self._codec.send_error(call.id, _internal(call.request, error))
-
-    async def _send(self, data: bytes) -> None:
-        """Send, or find that nobody reads: then the connection is closed, and what follows is dropped."""
-        try:
-            async with self._sending:
-                with trio.fail_after(self._door.settings.write_deadline_s):
-                    await self._stream.send_all(data)
-        except trio.TooSlowError:
-            log.info("rpc_reader_too_slow", write_deadline_s=self._door.settings.write_deadline_s)
-            await trio.aclose_forcefully(self._stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.stop()
-
-    def _hold(self, pending_bytes: int) -> bool:
-        """Count the half message among the bytes that the door holds. False: they are too many."""
-        self._door.held_bytes += pending_bytes - self._pending_bytes
-        self._pending_bytes = pending_bytes
-        return pending_bytes == 0 or self._door.held_bytes <= self._door.settings.held_bytes
-
-    def _busy(self) -> Busy:
-        limit = self._door.settings.held_bytes
-        return Busy(f"the node holds {limit} bytes of requests, which is its limit", retry_after_s=_RETRY_S)
-
-
-async def _linger(stream: trio.SocketStream) -> None:
-    await stream.send_eof()
-    while await stream.receive_some(_CHUNK_BYTES):
-        pass
-
-
-def _internal(request: Request[Any], error: Exception) -> Internal:
-    incident = secrets.token_hex(4)
-    log.error("rpc_call_failed", method=request.method, error=_kind(error), incident=incident)
-    return Internal(f"the node failed on this {request.method}; its log has more under {incident}")
-
-
-def _report(error: Exception) -> None:
-    log.error("rpc_connection_failed", error=_kind(error))
-
-
-def _kind(error: BaseException) -> str:
-    """Name the error and where it came from, without its text, which may be the user's."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" at {trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__module__}.{type(error).__qualname__}{where}"

@@ -1,0 +1,332 @@
+"""The public methods, once for every way in: a subclass says only how a request is carried out."""
+
+from __future__ import annotations
+
+import builtins
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from engram.errors import BadRequest, DeadlineExceeded, EngramError, Internal, Unavailable, from_wire
+from engram.sdk._items import Slot, batches, clean_text, make_item, slots_of
+from engram.sdk._lines import at_line, open_lines, read_slots
+from engram.sdk._vectors import VectorLike, f32_bytes, floats
+from engram.wire import (
+    Answer,
+    Delete,
+    Embed,
+    Get,
+    Hit,
+    Item,
+    ItemResult,
+    List,
+    NamespaceCreate,
+    NamespaceInfo,
+    NamespaceList,
+    Put,
+    PutMany,
+    PutManyResult,
+    Query,
+    Record,
+    Request,
+    Status,
+    StatusResult,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+R = TypeVar("R", bound=Answer)
+
+Metadata = dict[str, Any]
+Filter = str | dict[str, Any]
+Outcome = str | EngramError
+"""What became of one item of a batch: its CID, or what was wrong with it."""
+
+_EMBED_TEXTS = 100
+"""Texts in one `embed` call; more are cut into several."""
+
+
+class Health(Answer, frozen=True, kw_only=True):
+    """How a node is, in short: `degraded` while it cannot embed texts."""
+
+    status: Literal["ok", "degraded"]
+    records: int
+    model: str
+    """State of the embedder: absent, fetching, loading, ready or failed."""
+
+
+class Namespaces:
+    """The namespaces of a memory: `client.namespaces`."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def create(self, name: str, dim: int | None = None, model: str | None = None) -> NamespaceInfo:
+        """Create a namespace, bound to one model and dimension; without them it takes texts.
+
+        Raises `Conflict` if it exists with others.
+        """
+        request = NamespaceCreate(name=name, dim=dim, model_version=model)
+        return self._api._call(request)  # noqa: SLF001 - a part of `Api`
+
+    def list(self) -> builtins.list[NamespaceInfo]:
+        """Give every namespace that this caller can use, the public one first."""
+        return self._api._call(NamespaceList()).namespaces  # noqa: SLF001 - a part of `Api`
+
+
+class Api(ABC):
+    """A memory. `namespace` None is the public one; every method raises `EngramError` subclasses and nothing else."""
+
+    @abstractmethod
+    def _call(self, request: Request[R]) -> R:
+        """Carry out `request` and give its answer, or raise its error."""
+
+    def _call_many(self, requests: Iterable[Request[R]]) -> Iterator[R | EngramError]:
+        """Carry out requests that may be repeated; give each one's answer or error, in order."""
+        for request in requests:
+            try:
+                yield self._call(request)
+            except EngramError as error:
+                yield error
+
+    # -- writing --
+
+    def ingest(
+        self,
+        text: str,
+        metadata: Metadata | None = None,
+        namespace: str | None = None,
+        model_version: str | None = None,
+    ) -> str:
+        """Keep a text; give its CID. The same text and metadata have the same CID, and are kept once."""
+        return self._put(make_item(text=text, metadata=metadata), namespace, model_version)
+
+    def ingest_embedding(
+        self,
+        vector: VectorLike,
+        metadata: Metadata | None = None,
+        *,
+        text: str | None = None,
+        namespace: str | None = None,
+        model_version: str | None = None,
+    ) -> str:
+        """Keep a vector, with the text it stands for if there is one; give its CID.
+
+        `vector` is bytes of little-endian float32, a numpy array, or numbers; each is rounded to float32.
+        """
+        return self._put(make_item(text=text, vector=vector, metadata=metadata), namespace, model_version)
+
+    def ingest_embeddings(
+        self,
+        vectors: Iterable[VectorLike],
+        metadata: Sequence[Metadata | None] | None = None,
+        *,
+        namespace: str | None = None,
+        model_version: str | None = None,
+    ) -> builtins.list[Outcome]:
+        """Keep many vectors: rows of a 2-d array or a list of vectors, and a list of metadata as long.
+
+        Gives a CID, or the error, for each row, in order.
+        """
+        rows = builtins.list(vectors)
+        if metadata is not None and len(metadata) != len(rows):
+            raise BadRequest(f"metadata: {len(metadata)} for {len(rows)} vectors", field="metadata")
+        beside: Sequence[Metadata | None] = [None] * len(rows) if metadata is None else metadata
+        items = ({"vector": row, "metadata": found} for row, found in zip(rows, beside, strict=True))
+        return builtins.list(self._ingest(slots_of(items), namespace, model_version))
+
+    def ingest_many(
+        self,
+        items: Iterable[str | Mapping[str, Any]],
+        namespace: str | None = None,
+        model_version: str | None = None,
+    ) -> builtins.list[Outcome]:
+        """Keep many memories: texts, or dicts of `text`, `vector` and `metadata`, cut into calls by itself.
+
+        Gives a CID, or the error, for each item, in order; no item's error is raised.
+        """
+        return builtins.list(self._ingest(slots_of(items), namespace, model_version))
+
+    def batch_ingest_file(
+        self,
+        path: str | os.PathLike[str],
+        namespace: str | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> builtins.list[Outcome]:
+        """Keep every line of a JSON lines file; give a CID, or the error, for each line that is not blank.
+
+        `progress` is called with the number of lines done so far. See `iter_ingest_file`.
+        """
+        results = []
+        for _, outcome in self.iter_ingest_file(path, namespace):
+            results.append(outcome)
+            if progress is not None:
+                progress(len(results))
+        return results
+
+    def iter_ingest_file(
+        self,
+        path: str | os.PathLike[str],
+        namespace: str | None = None,
+        model_version: str | None = None,
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Keep every line of a file, `{"text": …, "vector": …, "metadata": …}` each; give (line number, outcome) each.
+
+        A line that cannot be used gives an error that says why, and the file goes on; blank lines are skipped. The
+        file is read as its lines are sent, so it may be of any size. Raises `NotFound` for a missing file.
+        """
+        numbers: deque[int] = deque()
+
+        def slots() -> Iterator[Slot]:
+            for number, slot in read_slots(file):
+                numbers.append(number)
+                yield slot
+
+        with open_lines(path) as file:
+            for outcome in self._ingest(slots(), namespace, model_version):
+                number = numbers.popleft()
+                yield number, at_line(number, outcome) if isinstance(outcome, EngramError) else outcome
+
+    def delete(self, cid: str, namespace: str | None = None) -> bool:
+        """Delete a memory; give True. Raises `NotFound` if there is none of this CID in the namespace."""
+        self._call(Delete(cid=cid, namespace=namespace))
+        return True
+
+    # -- reading --
+
+    def query(
+        self,
+        text: str,
+        top_k: int = 10,
+        filter: Filter | None = None,  # noqa: A002
+        namespace: str | None = None,
+    ) -> builtins.list[Hit]:
+        """Give the `top_k` memories nearest in meaning to `text` among those that `filter` lets pass."""
+        clean_text(text, "text")
+        return self._call(Query(text=text, top_k=top_k, filter=filter, namespace=namespace)).hits
+
+    def query_by_vector(
+        self,
+        vector: VectorLike,
+        top_k: int = 10,
+        filter: Filter | None = None,  # noqa: A002
+        namespace: str | None = None,
+    ) -> builtins.list[Hit]:
+        """Give the `top_k` memories nearest to `vector` by cosine among those that `filter` lets pass."""
+        return self._call(Query(vector=f32_bytes(vector), top_k=top_k, filter=filter, namespace=namespace)).hits
+
+    def get(self, cid: str, namespace: str | None = None, include_vector: bool = False) -> Record:  # noqa: FBT001, FBT002
+        """Give a memory by its CID, or by its `sha256:…` content CID. Raises `NotFound`."""
+        return self._call(Get(cid=cid, namespace=namespace, include_vector=include_vector))
+
+    def list(
+        self,
+        filter: Filter | None = None,  # noqa: A002
+        limit: int = 50,
+        offset: int = 0,
+        namespace: str | None = None,
+    ) -> builtins.list[Record]:
+        """Give a page of the namespace's memories, oldest first."""
+        return self._call(List(filter=filter, limit=limit, offset=offset, namespace=namespace)).records
+
+    @overload
+    def embed(self, text: str) -> builtins.list[float]: ...
+    @overload
+    def embed(self, text: builtins.list[str]) -> builtins.list[builtins.list[float]]: ...
+    def embed(self, text: str | builtins.list[str]) -> builtins.list[float] | builtins.list[builtins.list[float]]:
+        """Give the vector of a text, or one vector for each of many, without keeping anything."""
+        if isinstance(text, str):
+            return self._embed([text])[0]
+        return self._embed(builtins.list(text))
+
+    # -- the node --
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """Create and list namespaces."""
+        return Namespaces(self)
+
+    def status(self) -> StatusResult:
+        """Give what the memory is and holds."""
+        return self._call(Status())
+
+    def health(self) -> Health:
+        """Give how the memory is, in short. Raises `Unavailable` where there is none."""
+        status = self.status()
+        ready = status.model.state == "ready"
+        return Health(status="ok" if ready else "degraded", records=status.records, model=status.model.state)
+
+    def is_online(self) -> bool:
+        """Say whether the memory answers."""
+        try:
+            self.status()
+        except (Unavailable, DeadlineExceeded):
+            return False
+        except EngramError:
+            return True
+        return True
+
+    # -- inside --
+
+    def _put(self, item: Item, namespace: str | None, model_version: str | None) -> str:
+        put = Put(
+            text=item.text,
+            vector=item.vector,
+            metadata=item.metadata,
+            namespace=namespace,
+            model_version=model_version,
+        )
+        return self._call(put).cid
+
+    def _embed(self, texts: builtins.list[str]) -> builtins.list[builtins.list[float]]:
+        vectors: builtins.list[builtins.list[float]] = []
+        for text in texts:
+            clean_text(text, "texts")
+        cuts = (texts[at : at + _EMBED_TEXTS] for at in range(0, len(texts), _EMBED_TEXTS))
+        for outcome in self._call_many(Embed(texts=cut) for cut in cuts):
+            if isinstance(outcome, EngramError):
+                raise outcome
+            vectors.extend(floats(vector) for vector in outcome.vectors)
+        return vectors
+
+    def _ingest(self, slots: Iterable[Slot], namespace: str | None, model_version: str | None) -> Iterator[Outcome]:
+        """Send slots in batches, several in flight; give the outcomes in order."""
+        sent: deque[builtins.list[Slot]] = deque()
+
+        def requests() -> Iterator[PutMany]:
+            for batch in batches(slots):
+                sent.append(batch)
+                if items := [slot for slot in batch if isinstance(slot, Item)]:
+                    yield PutMany(items=items, namespace=namespace, model_version=model_version)
+
+        for answer in self._call_many(requests()):
+            while True:
+                batch = sent.popleft()
+                yield from _outcomes(batch, answer)
+                if any(isinstance(slot, Item) for slot in batch):
+                    break
+        for batch in sent:
+            yield from (slot for slot in batch if isinstance(slot, EngramError))
+
+
+def _outcomes(batch: builtins.list[Slot], answer: PutManyResult | EngramError) -> Iterator[Outcome]:
+    """Give each slot's outcome: its own error, or what the answer says of its item."""
+    results = iter(() if isinstance(answer, EngramError) else answer.items)
+    for slot in batch:
+        if isinstance(slot, EngramError):
+            yield slot
+        elif isinstance(answer, EngramError):
+            yield answer
+        else:
+            yield _outcome(next(results, None))
+
+
+def _outcome(result: ItemResult | None) -> Outcome:
+    if result is not None and result.error is not None:
+        error = result.error
+        return from_wire(error.code, error.message, error.field, error.retry_after_s)
+    if result is None or result.cid is None:
+        return Internal("the node answered fewer items than were sent; what became of this one is unknown")
+    return result.cid

@@ -1,0 +1,151 @@
+"""Check memories before they are sent, so that one bad value costs its item and not the batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engram.errors import BadRequest, EngramError, Unprocessable
+from engram.limits import LIMITS
+from engram.sdk._vectors import f32_bytes
+from engram.wire import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_FIELDS = ("text", "vector", "metadata")
+_BATCH_BYTES = 2 * 1024 * 1024
+"""Well under the message limit, so that what was estimated too low still fits."""
+_BATCH_TEXTS = 100
+"""Texts to embed in one call: a slow node embeds them well within its deadline."""
+
+Slot = Item | EngramError
+"""An item, or what was wrong with it: it keeps its place."""
+
+
+def make_item(text: object = None, vector: object = None, metadata: object = None) -> Item:
+    """Give the item to send. Raise `BadRequest` for a wrong type, `Unprocessable` for a value that cannot be kept."""
+    if text is None and vector is None:
+        raise BadRequest("a memory needs a `text`, a `vector`, or both", field="text")
+    return Item(
+        text=None if text is None else clean_text(text, "text"),
+        vector=None if vector is None else f32_bytes(vector),
+        metadata=None if metadata is None else clean_metadata(metadata),
+    )
+
+
+def item_of(given: object) -> Item:
+    """Give the item for a text, or for a mapping of `text`, `vector` and `metadata`. Raise as `make_item` does."""
+    if isinstance(given, str):
+        return make_item(text=given)
+    if not isinstance(given, Mapping):
+        raise BadRequest(f"expected a text or a dict of {', '.join(_FIELDS)}, got {type(given).__name__}")
+    for name in given:
+        if name not in _FIELDS:
+            raise BadRequest(f"no field {name!r:.80}; the fields are {', '.join(_FIELDS)}", field=f"{name!s:.80}")
+    return make_item(**given)
+
+
+def slots_of(items: Iterable[object]) -> Iterator[Slot]:
+    """Give each item as a slot, lazily."""
+    for given in items:
+        try:
+            yield item_of(given)
+        except EngramError as error:
+            yield error
+
+
+def clean_text(text: object, field: str) -> str:
+    """Give the text. Raise `BadRequest` if it is none, `Unprocessable` for a lone surrogate."""
+    if not isinstance(text, str):
+        raise BadRequest(f"{field}: expected a string, got {type(text).__name__}", field=field)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise Unprocessable(
+                f"{field}: character {error.start} is a lone surrogate, which UTF-8 cannot say", field=field
+            ) from None
+    return text
+
+
+def clean_metadata(metadata: object) -> dict[str, Any]:
+    """Give the metadata as it travels: tuples as lists. Raise for what JSON has not, naming the path."""
+    if not isinstance(metadata, dict):
+        raise BadRequest(f"metadata: expected a dict, got {type(metadata).__name__}", field="metadata")
+    return _clean_map(metadata, "metadata", 1)
+
+
+def batches(slots: Iterable[Slot]) -> Iterator[list[Slot]]:
+    """Cut slots into batches that fit one call each: items, bytes and texts to embed."""
+    batch: list[Slot] = []
+    size = texts = 0
+    for slot in slots:
+        cost, text = _size(slot), isinstance(slot, Item) and slot.vector is None
+        full = len(batch) == LIMITS.batch_items or (text and texts == _BATCH_TEXTS)
+        if batch and (full or size + cost > _BATCH_BYTES):
+            yield batch
+            batch, size, texts = [], 0, 0
+        batch.append(slot)
+        size += cost
+        texts += text
+    if batch:
+        yield batch
+
+
+def _size(slot: Slot) -> int:
+    if isinstance(slot, EngramError):
+        return 0
+    text = 0 if slot.text is None else len(slot.text) if slot.text.isascii() else 4 * len(slot.text)
+    metadata = len(msgspec.msgpack.encode(slot.metadata)) if slot.metadata else 0
+    return 64 + text + len(slot.vector or b"") + metadata
+
+
+def _clean_map(value: dict[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    _check_depth(path, depth)
+    return {_clean_key(key, path): _clean(inner, f"{path}.{key}", depth + 1) for key, inner in value.items()}
+
+
+def _clean_key(key: object, path: str) -> str:
+    if not isinstance(key, str):
+        raise Unprocessable(f"{path}: a key is a string, got {type(key).__name__}", field=path)
+    return clean_text(key, path)
+
+
+def _clean(value: Any, path: str, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean_text(value, path)
+    if isinstance(value, int):
+        return _clean_int(value, path)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise Unprocessable(f"{path}: {value} is not a number that JSON has", field=path)
+    if isinstance(value, list | tuple):
+        _check_depth(path, depth)
+        return [_clean(inner, f"{path}[{at}]", depth + 1) for at, inner in enumerate(value)]
+    if isinstance(value, dict):
+        return _clean_map(value, path, depth)
+    raise Unprocessable(f"{path}: {type(value).__name__} is not a JSON value; make it a string or a number", field=path)
+
+
+def _clean_int(value: int, path: str) -> int | float:
+    """Give an integer beyond msgpack's 64 bits as the double that equals it; a number is a double in the end."""
+    if -(2**63) <= value < 2**64:
+        return value
+    try:
+        if float(value) == value:
+            return float(value)
+    except OverflowError:
+        pass
+    raise Unprocessable(f"{path}: no double equals this integer of {value.bit_length()} bits", field=path)
+
+
+def _check_depth(path: str, depth: int) -> None:
+    if depth > LIMITS.metadata_depth:
+        raise Unprocessable(f"{path[:80]}: metadata is nested more than {LIMITS.metadata_depth} deep", field="metadata")

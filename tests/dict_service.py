@@ -1,0 +1,172 @@
+"""A memory in a dict: the peer of the gateway and of the SDK in their tests. Its vectors mean nothing."""
+
+import hashlib
+import math
+import struct
+
+import trio
+
+from engram.errors import NotFound, Unprocessable
+from engram.wire import (
+    METHODS,
+    Delete,
+    DeleteResult,
+    Embed,
+    EmbedResult,
+    ErrorInfo,
+    Get,
+    Hello,
+    HelloResult,
+    Hit,
+    ItemResult,
+    List,
+    ListResult,
+    ModelStatus,
+    NamespaceCreate,
+    NamespaceInfo,
+    NamespaceList,
+    NamespaceListResult,
+    Put,
+    PutMany,
+    PutManyResult,
+    PutResult,
+    Query,
+    QueryResult,
+    Record,
+    Status,
+    StatusResult,
+)
+
+DIM = 8
+
+
+def embed(text):
+    return [byte / 255 + 0.01 for byte in hashlib.sha256(text.encode()).digest()[:DIM]]
+
+
+def numbers(vector):
+    return list(struct.unpack(f"<{len(vector) // 4}f", vector)) if isinstance(vector, bytes) else vector
+
+
+def cosine(a, b):
+    if len(a) != len(b):
+        return -1.0
+    return sum(x * y for x, y in zip(a, b, strict=True)) / math.hypot(*a) / math.hypot(*b)
+
+
+class DictService:
+    """Implements `engram.gateway.Service`. `gate` holds back every call whose text is "wait"."""
+
+    def __init__(self):
+        self.records = {}
+        self.namespaces = {}
+        self.requests = []
+        self.position = 1
+        self.gate = trio.Event()
+        self.waiting = 0
+        self.most_waiting = 0
+
+    async def call(self, request):
+        self.requests.append(request)
+        await trio.lowlevel.checkpoint()
+        return await getattr(self, f"_{request.method}")(request)
+
+    async def _hello(self, _: Hello):
+        return HelloResult(
+            protocol=1, agent="dict", nonce=b"\2" * 32, node_key=b"\3" * 32, role="miner", model_version="v1",
+            limits={}, methods=list(METHODS), log_size=self.position, signature=b"",
+        )  # fmt: skip
+
+    async def _hold(self, text):
+        if text == "wait":
+            self.waiting += 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+            await self.gate.wait()
+            self.waiting -= 1
+        if text == "bug":
+            raise RuntimeError("secret words of a user")
+
+    def _keep(self, item, namespace):
+        if item.text == "refuse me":
+            raise Unprocessable("text: refused", field="text")
+        vector = numbers(item.vector) if item.vector is not None else embed(item.text)
+        digest = hashlib.sha256(repr((vector, item.text, item.metadata)).encode()).hexdigest()
+        key = (namespace, f"v1::{digest}")
+        created = key not in self.records
+        if created:
+            self.records[key] = (item, vector)
+            self.position += 1
+        return PutResult(cid=key[1], position=self.position, created=created)
+
+    async def _put(self, request: Put):
+        await self._hold(request.text)
+        return self._keep(request, request.namespace)
+
+    async def _put_many(self, request: PutMany):
+        results = []
+        for item in request.items:
+            await self._hold(item.text)
+            try:
+                kept = self._keep(item, request.namespace)
+                results.append(ItemResult(cid=kept.cid, created=kept.created))
+            except Unprocessable as error:
+                results.append(ItemResult(error=ErrorInfo(code=error.code, message=error.message, field=error.field)))
+        return PutManyResult(items=results, position=self.position)
+
+    async def _delete(self, request: Delete):
+        self._find(request)
+        del self.records[request.namespace, request.cid]
+        self.position += 1
+        return DeleteResult(cid=request.cid, position=self.position)
+
+    def _find(self, request):
+        try:
+            return self.records[request.namespace, request.cid]
+        except KeyError:
+            raise NotFound("no such record", field="cid") from None
+
+    def _record(self, cid, item, vector, include_vector=False):
+        data = struct.pack(f"<{len(vector)}f", *vector) if include_vector else None
+        return Record(
+            cid=cid, text=item.text, metadata=item.metadata or {}, model_version="v1", dim=len(vector), vector=data
+        )
+
+    async def _get(self, request: Get):
+        return self._record(request.cid, *self._find(request), request.include_vector)
+
+    async def _query(self, request: Query):
+        await self._hold(request.text)
+        target = numbers(request.vector) if request.vector is not None else embed(request.text)
+        hits = [
+            Hit(cid=cid, score=cosine(target, vector), metadata=item.metadata or {}, text=item.text)
+            for (namespace, cid), (item, vector) in self.records.items()
+            if namespace == request.namespace
+        ]
+        hits.sort(key=lambda hit: (-hit.score, hit.cid))
+        return QueryResult(hits=hits[: request.top_k], position=self.position)
+
+    async def _list(self, request: List):
+        found = [self._record(cid, *kept) for (name, cid), kept in self.records.items() if name == request.namespace]
+        page = found[request.offset : request.offset + request.limit]
+        return ListResult(records=page, position=self.position)
+
+    async def _embed(self, request: Embed):
+        vectors = [struct.pack(f"<{DIM}f", *embed(text)) for text in request.texts]
+        return EmbedResult(vectors=vectors, tokens=[1] * len(vectors), model_version="v1", dim=DIM)
+
+    async def _namespace_create(self, request: NamespaceCreate):
+        info = NamespaceInfo(
+            name=request.name, id="00" * 32, model_version=request.model_version or "v1", dim=request.dim or DIM
+        )
+        self.namespaces[request.name] = info
+        return info
+
+    async def _namespace_list(self, _: NamespaceList):
+        return NamespaceListResult(namespaces=list(self.namespaces.values()))
+
+    async def _status(self, _: Status):
+        model = ModelStatus(model_version="v1", dim=DIM, state="ready")
+        return StatusResult(
+            version="0", role="miner", node_key="5x", records=len(self.records), namespaces=len(self.namespaces),
+            position=self.position, log_root="00", model=model, uptime_s=1.0, data_dir="none",
+        )  # fmt: skip
