@@ -15,7 +15,7 @@ import trio
 
 from engram.embed import fetch_model, find_model, load_embedder
 from engram.errors import EngramError, ModelNotReady
-from engram.runtime import Actor, Message, handle_batch
+from engram.runtime import Actor, Message, gather, handle_batch
 from engram.wire import ModelStatus
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Model:
             log.warning("model_failed")
             on_event("model_failed", {"message": error.message})
         else:
+            self.embedder = embedder
             self.status = ModelStatus(model_version=MODEL_VERSION, dim=DIM, state="ready", kernel=embedder.kernel)
             seconds = clock.monotonic() - started
             log.info("model_ready", seconds=round(seconds, 3), kernel=embedder.kernel)
@@ -129,19 +130,8 @@ class EmbedderActor(Actor):
         """Embed the messages' texts together; the vectors do not depend on the company."""
         embedder = self._model.embedder
         assert embedder is not None, "callers wait for `Model.ready`"
-        answers: list[list[tuple[bytes, int] | EngramError]] = [[] for _ in messages]
-        limiter = trio.CapacityLimiter(self._threads)
-
-        async def one(index: int) -> None:
-            async with limiter:
-                answers[index] = await self._offload.run(
-                    "embed", functools.partial(_embed, embedder, messages[index].texts)
-                )
-
-        async with trio.open_nursery(strict_exception_groups=False) as nursery:
-            for index in range(len(messages)):
-                nursery.start_soon(one, index)
-        return answers
+        calls = [functools.partial(_embed, embedder, message.texts) for message in messages]
+        return await gather([functools.partial(self._offload.run, "embed", call) for call in calls], self._threads)
 
 
 def _embed(embedder: Embedder, texts: list[str]) -> list[tuple[bytes, int] | EngramError]:

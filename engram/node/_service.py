@@ -29,6 +29,7 @@ from engram.errors import (
 )
 from engram.identity import PUBLIC_NAMESPACE, hello_message, namespace_id
 from engram.limits import LIMITS
+from engram.runtime import gather
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespace, PutOperation, View
 from engram.wire import (
     METHODS,
@@ -219,16 +220,8 @@ class NodeService:
         except EngramError as error:
             return [error] * len(texts)
         chunks = [list(texts[start : start + CHUNK_TEXTS]) for start in range(0, len(texts), CHUNK_TEXTS)]
-        answers: list[list[tuple[bytes, int] | EngramError]] = [[] for _ in chunks]
-        limiter = trio.CapacityLimiter(self._settings.embedding_threads)
-
-        async def one(index: int) -> None:
-            async with limiter:
-                answers[index] = await self._embedder_ref.ask(EmbedTexts(chunks[index]))
-
-        async with trio.open_nursery(strict_exception_groups=False) as nursery:
-            for index in range(len(chunks)):
-                nursery.start_soon(one, index)
+        asks = [functools.partial(self._embedder_ref.ask, EmbedTexts(chunk)) for chunk in chunks]
+        answers = await gather(asks, self._settings.embedding_threads)
         return [answer for part in answers for answer in part]
 
     async def _commit(self, prepared: list[_Prepared], space: Namespace) -> None:

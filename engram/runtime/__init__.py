@@ -1,6 +1,7 @@
 """Actors, their supervisor, and the real ports."""
 
 from engram.runtime._actor import Actor, Mailbox, Message, Ref, Stats, handle, handle_batch
+from engram.runtime._gather import gather
 from engram.runtime._disk import RealDisk, RealFile
 from engram.runtime._supervisor import RestartPolicy, Supervisor
 from engram.runtime._world import RealClock, RealRng, RealTables, Threads
@@ -19,6 +20,7 @@ __all__ = [
     "Stats",
     "Supervisor",
     "Threads",
+    "gather",
     "handle",
     "handle_batch",
 ]

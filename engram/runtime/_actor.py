@@ -51,12 +51,12 @@ class _Envelope:
 
     def answer(self, result: Any) -> None:
         self.result = result
-        if self.answered:
+        if self.answered is not None:
             self.answered.set()
 
     def fail(self, error: BaseException) -> None:
         self.error = error
-        if self.answered:
+        if self.answered is not None:
             self.answered.set()
 
 
