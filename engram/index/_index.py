@@ -78,9 +78,10 @@ class VectorIndex:
         return range(first, self.rows)
 
     def _check_new(self, digests: list[bytes]) -> None:
-        for digest in digests:
-            if len(digest) != DIGEST_BYTES:
-                raise ValueError(f"digest must be {DIGEST_BYTES} bytes, got {len(digest)}")
+        wrong = next((digest for digest in digests if len(digest) != DIGEST_BYTES), None)
+        if wrong is not None:
+            raise ValueError(f"digest must be {DIGEST_BYTES} bytes, got {len(wrong)}")
+        for digest in self._table.known(digests):
             if self.row_of(digest) is not None:
                 raise ValueError(f"digest {digest.hex()} has a living row already")
         if len(set(digests)) != len(digests):

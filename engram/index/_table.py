@@ -29,13 +29,17 @@ class RowTable:
     def __len__(self) -> int:
         return len(self.digests)
 
+    def known(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Give those that have a row, dead or alive."""
+        return [digest for digest in digests if digest in self._latest]
+
     def extend(self, digests: Sequence[bytes], locations: array[int]) -> None:
-        """Append rows. Their codes are published after this, so no reader counts them yet."""
-        for row, digest in enumerate(digests, start=len(self.digests)):
-            before = self._latest.get(digest)
-            if before is not None:
-                self._previous[row] = before
-            self._latest[digest] = row
+        """Append rows of distinct digests. Their codes are published after this, so no reader counts them yet."""
+        first = len(self.digests)
+        for row, digest in enumerate(digests, start=first):
+            if digest in self._latest:
+                self._previous[row] = self._latest[digest]
+        self._latest.update(zip(digests, range(first, first + len(digests)), strict=True))
         self.locations.extend(locations)
         self.digests.extend(digests)
 

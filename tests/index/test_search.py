@@ -80,6 +80,16 @@ def test_queries_far_from_the_data_are_exact_too() -> None:
         assert [(match.digest, match.score) for match in matches] == stored.brute_force(query, 10, list(range(ROWS)))
 
 
+@pytest.mark.parametrize("name", ["text_offset", "four", "duplicates"])
+def test_rows_that_come_ever_nearer_are_pruned_without_losing_one(name: str) -> None:
+    vectors = datasets.make(name, 15, 5000)
+    query = datasets.make(name, 16, 1)[0]
+    stored = Stored(vectors[np.argsort(datasets.cosines(query, vectors))])
+    for k in (1, 10, 1500):
+        matches = stored.search(query, k)
+        assert [(match.digest, match.score) for match in matches] == stored.brute_force(query, k, list(range(5000)))
+
+
 def test_the_lowest_digests_win_a_tie_beyond_k() -> None:
     stored = Stored(datasets.make("all_equal", 6, 1)[[0] * 600])
     matches = stored.search(stored.vectors[0], 7)
