@@ -75,7 +75,7 @@ class Model:
             self.embedder = embedder
             self.status = ModelStatus(model_version=MODEL_VERSION, dim=DIM, state="ready", kernel=embedder.kernel)
             seconds = clock.monotonic() - started
-            log.info("model_ready", seconds=round(seconds, 3), kernel=embedder.kernel)
+            log.debug("model_ready", seconds=round(seconds, 3), kernel=embedder.kernel)
             on_event("model_ready", {"seconds": seconds, "kernel": embedder.kernel})
         finally:
             self._settled.set()

@@ -88,7 +88,7 @@ async def _open_store(
     records = await offload.run("search", store.count)
     seconds = world.clock.monotonic() - started
     position = store.published.position
-    log.info("store_opened", records=records, position=position, seconds=round(seconds, 3))
+    log.debug("store_opened", records=records, position=position, seconds=round(seconds, 3))
     facts = {"records": records, "position": position, "seconds": seconds, "node_key": store.key.address}
     on_event("opened", facts)
     return store
@@ -153,7 +153,7 @@ async def _serve(config: Config, world: World, tell: Callable[[str, dict[str, An
         async with running(config, world, tell) as service, trio.open_nursery() as nursery:
             start = functools.partial(serve_rpc, service, host=config.host, port=config.port)
             server: RpcServer = await nursery.start(start)
-            log.info("listening", url=server.url)
+            log.debug("listening", url=server.url)
             tell("listening", {"url": server.url})
             nursery.start_soon(_stop_on_signal, signals, server, tell)
 
@@ -162,7 +162,7 @@ async def _stop_on_signal(
     signals: AsyncIterator[int], server: RpcServer, tell: Callable[[str, dict[str, Any]], None]
 ) -> None:
     async for number in signals:
-        log.info("stopping", signal=signal.Signals(number).name)
+        log.debug("stopping", signal=signal.Signals(number).name)
         tell("stopping", {})
         server.stop()
         return

@@ -3,11 +3,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from engram import cid, events, record
 from engram.errors import BodiesCorrupt, Conflict, FolderInUse, FolderRefused, LogCorrupt, NotFound, StorageFailed
+from engram.native import _core
 from engram.runtime import RealDisk, RealRng, RealTables
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, PutOperation, Store
 
@@ -224,8 +226,6 @@ def test_the_checkpoint_commits_to_the_records(store, tmp_path):
     checkpoint = store.checkpoint(NOW)
     last = events.decode(list(store._log.read())[-1][1])
     leaves = {cid.key_of(op.digest): hashlib.sha256(op.payload).digest() for op in operations[1:]}
-    from engram.native import _core
-
     assert last.records.root == _core.trie_root(b"".join(k + v for k, v in leaves.items()))[0]
     assert (last.records.count, last.edges.count, last.heads.root) == (4, 0, bytes(32))
     assert (checkpoint.size, checkpoint.root) == (store.published.position, store.published.root)
@@ -253,8 +253,6 @@ def test_a_format_file_that_is_none_is_refused(tmp_path, content):
 
 
 def test_a_folder_that_cannot_be_written_is_refused():
-    from pathlib import Path
-
     with pytest.raises(FolderRefused, match="cannot write to the data folder"):
         open_store(Path("/proc/engram-data"))
 
