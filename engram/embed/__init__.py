@@ -1,0 +1,18 @@
+"""Text to vectors, bit for bit the same everywhere: the embedder's port, the native embedder, and its model's files."""
+
+from engram.embed._fetch import fetch_model
+from engram.embed._minilm import MiniLmEmbedder, load_embedder
+from engram.embed._model import ModelFiles, find_model, model_cache, verify_model
+from engram.embed._port import EmbeddedTexts, Embedder
+
+__all__ = [
+    "EmbeddedTexts",
+    "Embedder",
+    "MiniLmEmbedder",
+    "ModelFiles",
+    "fetch_model",
+    "find_model",
+    "load_embedder",
+    "model_cache",
+    "verify_model",
+]

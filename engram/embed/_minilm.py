@@ -1,0 +1,90 @@
+"""all-MiniLM-L6-v2 by the native core: the canonical embedder."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from engram.embed._model import verify_model
+from engram.embed._port import EmbeddedTexts
+from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
+from engram.limits import LIMITS
+from engram.native import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engram.embed._model import ModelFiles
+
+_SPECIAL_TOKENS = 2  # [CLS] and [SEP]
+
+
+class MiniLmEmbedder:
+    """The native all-MiniLM-L6-v2: 384 floats of norm 1 a text, the same bytes in any batch, thread and CPU.
+
+    A text of more than 254 word pieces (256 tokens with the two special ones) is refused with `TooLarge`, a text with a
+    lone surrogate with `BadRequest`, both in the field `text`. An empty text gives the vector of no words.
+    """
+
+    model_version = "v1-draft"
+    dim: int = _core.MINILM_DIM
+
+    def __init__(self, native: _core.MiniLm) -> None:
+        self._native = native
+
+    @property
+    def kernel(self) -> str:
+        """Name the kernel in use: `avx512`, `avx2`, `neon` or `portable`."""
+        return self._native.kernel
+
+    def embed(self, texts: Sequence[str]) -> EmbeddedTexts:
+        """Embed each text; see the class for what is refused. About 5 ms a short text on one core."""
+        refusals: dict[int, EngramError] = {}
+        vectors: list[bytes | None] = [None] * len(texts)
+        tokens = [0] * len(texts)
+        for index, text in enumerate(texts):
+            if refusal := _not_unicode(text):
+                refusals[index] = refusal
+        wanted = [index for index in range(len(texts)) if index not in refusals]
+        for index, vector, count in zip(wanted, *self._native.embed([texts[i] for i in wanted]), strict=True):
+            vectors[index], tokens[index] = vector, count
+            if vector is None:
+                refusals[index] = _too_long(count)
+        return EmbeddedTexts(tuple(vectors), tuple(tokens), refusals)
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of `text`, [CLS] and [SEP] included; raises `BadRequest` for a lone surrogate."""
+        if refusal := _not_unicode(text):
+            raise refusal
+        return self._native.count_tokens(text)
+
+
+def load_embedder(files: ModelFiles, *, kernel: str | None = None) -> MiniLmEmbedder:
+    """Verify and load the model, in about a third of a second and with 95 MB of memory.
+
+    Both files are hashed whole each time: 0.06 s where the CPU has SHA instructions, 0.2 s elsewhere, which is little
+    enough that no stamp of an earlier verification need be trusted. `kernel` (else the environment's `ENGRAM_KERNEL`)
+    forces one of `avx512`, `avx2`, `neon`, `portable`; one that is unknown or lacking here raises `Unprocessable`.
+    Raises `ModelNotReady` if a file is missing or not the pinned one.
+    """
+    verify_model(files)
+    kernel = kernel or os.environ.get("ENGRAM_KERNEL") or None
+    try:
+        return MiniLmEmbedder(_core.MiniLm(str(files.weights), files.tokenizer.read_bytes(), kernel))
+    except ValueError as error:
+        raise Unprocessable(f"ENGRAM_KERNEL: {error}", field="ENGRAM_KERNEL") from error
+
+
+def _not_unicode(text: str) -> EngramError | None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        found = f"U+{ord(text[error.start]):04X} at index {error.start}"
+        return BadRequest(f"text is not Unicode: it has the lone surrogate {found}", field="text")
+    return None
+
+
+def _too_long(tokens: int) -> EngramError:
+    limit = LIMITS.text_tokens - _SPECIAL_TOKENS
+    pieces = tokens - _SPECIAL_TOKENS
+    return TooLarge(f"text has {pieces} word pieces and the model takes at most {limit}: split it", field="text")

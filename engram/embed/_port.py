@@ -1,0 +1,58 @@
+"""The port that every embedding backend implements, and what it gives back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engram.errors import EngramError
+
+
+class EmbeddedTexts(msgspec.Struct, frozen=True):
+    """What became of each text of a batch, in order; one refused text leaves the others alone.
+
+    `vectors`: little-endian float32 of the embedder's dimension, or None where `refusals` has the error.
+    `tokens`: tokens of each text, the model's special ones included; 0 where there is no text to count.
+    """
+
+    vectors: tuple[bytes | None, ...]
+    tokens: tuple[int, ...]
+    refusals: dict[int, EngramError] = {}
+
+    def vector(self, index: int) -> bytes:
+        """Return the vector of text `index`, or raise the error with which that text was refused."""
+        vector = self.vectors[index]
+        if vector is None:
+            raise self.refusals[index]
+        return vector
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors. Synchronous, and safe to call from several threads at once."""
+
+    @property
+    def model_version(self) -> str:
+        """Name what decides the vectors' bits; vectors of different versions are never compared."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Return the number of floats of a vector."""
+        ...
+
+    @property
+    def kernel(self) -> str:
+        """Name the implementation chosen for this CPU; it decides the speed and not the bits."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> EmbeddedTexts:
+        """Embed each text; a text that cannot be embedded is refused alone, in the result."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of `text`, the model's special ones included; raises `BadRequest` if it is not Unicode."""
+        ...
