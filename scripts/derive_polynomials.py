@@ -1,8 +1,8 @@
 """Print the coefficients of `engram/native/src/embed/math.rs`, which are our own: run it to derive them again.
 
-Both polynomials minimise the largest weighted error on a fine grid (Lawson's iteration: least squares, reweighted by the
-error until it is level), in float64 from `math.erfc` and `math.exp`, and are then rounded to f32. The error printed is
-that of the f32 coefficients. Needs numpy.
+Both polynomials minimise the largest weighted error on a fine grid (Lawson's iteration: least squares, reweighted by
+the error until it is level), in float64 from `math.erfc` and `math.exp`, and are then rounded to f32. The error
+printed is that of the f32 coefficients. Needs numpy.
 """
 
 from __future__ import annotations

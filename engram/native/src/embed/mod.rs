@@ -9,6 +9,8 @@ mod math;
 mod model;
 #[allow(unsafe_code)]
 mod simd;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod weights;
 

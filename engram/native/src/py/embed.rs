@@ -7,7 +7,11 @@ use pyo3::types::PyBytes;
 
 use crate::embed::{DIM, LoadError, MAX_TOKENS, TokenizerError, WeightsError};
 
-/// One loaded model. Frozen, and nothing in it changes after loading: threads may share it.
+/// all-MiniLM-L6-v2, read only after loading: any number of threads may share one.
+///
+/// `weights` is the path of `model.safetensors`, which is read tensor by tensor; `tokenizer` the bytes of `tokenizer.json`.
+/// `kernel` forces one of `avx512`, `avx2`, `neon`, `portable`. Raises `ValueError` if this CPU lacks it, `OSError` if
+/// the weights cannot be read, `RuntimeError` if a file is not what it should be.
 #[pyclass(frozen, module = "engram.native._core")]
 struct MiniLm(crate::embed::MiniLm);
 
@@ -31,6 +35,7 @@ impl MiniLm {
         })
     }
 
+    /// Return the vectors, 384 little-endian f32 each, and the token counts; None for a text of more than 256 tokens.
     fn embed<'py>(
         &self,
         py: Python<'py>,
@@ -46,11 +51,13 @@ impl MiniLm {
         Ok((vectors.collect(), tokens))
     }
 
+    /// Count the tokens, [CLS] and [SEP] included.
     fn count_tokens(&self, py: Python<'_>, text: &str) -> PyResult<usize> {
         py.detach(|| self.0.count_tokens(text))
             .map_err(tokenizer_error)
     }
 
+    /// The kernel in use.
     #[getter]
     fn kernel(&self) -> &'static str {
         self.0.kernel().name()
@@ -64,7 +71,8 @@ fn little_endian(vector: &[f32]) -> Vec<u8> {
 fn load_error(error: LoadError) -> PyErr {
     match error {
         LoadError::Weights(WeightsError::Io(error)) => PyOSError::new_err(error.to_string()),
-        other => PyValueError::new_err(other.to_string()),
+        LoadError::Kernel(error) => PyValueError::new_err(error),
+        other => PyRuntimeError::new_err(other.to_string()),
     }
 }
 
