@@ -184,12 +184,12 @@ class Store:
         self._publish(self._indexes)
 
     def _load(self, namespace: Namespace) -> None:
-        rows = [row for row in tables.visible_records(self._writer, namespace.ns) if row[2]]
+        rows = tables.rows_to_index(self._writer, namespace.ns)
         index = self._indexes[namespace.ns] = VectorIndex(namespace.dim)
         if rows and namespace.ns == PUBLIC.ns:
             _refuse_other_model(View(self._bodies.read(rows[0][1])), self.folder.path)
         for start in range(0, len(rows), _LOAD_ROWS):
-            part = [(digest, location) for digest, location, _ in rows[start : start + _LOAD_ROWS]]
+            part = rows[start : start + _LOAD_ROWS]
             index.add_payloads(part, [self._bodies.read(location) for _, location in part])
 
     # -- writing ------------------------------------------------------------------------------------------------------

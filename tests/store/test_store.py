@@ -12,6 +12,7 @@ from engram.errors import BodiesCorrupt, Conflict, FolderInUse, FolderRefused, L
 from engram.native import _core
 from engram.runtime import RealDisk, RealRng, RealTables
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, PutOperation, Store
+from engram.store import _tables as tables
 
 NOW = 1_700_000_000_000_000_000
 
@@ -297,3 +298,26 @@ def test_a_full_disk_acknowledges_nothing_and_loses_nothing(tmp_path):
     again = open_store(tmp_path / "data")
     assert found(again, vector(1.0)) == ["east"]
     again.close(NOW)
+
+
+def test_reading_a_namespace_takes_steps_in_proportion_to_its_records(store):
+    """A folder of 117,659 records never opened: per record, SQLite walked all the memberships before it."""
+    steps = {}
+    for n in (200, 400):
+        store.commit([put(store, f"{n} {i}", 1.0, i + 1) for i in range(200)], NOW)
+        for name, read in (("visible_records", tables.visible_records), ("rows_to_index", tables.rows_to_index)):
+            calls = []
+            store._writer.set_progress_handler(lambda calls=calls: calls.append(1), 10)
+            assert len(list(read(store._writer, PUBLIC.ns))) == n
+            store._writer.set_progress_handler(None, 10)
+            steps[name, n] = len(calls)
+    assert steps["visible_records", 400] < 2.5 * steps["visible_records", 200]
+    assert steps["rows_to_index", 400] < 2.5 * steps["rows_to_index", 200]
+
+
+def test_a_record_of_two_signers_is_one_row(store):
+    operation = put(store, "east", 1.0)
+    other = PutOperation(PUBLIC.ns, operation.digest, operation.payload, bytes(range(32)))
+    store.commit([operation, other], NOW)
+    assert len(tables.rows_to_index(store._writer, PUBLIC.ns)) == len(store.browse(PUBLIC.ns, None, 0, 9)[0]) == 1
+    assert found(store, vector(1.0)) == ["east"]
