@@ -294,8 +294,10 @@ class Store:
         self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
     ) -> tuple[bytes, int] | None:
         """Find the living record of this content and metadata: (digest, position); it need not be embedded again."""
+        # CROSS JOIN: from the few records of a content to their memberships, where SQLite would walk all of the
+        # namespace's memberships; so in `with_content`.
         row: tuple[bytes, int] | None = self._row(
-            """SELECT m.digest, m.position FROM records r JOIN memberships m ON m.digest = r.digest
+            """SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
                WHERE r.content = ? AND r.metadata = ? AND r.model_version = ? AND m.ns = ? AND m.signer = ? AND m.alive
                ORDER BY m.digest LIMIT 1""",
             (content, hashlib.sha256(metadata).digest(), model_version, ns, signer),
@@ -315,7 +317,7 @@ class Store:
         """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
         with self._reading:
             rows = self._reader.execute(
-                """SELECT DISTINCT m.digest FROM records r JOIN memberships m ON m.digest = r.digest
+                """SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
                    WHERE r.content = ? AND m.ns = ? AND m.alive ORDER BY m.digest LIMIT ?""",
                 (content, ns, limit),
             ).fetchall()
