@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
@@ -13,6 +12,7 @@ from engram.errors import EngramError, Unavailable
 from engram.node._config import Config
 from engram.node._node import real_world, running
 from engram.sdk import Api
+from engram.wire import checked
 
 if TYPE_CHECKING:
     from engram.node._node import World
@@ -60,7 +60,7 @@ class Memory(Api):
         if self._token is None or self._service is None or not self._thread.is_alive():
             raise self._gone()
         try:
-            answer = trio.from_thread.run(partial(self._service.call, request), trio_token=self._token)
+            answer = trio.from_thread.run(self._service.call, checked(request), trio_token=self._token)
         except (trio.RunFinishedError, trio.Cancelled):
             raise self._gone() from None
         return cast("T", answer)

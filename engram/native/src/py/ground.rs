@@ -161,6 +161,15 @@ fn f32_bytes<'py>(py: Python<'py>, vector: &Bound<'py, PyAny>) -> PyResult<Bound
     Ok(PyBytes::new(py, &bytes))
 }
 
+fn one_dimensional(dimensions: usize) -> PyResult<()> {
+    if dimensions == 1 {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!(
+        "it has {dimensions} dimensions, and a vector has one"
+    )))
+}
+
 fn stored(value: f32) -> [u8; 4] {
     // -0.0 + 0.0 is +0.0; every other value is itself.
     (value + 0.0).to_le_bytes()
