@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from engram.record import stored_vector
@@ -17,8 +17,9 @@ def f32_bytes(vector: object) -> bytes:
 
     Raises `Unprocessable` (field `vector`) as `engram.record.stored_vector` does.
     """
-    once = isinstance(vector, Iterable) and not hasattr(vector, "__len__")
-    return stored_vector(list(vector) if once else vector)
+    if isinstance(vector, Iterator):
+        vector = list(vector)
+    return stored_vector(vector)
 
 
 def floats(data: bytes) -> list[float]:

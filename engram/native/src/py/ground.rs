@@ -142,21 +142,22 @@ fn list_of<'py>(
 /// Round numbers to float32, as an embedding is stored: a buffer of f4 or f8, bytes of f32le, or numbers.
 #[pyfunction]
 fn f32_bytes<'py>(py: Python<'py>, vector: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    let bytes =
-        if let Ok(bytes) = vector.cast::<PyBytes>() {
-            plus_zero(bytes.as_bytes())
-        } else if let Ok(values) = PyBuffer::<f32>::get(vector) {
-            values.to_vec(py)?.into_iter().flat_map(stored).collect()
-        } else if let Ok(values) = PyBuffer::<f64>::get(vector) {
-            rounded(values.to_vec(py)?)?
-        } else if let Ok(raw) = PyBuffer::<u8>::get(vector) {
-            plus_zero(&raw.to_vec(py)?)
-        } else {
-            let values = vector.extract::<Vec<f64>>();
-            rounded(values.map_err(|_| {
-                PyTypeError::new_err("the vector must be numbers or bytes of float32")
-            })?)?
-        };
+    let bytes = if let Ok(bytes) = vector.cast::<PyBytes>() {
+        plus_zero(bytes.as_bytes())
+    } else if let Ok(values) = PyBuffer::<f32>::get(vector) {
+        one_dimensional(values.dimensions())?;
+        values.to_vec(py)?.into_iter().flat_map(stored).collect()
+    } else if let Ok(values) = PyBuffer::<f64>::get(vector) {
+        one_dimensional(values.dimensions())?;
+        rounded(values.to_vec(py)?)?
+    } else if let Ok(raw) = PyBuffer::<u8>::get(vector) {
+        plus_zero(&raw.to_vec(py)?)
+    } else {
+        let values = vector
+            .extract::<Vec<f64>>()
+            .map_err(|_| PyTypeError::new_err("the vector must be numbers or bytes of float32"))?;
+        rounded(values)?
+    };
     record::check_embedding(&bytes).map_err(PyValueError::new_err)?;
     Ok(PyBytes::new(py, &bytes))
 }
