@@ -262,5 +262,21 @@ async def test_gather_raises_the_error_itself_and_cancels_the_rest(autojump_cloc
         await trio.sleep_forever()
 
     with pytest.raises(NotFound, match="one"):
-        await gather([lambda n=n: call(n) for n in range(4)], 2)
-    assert sorted(started) == [0, 1]
+        await gather([lambda n=n: call(n) for n in range(4)], 4)
+    assert sorted(started) == [0, 1, 2, 3]
+
+
+async def test_gather_runs_a_few_at_a_time(autojump_clock):
+    running: list[int] = []
+    most = 0
+
+    async def call(number):
+        nonlocal most
+        running.append(number)
+        most = max(most, len(running))
+        await trio.sleep(1)
+        running.remove(number)
+        return number
+
+    assert await gather([lambda n=n: call(n) for n in range(7)], 3) == list(range(7))
+    assert most == 3

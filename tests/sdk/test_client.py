@@ -139,7 +139,7 @@ def test_a_batch_is_read_as_it_is_sent(node, client):
 
 
 def slots_of(items):
-    from engram.sdk._items import slots_of  # noqa: PLC0415 - the private iterator under the public lists
+    from engram.sdk._items import slots_of
 
     return slots_of(items)
 
