@@ -360,7 +360,12 @@ class NodeService:
     def _namespace(self, name: str | None) -> Namespace:
         if name is None or name == PUBLIC.name:
             return PUBLIC
-        found = self._store.published.namespaces.get(namespace_id(self._store.key.public, name))
+        try:
+            ns = namespace_id(self._store.key.public, name)
+        except Unprocessable as error:
+            message = error.message.removeprefix("name: ")
+            raise Unprocessable(f"namespace: {message}", field="namespace") from None
+        found = self._store.published.namespaces.get(ns)
         if found is None:
             raise NotFound(f"no namespace {name!r} here; create it first (namespace create)", field="namespace")
         return found
@@ -526,7 +531,8 @@ def _needs_vector(space: Namespace) -> Unprocessable:
 def _check_binding(space: Namespace, model_version: str | None) -> None:
     if model_version is not None and model_version != space.model_version:
         raise Unprocessable(
-            f"model_version: {model_version!r}, and the namespace {space.name!r} is bound to {space.model_version!r}",
+            f"model_version: {model_version!r:.80}, and the namespace {space.name!r} is bound to "
+            f"{space.model_version!r}",
             field="model_version",
         )
 
