@@ -54,6 +54,8 @@ def _from_buffer(vector: object) -> bytes | None:
         return view.tobytes()
     if view.format in _FLOAT64:
         return _pack(struct.unpack(f"<{len(view)}d", view.tobytes()))
+    if view.format.startswith("Z"):
+        raise _refused("its numbers are complex, and a vector's are real")
     return None
 
 
@@ -75,14 +77,12 @@ def _first_bad(values: tuple[float, ...]) -> Unprocessable:
         try:
             struct.pack("<f", value)
         except OverflowError:
-            return _refused(f"number {at} is beyond float32: {float(value):g}" if _is_float(value) else _beyond(at))
+            return _refused(f"number {at} is beyond float32: {value:g}" if isinstance(value, float) else _beyond(at))
         except (struct.error, TypeError, ValueError):
+            if isinstance(value, int):  # one that no double holds, which `struct` calls no float
+                return _refused(_beyond(at))
             return _refused(f"item {at} is not a number but {type(value).__name__}")
     raise AssertionError("each number packs, and all of them do not")
-
-
-def _is_float(value: object) -> bool:
-    return isinstance(value, float)
 
 
 def _beyond(at: int) -> str:
