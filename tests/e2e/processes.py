@@ -38,13 +38,19 @@ class Ran(NamedTuple):
     err: str
 
 
-def run(command, *arguments, stdin=b"", cwd=None, timeout=PATIENCE_S, **variables):
-    """Run a command to its end; give its exit code and what it printed."""
+def run(command, *arguments, stdin=b"", cwd=None, encoding="utf-8", **variables):
+    """Run a command to its end; give its exit code and what it printed. Arguments may be bytes."""
+    words = [word if isinstance(word, bytes) else str(word) for word in arguments]
     ran = subprocess.run(
-        [*command, *map(str, arguments)], input=stdin, capture_output=True, cwd=cwd, timeout=timeout,
-        env=environ(**variables), check=False,
-    )  # fmt: skip
-    return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+        [*command, *words],
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        timeout=PATIENCE_S,
+        env=environ(**variables),
+        check=False,
+    )
+    return Ran(ran.returncode, ran.stdout.decode(encoding), ran.stderr.decode(encoding))
 
 
 class Node:
