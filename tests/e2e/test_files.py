@@ -44,7 +44,7 @@ REFUSED = {
     14: ("unprocessable", "it is empty"),
     15: ("bad_request", "a memory needs a `text`, a `vector`, or both"),
     16: ("bad_request", "nested too deep"),
-    17: ("too_large", "the line has 20000012 bytes, and the limit is 8388608"),
+    17: ("too_large", "the line has 20000013 bytes, and the limit is 8388608"),
     18: ("too_large", "300 word pieces"),
     19: ("unprocessable", "3 numbers, and the namespace 'public' has dim 384"),
 }
