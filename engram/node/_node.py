@@ -10,14 +10,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 import trio
 
 from engram import __version__
 from engram.actors import EmbedderActor, Model, StoreActor
 from engram.gateway import serve_rpc
 from engram.node._service import NodeService, ServiceSettings
-from engram.runtime import RealClock, RealDisk, RealRng, RealTables, Supervisor, Threads
+from engram.runtime import Log, RealClock, RealDisk, RealRng, RealTables, Supervisor, Threads
 from engram.store import Store
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from engram.node._config import Config
     from engram.ports import Clock, Disk, Offload, Rng, Tables
 
-log = structlog.get_logger()
+log = Log()
 
 _SWITCH_INTERVAL_S = 0.0005
 _FOREVER_S = 24 * 3600.0
