@@ -92,7 +92,8 @@ def needs_vector(space: Namespace) -> Unprocessable:
 def check_binding(space: Namespace, model_version: str | None) -> None:
     if model_version is not None and model_version != space.model_version:
         raise Unprocessable(
-            f"model_version: {model_version!r}, and the namespace {space.name!r} is bound to {space.model_version!r}",
+            f"model_version: {model_version!r:.80}, and the namespace {space.name!r} is bound to "
+            f"{space.model_version!r}",
             field="model_version",
         )
 

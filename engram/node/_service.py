@@ -14,7 +14,7 @@ import trio
 
 from engram import cid as cids
 from engram import record
-from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable
+from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable, Unprocessable
 from engram.identity import PUBLIC_NAMESPACE, hello_message, namespace_id
 from engram.limits import LIMITS
 from engram.node._checks import (
@@ -262,7 +262,12 @@ class NodeService:
     def _namespace(self, name: str | None) -> Namespace:
         if name is None or name == PUBLIC.name:
             return PUBLIC
-        found = self._store.published.namespaces.get(namespace_id(self._store.key.public, name))
+        try:
+            ns = namespace_id(self._store.key.public, name)
+        except Unprocessable as error:
+            message = error.message.removeprefix("name: ")
+            raise Unprocessable(f"namespace: {message}", field="namespace") from None
+        found = self._store.published.namespaces.get(ns)
         if found is None:
             raise NotFound(f"no namespace {name!r} here; create it first (namespace create)", field="namespace")
         return found

@@ -267,6 +267,8 @@ class Store:
 
     def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
         """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
+        if content == cids.NO_CONTENT:
+            return []  # the mark of records without content, which it would all find
         with self._reading:
             rows = self._reader.execute(
                 """SELECT DISTINCT m.digest FROM records r JOIN memberships m ON m.digest = r.digest
