@@ -6,6 +6,8 @@ A payload is a function of the CID's inputs, so a record certifies itself: decod
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +24,9 @@ OURS = "engram."
 """Metadata keys that start so are Engram's own; a caller may not set them."""
 
 EMPTY_METADATA = b"{}"
+
+_LONG_INTEGER = re.compile(rb"\d{17}")
+"""What may be an integer beyond 2^53: JCS prints the shortest digits that name its double, zeros behind them."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -109,9 +114,21 @@ def metadata_from_json(text: str | bytes) -> dict[str, Any]:
 
 
 def decode_metadata(canonical: bytes) -> dict[str, Any]:
-    """Decode metadata from its canonical JSON."""
-    decoded: dict[str, Any] = msgspec.json.decode(canonical)
+    """Decode metadata from its canonical JSON, each number as the double that it is.
+
+    One that is whole and of 64 bits comes as an int; beyond them as a float, since msgpack has no integer for it.
+    """
+    decoded: dict[str, Any]
+    if _LONG_INTEGER.search(canonical):
+        decoded = json.loads(canonical, parse_int=_number)
+    else:
+        decoded = msgspec.json.decode(canonical)
     return decoded
+
+
+def _number(digits: str) -> int | float:
+    number = float(digits)
+    return int(number) if -(2.0**63) <= number < 2.0**63 else number
 
 
 def patch(content: dict[str, Any]) -> bytes:

@@ -10,12 +10,11 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 
 from engram.embed import fetch_model, find_model, load_embedder
 from engram.errors import EngramError, ModelNotReady
-from engram.runtime import Actor, Message, gather, handle_batch
+from engram.runtime import Actor, Log, Message, gather, handle_batch
 from engram.wire import ModelStatus
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from engram.embed import Embedder
     from engram.ports import Clock, Offload
 
-log = structlog.get_logger()
+log = Log()
 
 MODEL_VERSION = "v1-draft"
 DIM = 384

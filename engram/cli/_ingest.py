@@ -179,6 +179,8 @@ def _count_lines(path: Path) -> int:
 
 
 def _standard_input() -> str:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed, so there is no text to read")
     data = sys.stdin.buffer.read()
     try:
         return data.decode()

@@ -99,7 +99,8 @@ def _syntax(error: json.JSONDecodeError, name: str) -> str:
     start = max(0, error.colno - 1 - _EXCERPT // 2)
     excerpt = line[start : start + _EXCERPT].replace("\t", " ")
     where = f"character {error.colno}" if "\n" not in error.doc else f"line {error.lineno}, character {error.colno}"
-    return f"{name} is not JSON: {error.msg}, at {where}\n  {excerpt}\n  {' ' * (error.colno - 1 - start)}^"
+    what = error.msg.removesuffix(" at")
+    return f"{name} is not JSON: {what}, at {where}\n  {excerpt}\n  {' ' * (error.colno - 1 - start)}^"
 
 
 def _kind(value: Any) -> str:

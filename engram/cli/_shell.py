@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import io
 import os
@@ -29,14 +30,13 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 EXIT_CODES = "Exit codes: 0 done, 1 a call failed, 2 wrong usage, 3 no node or no folder."
 """The line that ends every help text."""
 
+_ESCAPE = "engram.escape"
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*(=.*)?")
 
 
 def run(app: App, arguments: Sequence[str]) -> int:
     """Run a command line and give its exit code; errors go to standard error, a reader that left is no error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _set_up_streams()
     try:
         code = _call(app, arguments)
         sys.stdout.flush()
@@ -77,6 +77,25 @@ def utf8(text: str, name: str) -> str:
             "is the terminal set to another encoding?"
         ) from None
     return text
+
+
+def _set_up_streams() -> None:
+    """Let nothing that is printed fail: where a stream is closed, or its encoding lacks a letter."""
+    codecs.register_error(_ESCAPE, _escaped)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller, as in `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPE)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Write letters that an encoding lacks as JSON may have them, so that --json is JSON in every locale."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)), error.end
 
 
 def _call(app: App, arguments: Sequence[str]) -> int:

@@ -13,10 +13,10 @@ import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 import trio
 
 from engram.errors import Busy, DeadlineExceeded, EngramError, Internal
+from engram.runtime import Log
 from engram.wire import BadCall, Call, Fatal, Notice, ServerConnection
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _REFUSALS = 64
 """Connections over the limit that are told so at one time; those beyond are only closed."""
 _RETRY_S = 1.0
 
-log = structlog.get_logger("engram.gateway")
+log = Log()
 
 
 class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):

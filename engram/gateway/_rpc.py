@@ -9,19 +9,19 @@ import errno
 import ipaddress
 from typing import TYPE_CHECKING
 
-import structlog
 import trio
 
 from engram.errors import Unavailable, Unprocessable
 from engram.gateway._connection import Door, RpcSettings
 from engram.limits import LIMITS, Limits
+from engram.runtime import Log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engram.gateway._service import Service
 
-log = structlog.get_logger("engram.gateway")
+log = Log()
 
 
 class RpcServer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar, cast
@@ -13,8 +14,11 @@ from engram.errors import EngramError, Unavailable
 from engram.node._config import Config
 from engram.node._node import real_world, running
 from engram.sdk import Api
+from engram.wire import checked
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from engram.node._node import World
     from engram.node._service import NodeService
     from engram.wire import Answer, Request
@@ -60,7 +64,7 @@ class Memory(Api):
         if self._token is None or self._service is None or not self._thread.is_alive():
             raise self._gone()
         try:
-            answer = trio.from_thread.run(partial(self._service.call, request), trio_token=self._token)
+            answer = _cross(partial(self._service.call, checked(request)), self._token)
         except (trio.RunFinishedError, trio.Cancelled):
             raise self._gone() from None
         return cast("T", answer)
@@ -85,6 +89,15 @@ class Memory(Api):
             self._stop = trio.Event()
             self._ready.set()
             await self._stop.wait()
+
+
+def _cross(call: Callable[[], Awaitable[Answer]], token: trio.lowlevel.TrioToken) -> Answer:
+    """Run `call` on the memory's thread and wait for it, whatever loop the caller's thread may be running."""
+    cross = partial(trio.from_thread.run, call, trio_token=token)
+    if not trio.lowlevel.in_trio_run():
+        return cross()
+    with ThreadPoolExecutor(1) as beside:  # trio lets no thread wait that runs a loop of its own
+        return beside.submit(cross).result()
 
 
 def _leaf(error: BaseException) -> BaseException:

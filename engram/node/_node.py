@@ -10,14 +10,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 import trio
 
-from engram import __version__
 from engram.actors import EmbedderActor, Model, StoreActor
 from engram.gateway import serve_rpc
+from engram.native._core import __version__
 from engram.node._service import NodeService, ServiceSettings
-from engram.runtime import RealClock, RealDisk, RealRng, RealTables, Supervisor, Threads
+from engram.runtime import Log, RealClock, RealDisk, RealRng, RealTables, Supervisor, Threads
 from engram.store import Store
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from engram.node._config import Config
     from engram.ports import Clock, Disk, Offload, Rng, Tables
 
-log = structlog.get_logger()
+log = Log()
 
 _SWITCH_INTERVAL_S = 0.0005
 _FOREVER_S = 24 * 3600.0
@@ -149,23 +148,29 @@ async def run(
 
 
 async def _serve(config: Config, world: World, tell: Callable[[str, dict[str, Any]], None]) -> None:
+    told = trio.Event()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with running(config, world, tell) as service, trio.open_nursery() as nursery:
-            start = functools.partial(serve_rpc, service, host=config.host, port=config.port)
-            server: RpcServer = await nursery.start(start)
-            log.debug("listening", url=server.url)
-            tell("listening", {"url": server.url})
-            nursery.start_soon(_stop_on_signal, signals, server, tell)
+        async with trio.open_nursery() as listening:
+            listening.start_soon(_hear_signals, signals, told, tell)
+            async with running(config, world, tell) as service, trio.open_nursery() as nursery:
+                start = functools.partial(serve_rpc, service, host=config.host, port=config.port)
+                server: RpcServer = await nursery.start(start)
+                log.debug("listening", url=server.url)
+                tell("listening", {"url": server.url})
+                await told.wait()
+                server.stop()
+            listening.cancel_scope.cancel()
 
 
-async def _stop_on_signal(
-    signals: AsyncIterator[int], server: RpcServer, tell: Callable[[str, dict[str, Any]], None]
+async def _hear_signals(
+    signals: AsyncIterator[int], told: trio.Event, tell: Callable[[str, dict[str, Any]], None]
 ) -> None:
+    """Take signals until the folder is closed: one that nobody took would end the process at the receiver's end."""
     async for number in signals:
-        log.debug("stopping", signal=signal.Signals(number).name)
-        tell("stopping", {})
-        server.stop()
-        return
+        if not told.is_set():
+            log.debug("stopping", signal=signal.Signals(number).name)
+            tell("stopping", {})
+            told.set()
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

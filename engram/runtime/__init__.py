@@ -3,11 +3,13 @@
 from engram.runtime._actor import Actor, Mailbox, Message, Ref, Stats, handle, handle_batch
 from engram.runtime._disk import RealDisk, RealFile
 from engram.runtime._gather import gather
+from engram.runtime._log import Log
 from engram.runtime._supervisor import RestartPolicy, Supervisor
 from engram.runtime._world import RealClock, RealRng, RealTables, Threads
 
 __all__ = [
     "Actor",
+    "Log",
     "Mailbox",
     "Message",
     "RealClock",

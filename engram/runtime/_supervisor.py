@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 import trio
 
 from engram.errors import Internal, StorageFailed
 from engram.runtime._actor import Actor, Mailbox, Ref
+from engram.runtime._log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engram.ports import Clock, Rng
 
-log = structlog.get_logger()
+log = Log()
 
 
 class RestartPolicy(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from engram.errors import BadRequest, DeadlineExceeded, EngramError, Internal, Unavailable, from_wire
-from engram.sdk._items import Slot, batches, clean_text, make_item, slots_of
+from engram.sdk._items import Slot, batches, clean_text, make_item, many, slots_of
 from engram.sdk._lines import at_line, open_lines, read_slots
 from engram.sdk._vectors import VectorLike, f32_bytes, floats
 from engram.wire import (
@@ -130,7 +130,7 @@ class Api(ABC):
 
         Gives a CID, or the error, for each row, in order.
         """
-        rows = builtins.list(vectors)
+        rows = builtins.list(many(vectors, "vectors"))
         if metadata is not None and len(metadata) != len(rows):
             raise BadRequest(f"metadata: {len(metadata)} for {len(rows)} vectors", field="metadata")
         beside: Sequence[Metadata | None] = [None] * len(rows) if metadata is None else metadata
@@ -239,7 +239,7 @@ class Api(ABC):
         """Give the vector of a text, or one vector for each of many, without keeping anything."""
         if isinstance(text, str):
             return self._embed([text])[0]
-        return self._embed(builtins.list(text))
+        return self._embed(builtins.list(many(text, "texts")))
 
     # -- the node --
 

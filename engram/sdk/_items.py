@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engram.errors import BadRequest, EngramError, Unprocessable
+from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.sdk._vectors import f32_bytes
 from engram.wire import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 _FIELDS = ("text", "vector", "metadata")
 _BATCH_BYTES = 2 * 1024 * 1024
@@ -51,17 +51,28 @@ def item_of(given: object) -> Item:
 
 def slots_of(items: Iterable[object]) -> Iterator[Slot]:
     """Give each item as a slot, lazily."""
-    for given in items:
+    for given in many(items, "items"):
         try:
             yield item_of(given)
         except EngramError as error:
             yield error
 
 
+def many(given: object, field: str) -> Iterable[Any]:
+    """Give what was given as many. Raise `BadRequest` for one, which would fall apart into letters or keys."""
+    if isinstance(given, str | bytes | bytearray | Mapping) or not isinstance(given, Iterable):
+        raise BadRequest(f"{field}: expected a list of them, got one {type(given).__name__}", field=field)
+    return given
+
+
 def clean_text(text: object, field: str) -> str:
-    """Give the text. Raise `BadRequest` if it is none, `Unprocessable` for a lone surrogate."""
+    """Give the text. Raise `BadRequest` if it is none, `Unprocessable` for a lone surrogate, `TooLarge`."""
     if not isinstance(text, str):
         raise BadRequest(f"{field}: expected a string, got {type(text).__name__}", field=field)
+    if len(text) > LIMITS.text_bytes:
+        raise TooLarge(
+            f"{field}: {len(text)} characters are over the limit of {LIMITS.text_bytes} bytes; split it", field=field
+        )
     if not text.isascii():
         try:
             text.encode()

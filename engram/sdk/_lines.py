@@ -67,7 +67,7 @@ def _parse(line: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise BadRequest(f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise BadRequest(f"not JSON: {error.msg} at column {error.colno}") from None
+        raise BadRequest(f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from None
     except (RecursionError, ValueError):  # thousands of brackets, thousands of digits
         raise BadRequest("not JSON that can be kept: nested too deep, or a number too long") from None
     if isinstance(value, dict):

@@ -32,9 +32,10 @@ class DataFolder:
         try:
             disk.make_folder(path)
             lock = disk.open(path / "FORMAT", create=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            reason = getattr(error, "strerror", None) or error
             raise FolderRefused(
-                f"cannot write to the data folder {path}: {error.strerror or error}. "
+                f"cannot write to the data folder {path}: {reason}. "
                 "Give a folder that this user can write to (data_dir, --data-dir)."
             ) from error
         try:

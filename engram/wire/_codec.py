@@ -160,6 +160,12 @@ class ServerConnection:
             raise from_validation(error, METHODS[name][0]) from None
 
 
+def checked(request: Request[Any]) -> Request[Any]:
+    """Give the request as a node would get it over the wire, with the same errors: the embedded memory's calls."""
+    data = _encode_request(0, request)
+    return ServerConnection()._request(data, *_envelope.decode(data)[2:])  # noqa: SLF001
+
+
 class Response(msgspec.Struct, frozen=True):
     """What became of the call `id`: its answer, or its error."""
 
@@ -230,7 +236,18 @@ def _encode_request(call_id: int, request: Request[Any]) -> bytes:
     try:
         return _encode([_REQUEST, call_id, request.method, [request]])
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise Unprocessable(f"the {request.method} holds a value that cannot be sent: {_reason(error)}") from None
+        reason = _reason(error)
+    field = next((name for name in request.__struct_fields__ if not _encodes(getattr(request, name))), None)
+    named = f"{field}: " if field else ""
+    raise Unprocessable(f"{named}the {request.method} holds a value that cannot be sent: {reason}", field=field)
+
+
+def _encodes(value: Any) -> bool:
+    try:
+        _encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return False
+    return True
 
 
 def _reason(error: Exception) -> str:
