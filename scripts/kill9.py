@@ -34,8 +34,8 @@ from auditing.events import decode
 from auditing.log import read_log
 from node_process import ENGRAM, NodeProcess
 
-from engram.sdk import EngramClient
 from engram.errors import EngramError, NotFound
+from engram.sdk import EngramClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -253,8 +253,8 @@ def _last_round(data: Path, told: Acknowledged, starts: list[float], count: int)
         raise Broken(f"the log holds {living} living records, and {held} are listed")
     torn = len(list((data / "events").glob("*.torn-*")) + list((data / "bodies").glob("*.torn-*")))
     print(
-        f"{count} rounds: {len(told.texts)} records and {len(told.deleted)} deletions acknowledged, {held} listed, each "
-        f"once; {torn} torn tails cut; slowest start {max(starts):.2f} s; the folder is sound"
+        f"{count} rounds: {len(told.texts)} records and {len(told.deleted)} deletions acknowledged, {held} listed, "
+        f"each once; {torn} torn tails cut; slowest start {max(starts):.2f} s; the folder is sound"
     )
 
 
