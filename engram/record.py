@@ -76,7 +76,7 @@ def stored_vector(vector: Any, *, field: str = "vector") -> bytes:
     except (ValueError, TypeError) as error:
         raise Unprocessable(f"{field}: {error}", field=field) from None
     if not data:
-        raise Unprocessable(f"{field}: the vector is empty; it needs 1 to {LIMITS.dim} numbers", field=field)
+        raise Unprocessable(f"{field}: it is empty, and needs 1 to {LIMITS.dim} numbers", field=field)
     return data
 
 

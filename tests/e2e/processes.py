@@ -60,21 +60,24 @@ class Node:
         self.data = Path(data)
         self.log = self.data.with_name(self.data.name + ".log")
         self._arguments, self._cwd, self._variables = arguments, cwd or self.data.parent, variables
-        self.said = []
         self.start()
 
     def start(self):
         """Start the process, and wait until it listens; a node that does not start raises what it said."""
+        self.said = []
         command = [*NODE, "--data", str(self.data), "--port", "0", *map(str, self._arguments)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, cwd=self._cwd, env=environ(**self._variables)
+                command, bufsize=0, stdout=subprocess.PIPE, stderr=log, cwd=self._cwd, env=environ(**self._variables)
             )
         self.url = self.wait_for("listening: ").split()[-1]
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def wait_for(self, beginning):
-        """Read what the node says until a line that begins so."""
+        """Give the line that begins so, of what the node has said or is yet to say."""
+        for line in self.said:
+            if line.startswith(beginning):
+                return line
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if select.select([self.process.stdout], [], [], 0.5)[0]:

@@ -81,7 +81,7 @@ BAD_VECTORS = [
     ([math.nan, *V[1:]], "number 0 is nan"),
     ([*V[1:], math.inf], "number 383 is inf"),
     ([-math.inf, *V[1:]], "number 0 is -inf"),
-    ([1e39, *V[1:]], "number 0 is beyond float32: 1e+39"),
+    ([1e39, *V[1:]], "number 0 is beyond float32"),
     ([10**400, *V[1:]], "number 0 is beyond float32"),
     (["1", *V[1:]], "item 0 is not a number but str"),
     ([None, *V[1:]], "item 0 is not a number but NoneType"),
