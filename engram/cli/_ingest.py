@@ -15,13 +15,13 @@ from engram.cli._options import DEFAULT_WHERE, Namespace, Where
 from engram.cli._shell import FAILED, INTERRUPTED, OK, complain, explain, say, utf8
 from engram.cli._target import UsageError
 from engram.cli._text import plural
+from engram.errors import EngramError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from engram.cli._target import Opener, Target
-    from engram.errors import EngramError
 
 _ERRORS_SHOWN = 20
 _STDIN = Path("/dev/stdin")
@@ -110,8 +110,16 @@ class _Run:
         except KeyboardInterrupt:
             return self._interrupted()
         elapsed = max(time.perf_counter() - started, 1e-9)
-        self._report(elapsed, self.target.status().position - before)
-        return FAILED if self.failed else OK
+        grown = self._grown(before)
+        self._report(elapsed, grown)
+        return FAILED if self.failed or grown is None else OK
+
+    def _grown(self, before: int) -> int | None:
+        """Give how many events the log has grown by; None where the node is gone: what it kept is told all the same."""
+        try:
+            return self.target.status().position - before
+        except EngramError:
+            return None
 
     def _take(self, line: int, outcome: str | EngramError) -> None:
         self.lines += 1
@@ -125,7 +133,7 @@ class _Run:
         if self.as_json:
             say(write(_outcome(line, outcome), indent=None))
 
-    def _report(self, elapsed: float, grown: int) -> None:
+    def _report(self, elapsed: float, grown: int | None) -> None:
         rate = self.lines / elapsed
         if self.as_json:
             summary = {"lines": self.lines, "kept": self.kept, "errors": self.failed, "log_growth": grown}
@@ -137,7 +145,7 @@ class _Run:
             complain(f"and {plural(self.failed - len(self.errors), 'more line')}; --json lists all")
         say(
             f"{plural(self.lines, 'line')}: {self.kept:,} new or known, {plural(self.failed, 'error')}, {rate:,.0f}/s; "
-            f"the log grew by {plural(grown, 'event')}"
+            + ("the node is gone" if grown is None else f"the log grew by {plural(grown, 'event')}")
         )
 
     def _interrupted(self) -> int:

@@ -7,6 +7,7 @@ reads, from maps that stay valid while the store is open.
 from __future__ import annotations
 
 import re
+import struct
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,6 +26,7 @@ RECORD, PATCH, ERASED = 0, 1, 2
 HEADER = 64
 _SEGMENT_NAME = re.compile(r"[0-9]{20}\.seg")
 _TORN, _DAMAGED = 1, 2
+_LENGTH = struct.Struct("<I")
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -116,15 +118,14 @@ class Bodies:
 
     def read(self, location: int) -> memoryview:
         """Give the bytes of a body, from the map of its segment."""
-        number, offset = divmod(location, SEGMENT_BYTES)
+        number, start = location // SEGMENT_BYTES, location % SEGMENT_BYTES + HEADER
         view = self._maps.get(number)
-        if view is None or offset + HEADER > len(view):
+        if view is None or start > len(view):
             view = self._map(number)
-        start = offset + HEADER
-        length = int.from_bytes(view[offset + 8 : offset + 12], "little")
-        if start + length > len(view):
+        end = start + _LENGTH.unpack_from(view, start - HEADER + 8)[0]
+        if end > len(view):
             view = self._map(number)
-        return view[start : start + length]
+        return view[start:end]
 
     def bytes(self) -> int:
         """Give the size of the bodies on disk, without the last segment's allocation."""

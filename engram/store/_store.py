@@ -138,12 +138,12 @@ class Store:
         self._publish(self._indexes)
 
     def _load(self, namespace: Namespace) -> None:
-        rows = [row for row in tables.visible_records(self._writer, namespace.ns) if row[2]]
+        rows = tables.rows_to_index(self._writer, namespace.ns)
         index = self._indexes[namespace.ns] = VectorIndex(namespace.dim)
         if rows and namespace.ns == PUBLIC.ns:
             _refuse_other_model(View(self._bodies.read(rows[0][1])), self.folder.path)
         for start in range(0, len(rows), _LOAD_ROWS):
-            part = [(digest, location) for digest, location, _ in rows[start : start + _LOAD_ROWS]]
+            part = rows[start : start + _LOAD_ROWS]
             index.add_payloads(part, [self._bodies.read(location) for _, location in part])
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -248,8 +248,10 @@ class Store:
         self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
     ) -> tuple[bytes, int] | None:
         """Find the living record of this content and metadata: (digest, position); it need not be embedded again."""
+        # CROSS JOIN: from the few records of a content to their memberships, where SQLite would walk all of the
+        # namespace's memberships; so in `with_content`.
         row: tuple[bytes, int] | None = self._row(
-            """SELECT m.digest, m.position FROM records r JOIN memberships m ON m.digest = r.digest
+            """SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
                WHERE r.content = ? AND r.metadata = ? AND r.model_version = ? AND m.ns = ? AND m.signer = ? AND m.alive
                ORDER BY m.digest LIMIT 1""",
             (content, hashlib.sha256(metadata).digest(), model_version, ns, signer),
@@ -271,7 +273,7 @@ class Store:
             return []  # the mark of records without content, which it would all find
         with self._reading:
             rows = self._reader.execute(
-                """SELECT DISTINCT m.digest FROM records r JOIN memberships m ON m.digest = r.digest
+                """SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
                    WHERE r.content = ? AND m.ns = ? AND m.alive ORDER BY m.digest LIMIT ?""",
                 (content, ns, limit),
             ).fetchall()

@@ -9,7 +9,7 @@ import json
 import struct
 from contextlib import contextmanager
 
-from engram.errors import BadRequest, Conflict, EngramError, NotFound, Unprocessable
+from engram.errors import BadRequest, Conflict, EngramError, NotFound, Unavailable, Unprocessable
 from engram.wire import Hit, ModelStatus, NamespaceInfo, Record, StatusResult
 
 
@@ -34,8 +34,10 @@ class SmallMemory:
         self.records = {}
         self.filters = []
         self.interrupt_after = None
+        self.gone_after = None
 
     def ingest(self, text, metadata=None, namespace=None):
+        self._answer()
         if not text:
             raise Unprocessable("the text is empty", field="text")
         digest = hashlib.sha256(json.dumps([text, metadata, namespace]).encode()).hexdigest()
@@ -93,7 +95,12 @@ class SmallMemory:
     def embed(self, text):
         return [0.5, -0.25]
 
+    def _answer(self):
+        if self.gone_after is not None and len(self.records) >= self.gone_after:
+            raise Unavailable("no node answers", field="url")
+
     def status(self):
+        self._answer()
         return StatusResult(
             version="0.1.0",
             role="miner",

@@ -156,6 +156,19 @@ def test_only_the_first_20_errors_are_listed(engram, tmp_path):
     assert ran.err.endswith("error: and 5 more lines; --json lists all\n")
 
 
+def test_a_file_that_lost_its_node_says_what_was_kept(engram, memory, corpus):
+    """A node killed in the middle: the last call, for the log's growth, failed, and with it the whole report."""
+    memory.gone_after = 1
+    ran = engram("ingest", "--file", corpus)
+    assert ran.code == 1
+    assert "1 new or known" in ran.out
+    assert ran.out.rstrip().endswith("the node is gone")
+    assert "no node answers" in ran.err
+    memory.records, memory.gone_after = {}, 1
+    summary = json.loads(engram("ingest", "--file", corpus, "--json").out.splitlines()[-1])["summary"]
+    assert (summary["kept"], summary["log_growth"]) == (1, None)
+
+
 def test_an_interrupted_file_says_how_far_it_came(engram, memory, corpus):
     memory.interrupt_after = 4
     ran = engram("ingest", "--file", str(corpus))

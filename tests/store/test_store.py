@@ -12,6 +12,7 @@ from engram.errors import BodiesCorrupt, Conflict, FolderInUse, FolderRefused, L
 from engram.native import _core
 from engram.runtime import RealDisk, RealRng, RealTables
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, PutOperation, Store
+from engram.store import _tables as tables
 
 NOW = 1_700_000_000_000_000_000
 
@@ -297,3 +298,38 @@ def test_a_full_disk_acknowledges_nothing_and_loses_nothing(tmp_path):
     again = open_store(tmp_path / "data")
     assert found(again, vector(1.0)) == ["east"]
     again.close(NOW)
+
+
+READS = {
+    "visible_records": lambda store, _: list(tables.visible_records(store._reader, PUBLIC.ns)),
+    "rows_to_index": lambda store, _: tables.rows_to_index(store._reader, PUBLIC.ns),
+    "known": lambda store, text: store.known(PUBLIC.ns, store.key.public, text, b"{}", PUBLIC.model_version),
+    "with_content": lambda store, text: store.with_content(PUBLIC.ns, text, 9),
+    "get": lambda store, text: store.get(PUBLIC.ns, text),
+    "known, of an absent text": lambda store, _: store.known(PUBLIC.ns, store.key.public, bytes(32), b"{}", "v1"),
+}
+
+
+@pytest.mark.parametrize(("read", "growth"), [(name, 2 if "_r" in name or "_to" in name else 1) for name in READS])
+def test_a_read_takes_steps_in_proportion_to_what_it_gives(store, read, growth):
+    """A folder of 117,659 records never opened: for each of them, SQLite walked all the memberships before it.
+
+    And to look a text up, it walked the memberships of its whole namespace.
+    """
+    steps = []
+    for n in (200, 400):
+        store.commit([put(store, f"{n} {i}", 1.0, i + 1) for i in range(200)], NOW)
+        calls = []
+        store._reader.set_progress_handler(lambda calls=calls: calls.append(1), 10)
+        READS[read](store, hashlib.sha256(b"200 0").digest())
+        store._reader.set_progress_handler(None, 10)
+        steps.append(len(calls))
+    assert steps[1] <= 1.3 * growth * steps[0] + 2
+
+
+def test_a_record_of_two_signers_is_one_row(store):
+    operation = put(store, "east", 1.0)
+    other = PutOperation(PUBLIC.ns, operation.digest, operation.payload, bytes(range(32)))
+    store.commit([operation, other], NOW)
+    assert len(tables.rows_to_index(store._writer, PUBLIC.ns)) == len(store.browse(PUBLIC.ns, None, 0, 9)[0]) == 1
+    assert found(store, vector(1.0)) == ["east"]

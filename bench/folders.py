@@ -1,0 +1,82 @@
+"""Data folders for the benchmarks: WordNet glosses as texts, or with random vectors where embedding takes too long.
+
+Usage: python bench/folders.py FOLDER [--texts 5000 | --vectors 117659]
+
+Texts go to the public namespace. Vectors go, each with its gloss as the text beside it, to a namespace `bench` of a
+model of its own, since what stands beside a text in the public one must be its embedding. Needs `wordnet-base`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import engram
+
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+
+from wordnet_jsonl import FOLDER, PARTS, synsets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMESPACE, MODEL, DIM = "bench", "bench/1", 384
+_BATCH = 5000
+
+
+def glosses(count: int) -> list[dict[str, Any]]:
+    if not (FOLDER / "data.noun").is_file():
+        raise SystemExit("error: no WordNet here: apt-get install wordnet-base")
+    return list(itertools.islice(synsets(FOLDER, PARTS), count))
+
+
+def make_texts(path: Path, count: int) -> None:
+    with engram.open(path) as memory:
+        _check(memory.ingest_many(glosses(count)))
+
+
+def make_vectors(path: Path, count: int) -> None:
+    with engram.open(path) as memory:
+        memory.namespaces.create(NAMESPACE, dim=DIM, model=MODEL)
+        rest = iter(_with_vectors(glosses(count)))
+        while batch := list(itertools.islice(rest, _BATCH)):
+            _check(memory.ingest_many(batch, namespace=NAMESPACE))
+
+
+def random_vectors(count: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((count, DIM), dtype=np.float32)
+
+
+def _with_vectors(memories: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for memory, vector in zip(memories, random_vectors(len(memories)), strict=True):
+        yield memory | {"vector": vector}
+
+
+def _check(outcomes: list[str | Exception]) -> None:
+    wrong = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    if wrong:
+        raise wrong[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--texts", type=int)
+    parser.add_argument("--vectors", type=int)
+    options = parser.parse_args()
+    started = time.perf_counter()
+    if options.vectors is None:
+        make_texts(options.folder, options.texts or 5000)
+    else:
+        make_vectors(options.folder, options.vectors)
+    print(f"{options.folder}: made in {time.perf_counter() - started:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
