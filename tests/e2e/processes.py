@@ -60,11 +60,11 @@ class Node:
         self.data = Path(data)
         self.log = self.data.with_name(self.data.name + ".log")
         self._arguments, self._cwd, self._variables = arguments, cwd or self.data.parent, variables
-        self.said = []
         self.start()
 
     def start(self):
         """Start the process, and wait until it listens; a node that does not start raises what it said."""
+        self.said = []
         command = [*NODE, "--data", str(self.data), "--port", "0", *map(str, self._arguments)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -74,7 +74,10 @@ class Node:
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def wait_for(self, beginning):
-        """Read what the node says until a line that begins so."""
+        """Give the line that begins so, from what this process has said or will say."""
+        for line in self.said:
+            if line.startswith(beginning):
+                return line
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if select.select([self.process.stdout], [], [], 0.5)[0]:
