@@ -45,8 +45,7 @@ def scan_bodies(
     segment: Buffer, start: int, named: set[bytes] | None, last: bool, content: bool
 ) -> tuple[list[BodyFrame], list[int], Verdict]: ...
 
-# -- msgpack --
-# -- msgpack: what these do, and their flaws, is said in their docstrings --
+# -- msgpack: what these do, and their flaws, is said in their docstrings ----------------------------------------------
 
 class MessageScanner:
     def __init__(self, max_depth: int = 32, max_bytes: int = 8388608) -> None: ...
@@ -54,20 +53,10 @@ class MessageScanner:
     @property
     def pending(self) -> int: ...
 
-def check_message(message: bytes, max_depth: int = 32, max_containers: int = 262144) -> tuple[str, str] | None:
-    """Check one whole message; give None, or the flaw and its path, such as `[3][0].metadata.colour`.
+def check_message(message: bytes, max_depth: int = 32, max_containers: int = 262144) -> tuple[str, str] | None: ...
+def check_event(event: bytes) -> str | None: ...
 
-    Flaws: `reserved`, `too_deep`, `too_large`, `too_many` (containers), `unfinished`, `trailing`, `key_not_string`,
-    `key_twice`, `not_utf8`, `ext`.
-    """
-
-def check_event(event: bytes) -> str | None:
-    """Check the form of an event (formats.md §3); give None, or a flaw.
-
-    Flaws are those of `check_message`, and `size`, `not_a_map`, `no_type`, `type_not_string`.
-    """
-
-# index: the exact scan
+# -- the exact scan ---------------------------------------------------------------------------------------------------
 
 @final
 class Codes:

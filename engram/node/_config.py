@@ -30,7 +30,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
-    write_queue_items: int = 1024
+    write_queue_items: int = 16_384
     """Memories that may wait for the disk; over it, writes are answered `busy`."""
     embedding_threads: int = 0
     """0: one less than the cores, at least 1."""

@@ -14,6 +14,7 @@ from engram.errors import EngramError, Unavailable
 from engram.node._config import Config
 from engram.node._node import real_world, running
 from engram.sdk import Api
+from engram.wire import checked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,7 +64,7 @@ class Memory(Api):
         if self._token is None or self._service is None or not self._thread.is_alive():
             raise self._gone()
         try:
-            answer = _cross(partial(self._service.call, request), self._token)
+            answer = _cross(partial(self._service.call, checked(request)), self._token)
         except (trio.RunFinishedError, trio.Cancelled):
             raise self._gone() from None
         return cast("T", answer)

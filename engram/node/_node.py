@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from engram import __version__
 from engram.actors import EmbedderActor, Model, StoreActor
 from engram.gateway import serve_rpc
+from engram.native._core import __version__
 from engram.node._service import NodeService, ServiceSettings
 from engram.runtime import Log, RealClock, RealDisk, RealRng, RealTables, Supervisor, Threads
 from engram.store import Store

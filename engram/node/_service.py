@@ -7,30 +7,30 @@ comes from loopback or from the owner's own process, so it speaks with the node'
 from __future__ import annotations
 
 import functools
-import hashlib
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import trio
 
 from engram import cid as cids
-from engram import filter as filters
 from engram import record
-from engram.actors import CHUNK_TEXTS, Commit, EmbedTexts
-from engram.errors import (
-    BadRequest,
-    Busy,
-    Conflict,
-    EngramError,
-    NotFound,
-    TooLarge,
-    Unavailable,
-    Unprocessable,
-)
+from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable, Unprocessable
 from engram.identity import PUBLIC_NAMESPACE, hello_message, namespace_id
 from engram.limits import LIMITS
-from engram.runtime import gather
-from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespace, PutOperation, View
+from engram.node._checks import (
+    Prepared,
+    binding_of,
+    check_binding,
+    checked_text,
+    checked_vector,
+    item_result,
+    needs_vector,
+    predicate,
+    record_answer,
+    within,
+)
+from engram.node._writing import Embedding, Writer
+from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespace
 from engram.wire import (
     METHODS,
     PROTOCOL,
@@ -38,13 +38,11 @@ from engram.wire import (
     DeleteResult,
     Embed,
     EmbedResult,
-    ErrorInfo,
     Get,
     Hello,
     HelloResult,
     Hit,
     Item,
-    ItemResult,
     List,
     ListResult,
     NamespaceCreate,
@@ -69,7 +67,7 @@ if TYPE_CHECKING:
     from engram.actors import Model
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Ref
-    from engram.store import Operation, Store
+    from engram.store import Store
     from engram.wire import Answer, Request
 
 _OTHERS = 100
@@ -86,17 +84,6 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     embedding_threads: int
     wait_for_fetch_s: float = 0.0
     """How long a text waits for a model that is being fetched; a node says `model_not_ready` at once."""
-
-
-class _Prepared(msgspec.Struct):
-    """An item on its way: checked, then looked up, then embedded."""
-
-    text: str | None
-    vector: bytes | None
-    metadata: bytes
-    outcome: Done | EngramError | None = None
-    digest: bytes | None = None
-    operation: PutOperation | None = None
 
 
 class NodeService:
@@ -116,13 +103,12 @@ class NodeService:
         self._settings = settings
         self._store = store
         self._model = model
-        self._store_ref = store_ref
-        self._embedder_ref = embedder_ref
+        self._embedding = Embedding(model, embedder_ref, settings.embedding_threads, settings.wait_for_fetch_s)
+        self._writer = Writer(store, store_ref, self._embedding, offload, settings.write_queue_items)
         self._offload = offload
         self._clock = clock
         self._rng = rng
         self._started = clock.monotonic()
-        self._writing = 0
         self._calls: dict[type, Callable[[Any], Awaitable[Answer]]] = {
             Hello: self._hello,
             Put: self._put,
@@ -146,7 +132,7 @@ class NodeService:
 
     async def _put(self, request: Put) -> PutResult:
         item = Item(text=request.text, vector=request.vector, metadata=request.metadata)
-        [prepared] = await self._put_items([item], request.namespace, request.model_version)
+        [prepared] = await self._keep([item], request.namespace, request.model_version)
         if isinstance(prepared.outcome, EngramError):
             raise prepared.outcome
         assert prepared.outcome is not None
@@ -159,103 +145,19 @@ class NodeService:
             raise TooLarge(
                 f"items: {len(request.items)} are over the limit of {LIMITS.batch_items} a batch", field="items"
             )
-        done = await self._put_items(request.items, request.namespace, request.model_version)
+        done = await self._keep(request.items, request.namespace, request.model_version)
         positions = [item.outcome.position for item in done if isinstance(item.outcome, Done)]
-        return PutManyResult(items=[_item_result(item) for item in done], position=max(positions, default=0))
+        return PutManyResult(items=[item_result(item) for item in done], position=max(positions, default=0))
 
-    async def _put_items(
-        self, items: Sequence[Item], namespace: str | None, model_version: str | None
-    ) -> list[_Prepared]:
+    async def _keep(self, items: Sequence[Item], namespace: str | None, model_version: str | None) -> list[Prepared]:
         space = self._namespace(namespace)
-        _check_binding(space, model_version)
-        with _Admission(self, len(items)):
-            prepared = [_prepare(item, space) for item in items]
-            await self._look_up(prepared, space)
-            await self._fill_vectors(prepared, space)
-            await self._commit(prepared, space)
-        return prepared
-
-    async def _look_up(self, prepared: list[_Prepared], space: Namespace) -> None:
-        texts = [item for item in prepared if item.outcome is None and item.text is not None and item.vector is None]
-        if not texts:
-            return
-
-        def look_up() -> None:
-            for item in texts:
-                content = hashlib.sha256((item.text or "").encode()).digest()
-                found = self._store.known(space.ns, self._store.key.public, content, item.metadata, space.model_version)
-                if found:
-                    item.digest, item.outcome = found[0], Done(found[1], created=False)
-
-        await self._offload.run("search", look_up)
-
-    async def _fill_vectors(self, prepared: list[_Prepared], space: Namespace) -> None:
-        """Embed what has no vector; where a vector stands beside a text of ours, compare it with the embedding."""
-        ours = space.model_version == PUBLIC.model_version
-        wanted = [item for item in prepared if item.outcome is None and item.text is not None]
-        if not ours:
-            for item in wanted:
-                if item.vector is None:
-                    item.outcome = _needs_vector(space)
-            return
-        texts = list(dict.fromkeys(item.text for item in wanted if item.text is not None))
-        vectors = dict(zip(texts, await self._embed_texts(texts), strict=True)) if texts else {}
-        for item in wanted:
-            assert item.text is not None
-            embedded = vectors[item.text]
-            if isinstance(embedded, EngramError):
-                item.outcome = embedded
-            elif item.vector is None:
-                item.vector = embedded[0]
-            elif item.vector != embedded[0]:
-                item.outcome = Unprocessable(
-                    f"vector: it is not the {space.model_version} embedding of the text beside it; leave it out, "
-                    "or use a namespace of another model",
-                    field="vector",
-                )
-
-    async def _embed_texts(self, texts: Sequence[str]) -> list[tuple[bytes, int] | EngramError]:
-        try:
-            await self._model.ready(wait_for_fetch_s=self._settings.wait_for_fetch_s)
-        except EngramError as error:
-            return [error] * len(texts)
-        chunks = [list(texts[start : start + CHUNK_TEXTS]) for start in range(0, len(texts), CHUNK_TEXTS)]
-        asks = [functools.partial(self._embedder_ref.ask, EmbedTexts(chunk)) for chunk in chunks]
-        answers = await gather(asks, self._settings.embedding_threads)
-        return [answer for part in answers for answer in part]
-
-    async def _commit(self, prepared: list[_Prepared], space: Namespace) -> None:
-        waiting = [item for item in prepared if item.outcome is None]
-        for item in waiting:
-            self._encode(item, space)
-        operations = [item.operation for item in waiting if item.operation is not None]
-        if not operations:
-            return
-        outcomes = iter(await self._write(list(operations)))
-        for item in waiting:
-            if item.operation is not None:
-                item.outcome = next(outcomes)
-
-    def _encode(self, item: _Prepared, space: Namespace) -> None:
-        assert item.vector is not None
-        try:
-            if item.text is not None:
-                digest, payload = record.encode_text(item.text, item.vector, item.metadata, space.model_version)
-            else:
-                digest, payload = record.encode_vector(item.vector, item.metadata, space.model_version)
-        except EngramError as error:
-            item.outcome = error
-            return
-        item.digest = digest
-        item.operation = PutOperation(space.ns, digest, payload, self._store.key.public)
-
-    async def _write(self, operations: list[Operation]) -> list[Done | EngramError]:
-        return await self._store_ref.ask(Commit(operations))
+        check_binding(space, model_version)
+        return await self._writer.put(items, space)
 
     async def _delete(self, request: Delete) -> DeleteResult:
         space = self._namespace(request.namespace)
         digest = cids.digest_of(request.cid)
-        [outcome] = await self._write([DeleteOperation(space.ns, digest, self._store.key.public)])
+        [outcome] = await self._writer.write([DeleteOperation(space.ns, digest, self._store.key.public)])
         if isinstance(outcome, EngramError):
             raise outcome
         return DeleteResult(cid=request.cid, position=outcome.position)
@@ -264,8 +166,8 @@ class NodeService:
 
     async def _query(self, request: Query) -> QueryResult:
         space = self._namespace(request.namespace)
-        top_k = _within("top_k", request.top_k, 1, LIMITS.top_k)
-        accept = _predicate(request.filter)
+        top_k = within("top_k", request.top_k, 1, LIMITS.top_k)
+        accept = predicate(request.filter)
         vector = await self._query_vector(request, space)
         await self._wait_for(request.min_position)
 
@@ -288,11 +190,11 @@ class NodeService:
         if (request.text is None) == (request.vector is None):
             raise BadRequest("give either text or vector to query by", field="text")
         if request.vector is not None:
-            return _vector(request.vector, space)
-        text = _text(request.text or "")
+            return checked_vector(request.vector, space)
+        text = checked_text(request.text or "")
         if space.model_version != PUBLIC.model_version:
-            raise _needs_vector(space)
-        [embedded] = await self._embed_texts([text])
+            raise needs_vector(space)
+        [embedded] = await self._embedding.embed([text])
         if isinstance(embedded, EngramError):
             raise embedded
         return embedded[0]
@@ -308,21 +210,21 @@ class NodeService:
             view = self._store.get(space.ns, digests[0]) if digests else None
             if view is None:
                 raise NotFound(f"no record {request.cid} in this namespace", field="cid")
-            return _record(digests[0], view, include_vector=request.include_vector, others=digests[1:])
+            return record_answer(digests[0], view, include_vector=request.include_vector, others=digests[1:])
 
         return await self._offload.run("search", get)
 
     async def _list(self, request: List) -> ListResult:
         space = self._namespace(request.namespace)
-        limit = _within("limit", request.limit, 1, LIMITS.list_limit)
-        offset = _within("offset", request.offset, 0, 2**62)
-        accept = _predicate(request.filter)
+        limit = within("limit", request.limit, 1, LIMITS.list_limit)
+        offset = within("offset", request.offset, 0, 2**62)
+        accept = predicate(request.filter)
         await self._wait_for(request.min_position)
 
         def browse() -> ListResult:
             position = self._store.published.position
             found, more = self._store.browse(space.ns, accept, offset, limit)
-            records = [_record(digest, view) for digest, view in found]
+            records = [record_answer(digest, view) for digest, view in found]
             return ListResult(records=records, position=position, next_offset=offset + limit if more else None)
 
         return await self._offload.run("search", browse)
@@ -332,9 +234,9 @@ class NodeService:
             raise TooLarge(
                 f"texts: {len(request.texts)} are over the limit of {LIMITS.batch_items} a call", field="texts"
             )
-        texts = [_text(text, f"texts[{index}]") for index, text in enumerate(request.texts)]
+        texts = [checked_text(text, f"texts[{index}]") for index, text in enumerate(request.texts)]
         vectors, tokens = [], []
-        for index, embedded in enumerate(await self._embed_texts(texts)):
+        for index, embedded in enumerate(await self._embedding.embed(texts)):
             if isinstance(embedded, EngramError):
                 raise type(embedded)(
                     f"texts[{index}]: {embedded.message}", field="texts", retry_after_s=embedded.retry_after_s
@@ -374,9 +276,9 @@ class NodeService:
         if request.name == PUBLIC.name:
             raise Conflict("the public namespace is always there; choose another name", field="name")
         ns = namespace_id(self._store.key.public, request.name)
-        model_version, dim = _binding(request)
+        model_version, dim = binding_of(request)
         operation = CreateOperation(self._store.key.public, request.name, model_version, dim)
-        [outcome] = await self._write([operation])
+        [outcome] = await self._writer.write([operation])
         if isinstance(outcome, EngramError):
             raise outcome
         space = self._store.published.namespaces[ns]
@@ -424,7 +326,7 @@ class NodeService:
             data_dir=str(self._settings.data_dir.absolute()),
             log_bytes=log_bytes,
             bodies_bytes=bodies_bytes,
-            queue_length=self._writing,
+            queue_length=self._writer.waiting,
         )
 
     async def _hello(self, request: Hello) -> HelloResult:
@@ -448,139 +350,3 @@ class NodeService:
             log_size=self._store.published.position,
             signature=key.sign(message),
         )
-
-
-class _Admission:
-    """Counts the items that are being written, and refuses those over the bound."""
-
-    def __init__(self, service: NodeService, items: int) -> None:
-        self._service = service
-        self._items = items
-
-    def __enter__(self) -> None:
-        service, limit = self._service, self._service._settings.write_queue_items  # noqa: SLF001
-        waiting = service._writing  # noqa: SLF001
-        if waiting and waiting + self._items > limit:
-            raise Busy(
-                f"{waiting} memories wait to be written; with {self._items} more the limit of {limit} is passed",
-                retry_after_s=0.5,
-            )
-        service._writing += self._items  # noqa: SLF001
-
-    def __exit__(self, *_: object) -> None:
-        self._service._writing -= self._items  # noqa: SLF001
-
-
-def _prepare(item: Item, space: Namespace) -> _Prepared:
-    prepared = _Prepared(item.text, None, b"")
-    try:
-        if item.text is None and item.vector is None:
-            raise BadRequest("give a text, a vector, or both", field="text")
-        if item.text is not None:
-            _text(item.text)
-        if item.vector is not None:
-            prepared.vector = _vector(item.vector, space)
-        prepared.metadata = record.canonical_metadata(item.metadata)
-    except EngramError as error:
-        prepared.outcome = error
-    return prepared
-
-
-def _text(text: str, field: str = "text") -> str:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise BadRequest(
-            f"{field}: an unpaired surrogate at character {error.start}; it is not Unicode text", field=field
-        ) from None
-    if not text.strip():
-        raise Unprocessable(f"{field}: it is empty, so there is nothing to remember or to look for", field=field)
-    if size > LIMITS.text_bytes:
-        raise TooLarge(f"{field}: {size} bytes are over the limit of {LIMITS.text_bytes}; split it", field=field)
-    return text
-
-
-def _vector(vector: bytes | list[float], space: Namespace) -> bytes:
-    stored = record.stored_vector(vector)
-    if len(stored) != 4 * space.dim:
-        raise Unprocessable(
-            f"vector: {len(stored) // 4} numbers, and the namespace {space.name!r} has dim {space.dim}", field="vector"
-        )
-    return stored
-
-
-def _within(field: str, value: int, least: int, most: int) -> int:
-    if not least <= value <= most:
-        raise Unprocessable(f"{field}: {value} is not between {least} and {most}", field=field)
-    return value
-
-
-def _predicate(spec: str | dict[str, Any] | None) -> Callable[[dict[str, Any]], bool] | None:
-    parsed = filters.parse(spec)
-    return None if parsed is None else filters.compile(parsed)
-
-
-def _needs_vector(space: Namespace) -> Unprocessable:
-    return Unprocessable(
-        f"the namespace {space.name!r} is of the model {space.model_version}, which this node does not run: "
-        "give the vector",
-        field="vector",
-    )
-
-
-def _check_binding(space: Namespace, model_version: str | None) -> None:
-    if model_version is not None and model_version != space.model_version:
-        raise Unprocessable(
-            f"model_version: {model_version!r:.80}, and the namespace {space.name!r} is bound to "
-            f"{space.model_version!r}",
-            field="model_version",
-        )
-
-
-def _binding(request: NamespaceCreate) -> tuple[str, int]:
-    """Give the (model_version, dim) that a new namespace is bound to."""
-    model_version, dim = request.model_version, request.dim
-    if model_version is None:
-        if dim not in (None, PUBLIC.dim):
-            raise Unprocessable(
-                f"dim: {dim} is not that of this node's own model ({PUBLIC.dim}); name the model that the vectors are "
-                "of (model_version), since vectors of different models do not compare",
-                field="model_version",
-            )
-        return PUBLIC.model_version, PUBLIC.dim
-    record.check_model_version(model_version)
-    if model_version == PUBLIC.model_version:
-        dim = PUBLIC.dim if dim is None else dim
-        if dim != PUBLIC.dim:
-            raise Unprocessable(f"dim: {model_version} has {PUBLIC.dim} dimensions, not {dim}", field="dim")
-    elif model_version.partition("/")[0] in {"v1", "sealed"}:
-        raise Unprocessable(
-            f"model_version: {model_version!r} is a name that Engram keeps for itself", field="model_version"
-        )
-    if dim is None:
-        raise Unprocessable(f"dim: say how many dimensions {model_version} has", field="dim")
-    return model_version, _within("dim", dim, 1, LIMITS.dim)
-
-
-def _item_result(item: _Prepared) -> ItemResult:
-    if isinstance(item.outcome, EngramError):
-        error = item.outcome
-        info = ErrorInfo(code=error.code, message=error.message, field=error.field, retry_after_s=error.retry_after_s)
-        return ItemResult(error=info)
-    assert item.outcome is not None
-    assert item.digest is not None
-    return ItemResult(cid=cids.from_digest(item.digest), created=item.outcome.created)
-
-
-def _record(digest: bytes, view: View, *, include_vector: bool = False, others: Sequence[bytes] = ()) -> Record:
-    content = bytes(view.content)
-    return Record(
-        cid=cids.from_digest(digest),
-        content_cid=cids.content_cid(content) if any(content) else None,
-        text=view.text,
-        metadata=record.decode_metadata(bytes(view.metadata)),
-        model_version=view.model_version,
-        dim=view.dim,
-        vector=bytes(view.embedding) if include_vector else None,
-        others=[cids.from_digest(other) for other in others],
-    )

@@ -129,8 +129,8 @@ class Link:
 
     @property
     def reusable(self) -> bool:
-        """Whether nothing is owed on it, and the node has not closed it."""
-        if self.closed or self.owed or self._told is not None:
+        """Whether the node has neither closed it nor said that something is wrong."""
+        if self.closed or self._told is not None:
             return False
         self._socket.settimeout(0)
         try:

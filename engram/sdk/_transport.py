@@ -174,6 +174,7 @@ class Transport:
             link.close()
 
     def _give_back(self, link: Link) -> None:
+        assert not link.owed, "a late answer would be taken for the next call's"
         with self._lock:
             if not self._closed and len(self._idle) < _IDLE_LINKS and not link.closed:
                 self._idle.append(link)

@@ -16,15 +16,16 @@ import msgspec
 
 from engram import cid as cids
 from engram import events, record
-from engram.errors import Conflict, EngramError, FolderRefused, NotFound, StorageFailed
+from engram.errors import EngramError, FolderRefused, StorageFailed
 from engram.events import Checkpoint, Log, StateCommitted, TrieRoot, checkpoints
-from engram.identity import PUBLIC_NAMESPACE, NodeKey, load_or_create, namespace_id
+from engram.identity import PUBLIC_NAMESPACE, NodeKey, load_or_create
 from engram.index import IndexSnapshot, VectorIndex
 from engram.native import _core
 from engram.store import _tables as tables
-from engram.store._bodies import PATCH, RECORD, Bodies
+from engram.store._bodies import Bodies
 from engram.store._folder import DataFolder
-from engram.store._tables import Change, Progress, View
+from engram.store._group import Done, Group, Namespace, Operation
+from engram.store._tables import Progress, View
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,54 +41,7 @@ PUBLIC_DIM = 384
 _NO_TRIE = TrieRoot(bytes(32), 0)
 
 
-class Namespace(msgspec.Struct, frozen=True, kw_only=True):
-    """A namespace and what it is bound to. `position` is that of its creation."""
-
-    ns: bytes
-    name: str
-    owner: bytes | None
-    model_version: str
-    dim: int
-    position: int = 0
-
-
 PUBLIC = Namespace(ns=PUBLIC_NAMESPACE, name="public", owner=None, model_version=PUBLIC_MODEL_VERSION, dim=PUBLIC_DIM)
-
-
-class PutOperation(msgspec.Struct, frozen=True):
-    """Make `signer`'s membership of a record live. `payload` certifies the record that `digest` names."""
-
-    ns: bytes
-    digest: bytes
-    payload: bytes
-    signer: bytes
-
-
-class DeleteOperation(msgspec.Struct, frozen=True):
-    """End `signer`'s membership of a record."""
-
-    ns: bytes
-    digest: bytes
-    signer: bytes
-
-
-class CreateOperation(msgspec.Struct, frozen=True):
-    """Create a namespace."""
-
-    owner: bytes
-    name: str
-    model_version: str
-    dim: int
-
-
-Operation = PutOperation | DeleteOperation | CreateOperation
-
-
-class Done(msgspec.Struct, frozen=True):
-    """What an operation did: the position of the event that stands for it; False where it stood already."""
-
-    position: int
-    created: bool
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -201,20 +155,20 @@ class Store:
         """
         if self._failed is not None:
             raise StorageFailed(self._failed)
-        commit = _Commit(self._writer, self._bodies, self._namespaces, self._log.size, now_ns)
+        group = Group(self._writer, self._bodies, self._namespaces, self._log.size, now_ns)
         self._writer.execute("BEGIN")
         try:
-            outcomes = [commit.carry_out(operation) for operation in operations]
-            if commit.events:
+            outcomes = [group.carry_out(operation) for operation in operations]
+            if group.events:
                 self._bodies.flush()
-                self._log.append(commit.events, now_ns)
+                self._log.append(group.events, now_ns)
                 tables.advance(self._writer, self._progress())
             self._writer.execute("COMMIT")
         except BaseException as error:
             self._abandon(error)
             raise
-        if commit.events:
-            self._follow(commit)
+        if group.events:
+            self._follow(group)
         return outcomes
 
     def _abandon(self, error: BaseException) -> None:
@@ -224,10 +178,10 @@ class Store:
         if isinstance(error, StorageFailed):
             self._failed = error.message
 
-    def _follow(self, commit: _Commit) -> None:
-        self._namespaces.update(commit.created)
+    def _follow(self, group: Group) -> None:
+        self._namespaces.update(group.created)
         added: dict[bytes, list[tuple[bytes, int]]] = {}
-        for change in commit.changes:
+        for change in group.changes:
             if not change.dim:
                 continue
             if change.visible:
@@ -236,7 +190,7 @@ class Store:
                 self._index_rows(added)
                 self._index(change.ns).remove(change.digest)
         self._index_rows(added)
-        self._publish({change.ns for change in commit.changes if change.dim})
+        self._publish({change.ns for change in group.changes if change.dim})
 
     def _index_rows(self, added: dict[bytes, list[tuple[bytes, int]]]) -> None:
         for ns, rows in added.items():
@@ -377,113 +331,6 @@ class Store:
 
 
 _LOAD_ROWS = 4096
-
-
-class _Commit:
-    """One group of operations on the way to the disk, each checked against the tables as those before it left them."""
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        bodies: Bodies,
-        namespaces: Mapping[bytes, Namespace],
-        position: int,
-        now_ns: int,
-    ) -> None:
-        self._connection = connection
-        self._bodies = bodies
-        self._namespaces = namespaces
-        self._position = position
-        self._now_ms = now_ns // 1_000_000
-        self._staged: dict[int, bytes] = {}
-        self.events: list[bytes] = []
-        self.changes: list[Change] = []
-        self.created: dict[bytes, Namespace] = {}
-
-    def carry_out(self, operation: Operation) -> Done | EngramError:
-        try:
-            match operation:
-                case PutOperation():
-                    return self._put(operation)
-                case DeleteOperation():
-                    return self._delete(operation)
-                case CreateOperation():
-                    return self._create(operation)
-        except EngramError as error:
-            return error
-
-    def _put(self, operation: PutOperation) -> Done:
-        ns, digest, signer = operation.ns, operation.digest, operation.signer
-        before = tables.membership(self._connection, ns, digest, signer)
-        if before is not None and before.alive:
-            return Done(before.position, False)
-        self._stage(RECORD, digest, operation.payload)
-        event = events.RecordStored(
-            ns=ns,
-            cid=cids.from_digest(digest),
-            payload=hashlib.sha256(operation.payload).digest(),
-            signer=signer,
-            issued_unix_ms=self._issued(before),
-        )
-        return self._emit(event)
-
-    def _delete(self, operation: DeleteOperation) -> Done:
-        before = tables.membership(self._connection, operation.ns, operation.digest, operation.signer)
-        cid = cids.from_digest(operation.digest)
-        if before is None or not before.alive:
-            raise NotFound(f"no record {cid} in this namespace", field="cid")
-        event = events.RecordDeleted(
-            ns=operation.ns, cid=cid, signer=operation.signer, issued_unix_ms=self._issued(before), erase=False
-        )
-        return self._emit(event)
-
-    def _create(self, operation: CreateOperation) -> Done:
-        ns = namespace_id(operation.owner, operation.name)
-        known = self._namespaces.get(ns) or self.created.get(ns)
-        if known is not None:
-            if (known.model_version, known.dim) == (operation.model_version, operation.dim):
-                return Done(known.position, False)
-            raise Conflict(
-                f"the namespace {operation.name!r} is there already, bound to {known.model_version}, dim {known.dim}",
-                field="name",
-            )
-        patch = record.patch({"name": operation.name})
-        name = hashlib.sha256(patch).digest()
-        self._stage(PATCH, name, patch)
-        event = events.NamespaceCreated(
-            ns=ns, owner=operation.owner, model_version=operation.model_version, dim=operation.dim, name=name
-        )
-        done = self._emit(event)
-        self.created[ns] = Namespace(
-            ns=ns,
-            name=operation.name,
-            owner=operation.owner,
-            model_version=operation.model_version,
-            dim=operation.dim,
-            position=done.position,
-        )
-        return done
-
-    def _issued(self, before: tables.Membership | None) -> int:
-        return max(self._now_ms, before.issued + 1) if before else self._now_ms
-
-    def _stage(self, kind: int, body_id: bytes, data: bytes) -> None:
-        if tables.body_location(self._connection, body_id) is None:
-            location = self._bodies.stage(kind, body_id, data)
-            tables.add_body(self._connection, body_id, kind, location)
-            self._staged[location] = data
-
-    def _emit(self, event: events.AnyEvent) -> Done:
-        position = self._position + len(self.events)
-        change = tables.fold(self._connection, position, event, self._read)
-        self.events.append(events.encode(event))
-        if change is not None:
-            self.changes.append(change)
-        return Done(position, True)
-
-    def _read(self, location: int) -> memoryview:
-        staged = self._staged.get(location)
-        return memoryview(staged) if staged is not None else self._bodies.read(location)
 
 
 def _open_tables(disk: Disk, port: Tables, path: Path) -> tuple[sqlite3.Connection, Progress | None]:

@@ -10,6 +10,7 @@ from engram.wire._codec import (
     Notification,
     Response,
     ServerConnection,
+    checked,
 )
 from engram.wire._messages import (
     METHODS,
@@ -88,4 +89,5 @@ __all__ = [
     "Status",
     "StatusResult",
     "Vector",
+    "checked",
 ]

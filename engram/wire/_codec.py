@@ -160,6 +160,12 @@ class ServerConnection:
             raise from_validation(error, METHODS[name][0]) from None
 
 
+def checked(request: Request[Any]) -> Request[Any]:
+    """Give the request as a node would get it over the wire, with the same errors: the embedded memory's calls."""
+    data = _encode_request(0, request)
+    return ServerConnection()._request(data, *_envelope.decode(data)[2:])  # noqa: SLF001
+
+
 class Response(msgspec.Struct, frozen=True):
     """What became of the call `id`: its answer, or its error."""
 

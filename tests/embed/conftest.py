@@ -1,4 +1,4 @@
-"""The real model, found or fetched once a session, and the reference fixture."""
+"""The embedder on the real model, and the reference fixture."""
 
 import base64
 import json
@@ -7,14 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engram.embed import fetch_model, find_model, load_embedder
+from engram.embed import load_embedder
 
 REFERENCE = Path(__file__).parent.parent / "data" / "minilm_reference.json"
-
-
-@pytest.fixture(scope="session")
-def model_files():
-    return find_model() or fetch_model(lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import json
 import struct
 
 import golden
+import numpy as np
 import pytest
 import rfc8785
 from hypothesis import given
@@ -67,6 +68,21 @@ def test_unusable_embeddings_are_refused(case):
 def test_what_is_no_vector_is_refused(vector):
     with pytest.raises(Unprocessable, match="vector"):
         record.stored_vector(vector)
+
+
+def test_arrays_of_one_dimension_are_vectors():
+    numbers = [0.5, -0.0, 3.0]
+    for vector in (
+        np.array(numbers),
+        np.array(numbers, "f4"),
+        np.array([numbers, numbers]).T[:, 0],
+        bytearray(struct.pack("<3f", *numbers)),
+    ):
+        assert record.stored_vector(vector) == struct.pack("<3f", 0.5, 0.0, 3.0)
+    for shape in ((1, 3), (3, 1), (1, 1, 3)):
+        with pytest.raises(Unprocessable, match="dimensions"):
+            record.stored_vector(np.ones(shape))
+    assert record.stored_vector(np.arange(1, 4)) == struct.pack("<3f", 1, 2, 3)
 
 
 @pytest.mark.parametrize("stored", CASES["refused_stored_f32le_hex"])

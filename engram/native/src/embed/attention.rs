@@ -79,13 +79,13 @@ pub fn attend<L: Lanes>(lanes: L, qkv: &[f32], context: &mut [f32], scratch: &mu
     }
 }
 
-/// Lay the head's keys out with tokens as columns, padded with zeros, and its values with dimensions as columns.
+/// Lay the head's keys out with tokens as columns and its values with dimensions as columns.
+///
+/// Columns beyond the last token keep what was there; their scores are overwritten before use.
 fn pack_head(qkv: &[f32], tokens: usize, head: usize, scratch: &mut Scratch) {
     let Scratch { keys, values, .. } = scratch;
     keys.reshape(HEAD, tokens);
     values.reshape(tokens, HEAD);
-    keys.panel_mut(tokens.div_ceil(LANES) - 1)
-        .fill([0.0; LANES]);
     for (token, row) in qkv.chunks_exact(3 * HIDDEN).enumerate() {
         let key = &row[HIDDEN + head * HEAD..][..HEAD];
         for (sixteen, x) in keys.panel_mut(token / LANES).iter_mut().zip(key) {

@@ -27,16 +27,16 @@ pub trait Call {
 impl Kernel {
     /// Those of this CPU, fastest first; the last, `portable`, is always there.
     pub fn available() -> Vec<Self> {
-        let mut found = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            found.extend(Avx512::detect().map(Self::Avx512));
-            found.extend(Avx2::detect().map(Self::Avx2));
-        }
-        #[cfg(target_arch = "aarch64")]
-        found.push(Self::Neon(Arrays));
-        found.push(Self::Portable(Arrays));
-        found
+        let kernels = [
+            #[cfg(target_arch = "x86_64")]
+            Avx512::detect().map(Self::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Avx2::detect().map(Self::Avx2),
+            #[cfg(target_arch = "aarch64")]
+            Some(Self::Neon(Arrays)),
+            Some(Self::Portable(Arrays)),
+        ];
+        kernels.into_iter().flatten().collect()
     }
 
     /// The fastest, or the one of this name; the error says which there are.

@@ -1,6 +1,6 @@
 //! Identifiers, records, canonical JSON, hashes, for Python.
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
@@ -142,23 +142,30 @@ fn list_of<'py>(
 /// Round numbers to float32, as an embedding is stored: a buffer of f4 or f8, bytes of f32le, or numbers.
 #[pyfunction]
 fn f32_bytes<'py>(py: Python<'py>, vector: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    let bytes =
-        if let Ok(bytes) = vector.cast::<PyBytes>() {
-            plus_zero(bytes.as_bytes())
-        } else if let Ok(values) = PyBuffer::<f32>::get(vector) {
-            values.to_vec(py)?.into_iter().flat_map(stored).collect()
-        } else if let Ok(values) = PyBuffer::<f64>::get(vector) {
-            rounded(values.to_vec(py)?)?
-        } else if let Ok(raw) = PyBuffer::<u8>::get(vector) {
-            plus_zero(&raw.to_vec(py)?)
-        } else {
-            let values = vector.extract::<Vec<f64>>();
-            rounded(values.map_err(|_| {
-                PyTypeError::new_err("the vector must be numbers or bytes of float32")
-            })?)?
-        };
+    let bytes = if let Ok(bytes) = vector.cast::<PyBytes>() {
+        plus_zero(bytes.as_bytes())
+    } else if let Ok(values) = PyBuffer::<f32>::get(vector) {
+        one_dimensional(values.dimensions())?;
+        values.to_vec(py)?.into_iter().flat_map(stored).collect()
+    } else if let Ok(values) = PyBuffer::<f64>::get(vector) {
+        one_dimensional(values.dimensions())?;
+        rounded(values.to_vec(py)?)?
+    } else if let Ok(raw) = PyBuffer::<u8>::get(vector) {
+        plus_zero(&raw.to_vec(py)?)
+    } else {
+        rounded(numbers(vector)?)?
+    };
     record::check_embedding(&bytes).map_err(PyValueError::new_err)?;
     Ok(PyBytes::new(py, &bytes))
+}
+
+fn one_dimensional(dimensions: usize) -> PyResult<()> {
+    if dimensions == 1 {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!(
+        "it has {dimensions} dimensions, and a vector has one"
+    )))
 }
 
 fn stored(value: f32) -> [u8; 4] {
@@ -177,14 +184,44 @@ fn plus_zero(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn rounded(values: Vec<f64>) -> PyResult<Vec<u8>> {
-    if let Some(value) = values
-        .iter()
-        .find(|value| value.is_finite() && (**value as f32).is_infinite())
+fn numbers(vector: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
+    let kind = vector.get_type().name()?;
+    if vector.is_instance_of::<PyString>()
+        || vector.is_instance_of::<PyDict>()
+        || vector.len().is_err()
     {
-        return Err(PyValueError::new_err(format!(
-            "{value:e} is too large for a float32"
+        return Err(PyTypeError::new_err(format!(
+            "expected bytes, an array or numbers, got {kind}"
         )));
+    }
+    let item = |(index, item): (usize, PyResult<Bound<'_, PyAny>>)| number(index, &item?);
+    vector.try_iter()?.enumerate().map(item).collect()
+}
+
+fn number(index: usize, item: &Bound<'_, PyAny>) -> PyResult<f64> {
+    let kind = item.get_type().name()?.to_string();
+    let real = !kind.starts_with("complex") && !item.is_instance_of::<PyString>();
+    match item.extract::<f64>() {
+        Ok(value) if real => Ok(value),
+        Err(error) if error.is_instance_of::<PyOverflowError>(item.py()) => Err(beyond(index)),
+        _ => Err(PyTypeError::new_err(format!(
+            "item {index} is not a number but {kind}"
+        ))),
+    }
+}
+
+fn beyond(index: usize) -> PyErr {
+    PyValueError::new_err(format!("number {index} is beyond float32"))
+}
+
+fn rounded(values: Vec<f64>) -> PyResult<Vec<u8>> {
+    for (index, value) in values.iter().enumerate() {
+        if !value.is_finite() {
+            return Err(PyValueError::new_err(format!("number {index} is {value}")));
+        }
+        if (*value as f32).is_infinite() {
+            return Err(beyond(index));
+        }
     }
     Ok(values
         .into_iter()

@@ -1,0 +1,147 @@
+"""What a call must fulfil before anything is done for it, and how a record is shown: pure functions of the Service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engram import cid as cids
+from engram import filter as filters
+from engram import record
+from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
+from engram.limits import LIMITS
+from engram.store import PUBLIC, Done, PutOperation
+from engram.wire import ErrorInfo, ItemResult, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from engram.store import Namespace, View
+    from engram.wire import Item, NamespaceCreate
+
+
+class Prepared(msgspec.Struct):
+    """An item on its way: checked, then looked up, then embedded."""
+
+    text: str | None
+    vector: bytes | None
+    metadata: bytes
+    outcome: Done | EngramError | None = None
+    digest: bytes | None = None
+    operation: PutOperation | None = None
+
+
+def prepare(item: Item, space: Namespace) -> Prepared:
+    prepared = Prepared(item.text, None, b"")
+    try:
+        if item.text is None and item.vector is None:
+            raise BadRequest("give a text, a vector, or both", field="text")
+        if item.text is not None:
+            checked_text(item.text)
+        if item.vector is not None:
+            prepared.vector = checked_vector(item.vector, space)
+        prepared.metadata = record.canonical_metadata(item.metadata)
+    except EngramError as error:
+        prepared.outcome = error
+    return prepared
+
+
+def checked_text(text: str, field: str = "text") -> str:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise BadRequest(
+            f"{field}: an unpaired surrogate at character {error.start}; it is not Unicode text", field=field
+        ) from None
+    if not text.strip():
+        raise Unprocessable(f"{field}: it is empty, so there is nothing to remember or to look for", field=field)
+    if size > LIMITS.text_bytes:
+        raise TooLarge(f"{field}: {size} bytes are over the limit of {LIMITS.text_bytes}; split it", field=field)
+    return text
+
+
+def checked_vector(vector: bytes | list[float], space: Namespace) -> bytes:
+    stored = record.stored_vector(vector)
+    if len(stored) != 4 * space.dim:
+        raise Unprocessable(
+            f"vector: {len(stored) // 4} numbers, and the namespace {space.name!r} has dim {space.dim}", field="vector"
+        )
+    return stored
+
+
+def within(field: str, value: int, least: int, most: int) -> int:
+    if not least <= value <= most:
+        raise Unprocessable(f"{field}: {value} is not between {least} and {most}", field=field)
+    return value
+
+
+def predicate(spec: str | dict[str, Any] | None) -> Callable[[dict[str, Any]], bool] | None:
+    parsed = filters.parse(spec)
+    return None if parsed is None else filters.compile(parsed)
+
+
+def needs_vector(space: Namespace) -> Unprocessable:
+    return Unprocessable(
+        f"the namespace {space.name!r} is of the model {space.model_version}, which this node does not run: "
+        "give the vector",
+        field="vector",
+    )
+
+
+def check_binding(space: Namespace, model_version: str | None) -> None:
+    if model_version is not None and model_version != space.model_version:
+        raise Unprocessable(
+            f"model_version: {model_version!r:.80}, and the namespace {space.name!r} is bound to "
+            f"{space.model_version!r}",
+            field="model_version",
+        )
+
+
+def binding_of(request: NamespaceCreate) -> tuple[str, int]:
+    """Give the (model_version, dim) that a new namespace is bound to."""
+    model_version, dim = request.model_version, request.dim
+    if model_version is None:
+        if dim not in (None, PUBLIC.dim):
+            raise Unprocessable(
+                f"dim: {dim} is not that of this node's own model ({PUBLIC.dim}); name the model that the vectors are "
+                "of (model_version), since vectors of different models do not compare",
+                field="model_version",
+            )
+        return PUBLIC.model_version, PUBLIC.dim
+    record.check_model_version(model_version)
+    if model_version == PUBLIC.model_version:
+        dim = PUBLIC.dim if dim is None else dim
+        if dim != PUBLIC.dim:
+            raise Unprocessable(f"dim: {model_version} has {PUBLIC.dim} dimensions, not {dim}", field="dim")
+    elif model_version.partition("/")[0] in {"v1", "sealed"}:
+        raise Unprocessable(
+            f"model_version: {model_version!r} is a name that Engram keeps for itself", field="model_version"
+        )
+    if dim is None:
+        raise Unprocessable(f"dim: say how many dimensions {model_version} has", field="dim")
+    return model_version, within("dim", dim, 1, LIMITS.dim)
+
+
+def item_result(item: Prepared) -> ItemResult:
+    if isinstance(item.outcome, EngramError):
+        error = item.outcome
+        info = ErrorInfo(code=error.code, message=error.message, field=error.field, retry_after_s=error.retry_after_s)
+        return ItemResult(error=info)
+    assert item.outcome is not None
+    assert item.digest is not None
+    return ItemResult(cid=cids.from_digest(item.digest), created=item.outcome.created)
+
+
+def record_answer(digest: bytes, view: View, *, include_vector: bool = False, others: Sequence[bytes] = ()) -> Record:
+    content = bytes(view.content)
+    return Record(
+        cid=cids.from_digest(digest),
+        content_cid=cids.content_cid(content) if any(content) else None,
+        text=view.text,
+        metadata=record.decode_metadata(bytes(view.metadata)),
+        model_version=view.model_version,
+        dim=view.dim,
+        vector=bytes(view.embedding) if include_vector else None,
+        others=[cids.from_digest(other) for other in others],
+    )

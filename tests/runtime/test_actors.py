@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import structlog.testing
+import trio
+import trio.testing
+
+from engram.errors import Busy, DeadlineExceeded, Internal, NotFound, StorageFailed, Unavailable
+from engram.runtime import Actor, Message, RealRng, RestartPolicy, Supervisor, Threads, gather, handle, handle_batch
+
+
+class TrioClock:
+    """Virtual time: trio's own clock, which the tests jump."""
+
+    def now_ns(self):
+        return int(trio.current_time() * 1e9)
+
+    def monotonic(self):
+        return trio.current_time()
+
+    async def sleep(self, duration_s):
+        await trio.sleep(duration_s)
+
+
+class Add(Message[int], frozen=True):
+    number: int
+
+
+class Fail(Message[None], frozen=True):
+    error: Exception
+
+
+class Wait(Message[None], frozen=True):
+    event: trio.Event
+
+
+class Counter(Actor):
+    def __init__(self, lives: list[int]) -> None:
+        self.total = 0
+        lives.append(1)
+
+    @handle
+    async def add(self, message: Add) -> int:
+        self.total += message.number
+        return self.total
+
+    @handle
+    async def fail(self, message: Fail) -> None:
+        raise message.error
+
+    @handle
+    async def wait(self, message: Wait) -> None:
+        await message.event.wait()
+
+
+class Batcher(Actor):
+    def __init__(self, batches: list[list[int]]) -> None:
+        self.batches = batches
+
+    @handle_batch(4)
+    async def add(self, messages: Sequence[Add]) -> list[int | NotFound]:
+        self.batches.append([message.number for message in messages])
+        return [message.number * 2 if message.number != 3 else NotFound("three") for message in messages]
+
+    @handle
+    async def wait(self, message: Wait) -> None:
+        await message.event.wait()
+
+
+@pytest.fixture
+async def supervisor(nursery, autojump_clock):
+    return Supervisor(nursery, TrioClock(), RealRng(), RestartPolicy(intensity=3))
+
+
+async def test_asking_gives_the_handlers_answer(supervisor):
+    ref = await supervisor.start("counter", lambda: Counter([]))
+    assert [await ref.ask(Add(n)) for n in (1, 2, 3)] == [1, 3, 6]
+    assert ref.stats.handled == 3
+    await supervisor.stop()
+
+
+async def test_a_domain_error_goes_to_the_asker_and_the_actor_lives(supervisor):
+    lives: list[int] = []
+    ref = await supervisor.start("counter", lambda: Counter(lives))
+    with pytest.raises(NotFound, match="no such"):
+        await ref.ask(Fail(NotFound("no such")))
+    assert await ref.ask(Add(1)) == 1
+    assert len(lives) == 1
+    await supervisor.stop()
+
+
+async def test_a_bug_kills_one_message_and_the_mailbox_survives(supervisor):
+    lives: list[int] = []
+    ref = await supervisor.start("counter", lambda: Counter(lives))
+    answers: list[object] = []
+
+    async def ask(message):
+        try:
+            answers.append(await ref.ask(message))
+        except Internal as error:
+            answers.append(str(error))
+
+    with structlog.testing.capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            for message in (Add(1), Fail(ValueError("a user's secret")), Add(5)):
+                nursery.start_soon(ask, message)
+                await trio.lowlevel.checkpoint()
+    assert sorted(map(str, answers)) == ["1", "5", "the counter failed on it (ValueError) and is starting again"]
+    assert (len(lives), ref.stats.dead_letters, ref.stats.restarts) == (2, 1, 1)
+    assert "secret" not in str(logs)
+    assert logs[0]["event"] == "actor_crashed"
+    await supervisor.stop()
+
+
+async def test_too_many_crashes_escalate(autojump_clock):
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            supervisor = Supervisor(nursery, TrioClock(), RealRng(), RestartPolicy(intensity=3))
+            ref = await supervisor.start("counter", lambda: Counter([]))
+            for _ in range(4):
+                with pytest.raises(Internal):
+                    await ref.ask(Fail(ValueError()))
+            with pytest.raises(Unavailable):
+                await ref.ask(Add(1))
+    assert caught.group_contains(Internal, match="crashed 4 times")
+
+
+async def test_a_failed_disk_escalates_at_once(autojump_clock):
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            supervisor = Supervisor(nursery, TrioClock(), RealRng())
+            ref = await supervisor.start("counter", lambda: Counter([]))
+            with pytest.raises(StorageFailed):
+                await ref.ask(Fail(StorageFailed("fsync")))
+            await trio.sleep_forever()
+    assert caught.group_contains(StorageFailed)
+
+
+async def test_a_full_mailbox_refuses_and_nothing_is_lost(supervisor, nursery):
+    ref = await supervisor.start("counter", lambda: Counter([]), mailbox_limit=2)
+    gate = trio.Event()
+    nursery.start_soon(ref.ask, Wait(gate))
+    await trio.testing.wait_all_tasks_blocked()
+    ref.tell(Add(1))
+    ref.tell(Add(1))
+    with pytest.raises(Busy, match="2 messages waiting") as caught:
+        ref.tell(Add(1))
+    assert caught.value.retry_after_s
+    gate.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert await ref.ask(Add(0)) == 2
+    await supervisor.stop()
+
+
+async def test_a_message_past_its_deadline_is_never_started(supervisor, nursery):
+    ref = await supervisor.start("counter", lambda: Counter([]))
+    gate = trio.Event()
+    nursery.start_soon(ref.ask, Wait(gate))
+    await trio.testing.wait_all_tasks_blocked()
+    with trio.move_on_after(1) as scope:
+        await ref.ask(Add(1))
+    assert scope.cancelled_caught
+    gate.set()
+    assert await ref.ask(Add(0)) == 0
+    await supervisor.stop()
+
+
+async def test_what_waits_is_handled_together_in_order(supervisor, nursery):
+    batches: list[list[int]] = []
+    ref = await supervisor.start("batcher", lambda: Batcher(batches))
+    gate = trio.Event()
+    nursery.start_soon(ref.ask, Wait(gate))
+    await trio.testing.wait_all_tasks_blocked()
+    answers: dict[int, object] = {}
+
+    async def ask(number):
+        try:
+            answers[number] = await ref.ask(Add(number))
+        except NotFound as error:
+            answers[number] = error.message
+
+    async with trio.open_nursery() as asking:
+        for number in range(6):
+            asking.start_soon(ask, number)
+            await trio.testing.wait_all_tasks_blocked()
+        gate.set()
+    assert batches == [[0, 1, 2, 3], [4, 5]]
+    assert answers == {0: 0, 1: 2, 2: 4, 3: "three", 4: 8, 5: 10}
+    await supervisor.stop()
+
+
+async def test_stopping_handles_what_waits_then_refuses(supervisor, nursery):
+    ref = await supervisor.start("counter", lambda: Counter([]))
+    gate = trio.Event()
+    nursery.start_soon(ref.ask, Wait(gate))
+    await trio.testing.wait_all_tasks_blocked()
+    ref.tell(Add(1))
+    nursery.start_soon(supervisor.stop)
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(Unavailable):
+        ref.tell(Add(1))
+    gate.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert ref.stats.handled == 2
+
+
+async def test_stopping_ends_after_the_grace_and_tells_the_askers(supervisor, nursery):
+    ref = await supervisor.start("counter", lambda: Counter([]))
+    errors: list[str] = []
+
+    async def ask(message):
+        try:
+            await ref.ask(message)
+        except Unavailable as error:
+            errors.append(error.message)
+
+    nursery.start_soon(ask, Wait(trio.Event()))
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(ask, Add(1))
+    await trio.testing.wait_all_tasks_blocked()
+    await supervisor.stop(grace_s=1)
+    await trio.testing.wait_all_tasks_blocked()
+    assert sorted(errors) == ["the counter has stopped", "the counter was stopped in the middle of it"]
+
+
+async def test_an_expired_message_tells_its_asker_where_it_waited():
+    from engram.runtime import Mailbox
+    from engram.runtime._actor import _Envelope
+
+    mailbox = Mailbox("store", 2)
+    envelope = _Envelope(Add(1), trio.current_time() - 1, trio.Event())
+    mailbox.put(envelope)
+    mailbox.close()
+    assert await mailbox.get() is None
+    assert isinstance(envelope.error, DeadlineExceeded)
+
+
+async def test_threads_run_calls_and_are_joined():
+    import threading
+
+    threads = Threads({"one": 1, "many": 2})
+    names = await gather(
+        [lambda lane=lane: threads.run(lane, lambda: threading.current_thread().name) for lane in ("one", "many")], 2
+    )
+    assert names[0] == "engram-one-0"
+    assert names[1].startswith("engram-many-")
+    with pytest.raises(ZeroDivisionError):
+        await threads.run("one", lambda: 1 // 0)
+    threads.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("engram-")]
+
+
+async def test_gather_raises_the_error_itself_and_cancels_the_rest(autojump_clock):
+    started: list[int] = []
+
+    async def call(number):
+        started.append(number)
+        if number == 1:
+            raise NotFound("one")
+        await trio.sleep_forever()
+
+    with pytest.raises(NotFound, match="one"):
+        await gather([lambda n=n: call(n) for n in range(4)], 4)
+    assert sorted(started) == [0, 1, 2, 3]
+
+
+async def test_gather_runs_a_few_at_a_time(autojump_clock):
+    running: list[int] = []
+    most = 0
+
+    async def call(number):
+        nonlocal most
+        running.append(number)
+        most = max(most, len(running))
+        await trio.sleep(1)
+        running.remove(number)
+        return number
+
+    assert await gather([lambda n=n: call(n) for n in range(7)], 3) == list(range(7))
+    assert most == 3

@@ -1,0 +1,131 @@
+"""The floors of `docs/architecture.md`: imports go down, never up; the world comes in through ports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import engram
+
+ROOT = Path(engram.__file__).parent
+GROUND = {"errors", "limits", "ports", "cid", "record", "identity", "filter", "native"}
+LIBRARIES = {"store", "index", "embed"}
+MAY_IMPORT = {
+    "native": set(),
+    "errors": set(),
+    "limits": set(),
+    "ports": set(),
+    "cid": {"errors", "native"},
+    "record": {"cid", "errors", "limits", "native"},
+    "identity": {"errors", "limits", "ports"},
+    "filter": {"errors", "limits"},
+    "events": GROUND,
+    "wire": GROUND,
+    "runtime": GROUND,
+    "index": GROUND,
+    "embed": GROUND,
+    "store": GROUND | {"events", "index"},
+    "sdk": GROUND | {"wire"},
+    "gateway": GROUND | {"wire"},
+    "actors": GROUND | LIBRARIES | {"events", "wire", "runtime"},
+    "node": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "sdk"},
+    "cli": GROUND | {"wire", "embed", "sdk", "node", "runtime", ""},
+    "": {"node"},  # the package itself
+}
+THE_WORLD = {"socket", "time", "random", "sqlite3", "secrets", "subprocess", "urllib", "threading"}
+TOUCH_THE_WORLD = {
+    "runtime._world": {"time", "sqlite3", "threading"},  # the real ports
+    "sdk._link": {"socket", "time"},  # a client has no ports: it is a program of its own
+    "sdk._transport": {"socket", "threading"},
+    "embed._sources": {
+        "subprocess",
+        "time",
+        "threading",
+        "urllib",
+    },  # fetching the weights, once, before there is a node
+    "embed._hub": {"urllib"},
+    "gateway._connection": {"secrets"},  # names of incidents, for the log
+    "node._embedded": {"threading"},  # the one thread of an embedded memory
+    "store._store": {"sqlite3", "threading"},  # sqlite3's error class; a lock around the reading connection
+}
+
+
+def modules() -> list[tuple[str, Path]]:
+    paths = sorted(path for path in ROOT.rglob("*.py") if "target" not in path.parts)
+    return [(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__"), path) for path in paths]
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that is imported when code runs; what only the type checker sees does not count."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names if node.module == "engram")
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found
+
+
+def room(module: str) -> str:
+    return module.split(".", maxsplit=1)[0]
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+def test_imports_go_down(name, path):
+    own = room(name)
+    for imported in imports(path):
+        if imported.split(".")[0] != "engram":
+            continue
+        parts = imported.split(".")[1:]
+        if not parts:
+            continue
+        target = parts[0] if parts[0] in MAY_IMPORT else ""
+        assert target == own or target in MAY_IMPORT[own], f"{name} imports {imported}"
+        private = [part for part in parts[1:] if part.startswith("_") and part != "_core"]
+        assert target == own or not private, f"{name} reaches into {imported}"
+
+
+def test_every_room_has_its_floor():
+    rooms = {room(name) for name, _ in modules()}
+    assert rooms == set(MAY_IMPORT)
+
+
+def test_the_world_comes_in_through_ports():
+    for name, path in modules():
+        if room(name) == "cli":
+            continue
+        touched = {imported.split(".")[0] for imported in imports(path)} & THE_WORLD
+        assert touched <= TOUCH_THE_WORLD.get(name, set()), name
+
+
+def test_the_version_is_written_once_in_each_language():
+    from engram.native import _core
+
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]["version"]
+    assert engram.__version__ == _core.__version__ == project
+
+
+def test_a_client_loads_no_node():
+    code = "import sys, engram.sdk; print(sorted({'trio', 'sqlite3', 'numpy', 'rich', 'asyncio'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_package_itself_imports_nothing():
+    code = "import sys, engram; print([name for name in sys.modules if name.startswith('engram.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
