@@ -78,7 +78,7 @@ def test_any_text_with_a_letter_round_trips_exactly(client):
 # -- vectors ----------------------------------------------------------------------------------------------------------
 
 BAD_VECTORS = [
-    ([math.nan, *V[1:]], "number 0 is nan"),
+    ([math.nan, *V[1:]], "number 0 is NaN"),
     ([*V[1:], math.inf], "number 383 is inf"),
     ([-math.inf, *V[1:]], "number 0 is -inf"),
     ([1e39, *V[1:]], "number 0 is beyond float32"),
@@ -91,13 +91,13 @@ BAD_VECTORS = [
     ([1.0] * 383, "383 numbers, and the namespace 'public' has dim 384"),
     ([*V, 0.0], "385 numbers, and the namespace 'public' has dim 384"),
     ([1.0] * 5000, "more than 4096 dimensions"),
-    ([], "it is empty"),
-    (b"", "it is empty"),
-    (b"abc", "3 bytes are not whole float32"),
-    (struct.pack("<384f", *[math.nan] * DIM), "number 0 is nan"),
+    ([], "the vector is empty"),
+    (b"", "the vector is empty"),
+    (b"abc", "bytes are not a multiple of 4"),
+    (struct.pack("<384f", *[math.nan] * DIM), "NaN"),
     ("abc", "got str"),
     (5, "got int"),
-    (np.full(DIM, np.nan, np.float32), "number 0 is nan"),
+    (np.full(DIM, np.nan, np.float32), "NaN"),
     (np.full(DIM, np.inf), "number 0 is inf"),
     (np.zeros(DIM), "the vector is zero"),
     (np.ones(383, np.float32), "383 numbers"),
