@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "embed": GROUND,
     "store": GROUND | {"events", "index"},
     "sdk": GROUND | {"wire"},
-    "gateway": GROUND | {"wire"},
+    "gateway": GROUND | {"wire", "runtime"},
     "actors": GROUND | LIBRARIES | {"events", "wire", "runtime"},
     "node": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "sdk"},
     "cli": GROUND | {"wire", "embed", "sdk", "node", "runtime", ""},
@@ -41,7 +41,7 @@ THE_WORLD = {"socket", "time", "random", "sqlite3", "secrets", "subprocess", "ur
 TOUCH_THE_WORLD = {
     "runtime._world": {"time", "sqlite3", "threading"},  # the real ports
     "sdk._link": {"socket", "time"},  # a client has no ports: it is a program of its own
-    "sdk._transport": {"socket", "threading"},
+    "sdk._transport": {"socket", "threading", "time"},
     "embed._sources": {
         "subprocess",
         "time",

@@ -34,10 +34,11 @@ def test_every_script_that_it_names_is_there():
 
 
 def test_every_command_that_it_names_exists():
+    from engram.cli._target import open_target
     from engram.cli.node import build as build_node
     from engram.cli.user import build as build_user
 
-    apps = {"engram": build_user(), "engram-node": build_node()}
+    apps = {"engram": build_user(open_target), "engram-node": build_node()}
     named = re.findall(
         r"`?(engram(?:-node)?) ([a-z]+)\b(?=[ `\n])", "\n".join([*blocks("sh"), *re.findall(r"`[^`\n]+`", README)])
     )

@@ -17,6 +17,7 @@ class RealFile:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._locked_by = 0
 
     def read(self, offset: int, size: int) -> bytes:
         """Read up to `size` bytes at `offset`."""
@@ -72,11 +73,15 @@ class RealFile:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        self._locked_by = os.getpid()
         return True
 
     def close(self) -> None:
         """Close the descriptor, once."""
         if self._descriptor >= 0:
+            if self._locked_by == os.getpid():
+                # Spelled out, since a forked child's copy of the descriptor would hold the lock on.
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
 

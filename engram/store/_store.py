@@ -7,8 +7,10 @@ before the last of these has happened.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,6 @@ from engram.store._group import Done, Group, Namespace, Operation
 from engram.store._tables import Progress, View
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
@@ -89,9 +90,10 @@ class Store:
         folder = DataFolder.open(disk, path, writer)
         try:
             return cls._open(folder, tables_port, rng, now_ns)
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             folder.close()
-            raise StorageFailed(f"cannot open {path}: {error.strerror or error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise StorageFailed(f"cannot open {path}: {reason}") from error
         except BaseException:
             folder.close()
             raise
@@ -156,14 +158,16 @@ class Store:
         if self._failed is not None:
             raise StorageFailed(self._failed)
         group = Group(self._writer, self._bodies, self._namespaces, self._log.size, now_ns)
-        self._writer.execute("BEGIN")
         try:
+            self._writer.execute("BEGIN")
             outcomes = [group.carry_out(operation) for operation in operations]
             if group.events:
                 self._bodies.flush()
                 self._log.append(group.events, now_ns)
                 tables.advance(self._writer, self._progress())
             self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._tables_failed(error) from error
         except BaseException as error:
             self._abandon(error)
             raise
@@ -171,9 +175,16 @@ class Store:
             self._follow(group)
         return outcomes
 
+    def _tables_failed(self, error: sqlite3.Error) -> StorageFailed:
+        """End the store: the log may hold events that the tables lack, which only opening it again folds into them."""
+        failure = StorageFailed(f"the tables in {self.folder.path / 'state.db'} cannot be written: {error}")
+        self._abandon(failure)
+        return failure
+
     def _abandon(self, error: BaseException) -> None:
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
         self._bodies.discard()
         if isinstance(error, StorageFailed):
             self._failed = error.message
@@ -216,9 +227,12 @@ class Store:
             return None
         committed = StateCommitted(records=self._records_root(), edges=_NO_TRIE, heads=_NO_TRIE)
         frame = self._log.append([events.encode(committed)], now_ns)
-        self._writer.execute("BEGIN")
-        tables.advance(self._writer, self._progress())
-        self._writer.execute("COMMIT")
+        try:
+            self._writer.execute("BEGIN")
+            tables.advance(self._writer, self._progress())
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._tables_failed(error) from error
         signed = Checkpoint(frame.size, frame.root)
         checkpoints.write(self.folder.disk, self.folder.path / "checkpoints", signed, self.key)
         self._checkpoint_size = frame.size
@@ -337,8 +351,6 @@ _LOAD_ROWS = 4096
 
 def _open_tables(disk: Disk, port: Tables, path: Path) -> tuple[sqlite3.Connection, Progress | None]:
     """Open the tables; a file that SQLite finds damaged is made anew, since the log has everything."""
-    import sqlite3  # noqa: PLC0415 (only its error is named here)
-
     try:
         connection = port.connect(path)
         return connection, tables.prepare(connection)

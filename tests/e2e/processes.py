@@ -56,25 +56,30 @@ def run(command, *arguments, stdin=b"", cwd=None, encoding="utf-8", **variables)
 class Node:
     """A node in a process of its own, on a free port of loopback."""
 
-    def __init__(self, data, *arguments, cwd=None, **variables):
+    def __init__(self, data, *arguments, cwd=None, limit_kib=None, **variables):
         self.data = Path(data)
         self.log = self.data.with_name(self.data.name + ".log")
         self._arguments, self._cwd, self._variables = arguments, cwd or self.data.parent, variables
-        self.said = []
+        self.limit_kib = limit_kib
         self.start()
 
     def start(self):
         """Start the process, and wait until it listens; a node that does not start raises what it said."""
-        command = [*NODE, "--data", str(self.data), "--port", "0", *map(str, self._arguments)]
+        self.said = []
+        limit = [] if self.limit_kib is None else ["/bin/bash", "-c", f'ulimit -f {self.limit_kib}; exec "$@"', "bash"]
+        command = [*limit, *NODE, "--data", str(self.data), "--port", "0", *map(str, self._arguments)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, cwd=self._cwd, env=environ(**self._variables)
+                command, bufsize=0, stdout=subprocess.PIPE, stderr=log, cwd=self._cwd, env=environ(**self._variables)
             )
         self.url = self.wait_for("listening: ").split()[-1]
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def wait_for(self, beginning):
-        """Read what the node says until a line that begins so."""
+        """Give the line that begins so, from what this process has said or will say."""
+        for line in self.said:
+            if line.startswith(beginning):
+                return line
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if select.select([self.process.stdout], [], [], 0.5)[0]:

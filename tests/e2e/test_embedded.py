@@ -205,6 +205,30 @@ def test_a_program_that_never_closes_ends_all_the_same_and_loses_nothing(tmp_pat
         assert memory.get(ran.stdout.decode().strip())
 
 
+FORKING = """
+import os, sys, engram
+memory = engram.open(sys.argv[1])
+ended, end = os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(end)
+    os.read(ended, 1)  # until the parent has closed its end
+    os._exit(0)
+memory.close()
+with engram.open(sys.argv[1]) as again:
+    print(again.status().records)
+os.close(end)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_child_does_not_hold_the_folder_that_its_parent_has_closed(tmp_path):
+    """A worker of multiprocessing inherited the lock, and its parent could not open the folder again."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, env=environ(), timeout=30, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"0\n", b"")
+
+
 def test_a_memory_is_no_parcel(tmp_path):
     with engram.open(tmp_path) as memory, pytest.raises(TypeError):
         pickle.dumps(memory)

@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from e2e.processes import code_of
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 import engram
 
@@ -133,7 +134,13 @@ def _direction(vector):
     return values / np.abs(values).max()
 
 
-TestMemory = MemoryMachine.TestCase
-TestMemory.settings = settings(
-    max_examples=12, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+ANY_SPEED = settings(deadline=None, stateful_step_count=30, suppress_health_check=list(HealthCheck))
+
+
+def test_a_memory_is_what_was_put_into_it():
+    run_state_machine_as_test(MemoryMachine, settings=settings(ANY_SPEED, max_examples=8))
+
+
+@pytest.mark.slow  # minutes
+def test_a_memory_is_what_was_put_into_it_a_hundred_times():
+    run_state_machine_as_test(MemoryMachine, settings=settings(ANY_SPEED, max_examples=100, stateful_step_count=60))

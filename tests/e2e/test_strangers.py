@@ -70,9 +70,9 @@ BAD_CALLS = [
     (b"\x94\x00\x07\xa3put\x91\x82\xa4text\xa1a\xa8metadata\x81\x01\x02", "bad_request", "metadata", "not a string"),
     (b"\x94\x00\x07\xa3put\x91\x82\xa4text\xa1a\xa8metadata\x81\xa1k\xd4\x01\x00", "bad_request", "metadata.k", "ext"),
     (pack([0, 7, "put", [{"text": "a", "metadata": {"x": float("nan")}}]]), "unprocessable", "metadata.x", "NaN"),
-    (pack([0, 7, "put", [{"vector": [float("inf")] * 384}]]), "unprocessable", "vector", "NaN or infinity"),
-    (pack([0, 7, "put", [{"vector": b"\0\0\xc0\x7f" * 384}]]), "unprocessable", "vector", "NaN or infinity"),
-    (pack([0, 7, "put", [{"vector": b"abc"}]]), "unprocessable", "vector", "not a multiple of 4"),
+    (pack([0, 7, "put", [{"vector": [float("inf")] * 384}]]), "unprocessable", "vector", "number 0 is inf"),
+    (pack([0, 7, "put", [{"vector": b"\0\0\xc0\x7f" * 384}]]), "unprocessable", "vector", "number 0 is nan"),
+    (pack([0, 7, "put", [{"vector": b"abc"}]]), "unprocessable", "vector", "3 bytes are not whole float32"),
     (pack([0, 7, "put", [{"vector": b""}]]), "unprocessable", "vector", "is empty"),
     (pack([0, 7, "put", [{"vector": [0] * 384}]]), "unprocessable", "vector", "the vector is zero"),
     (pack([0, 7, "put", [{"text": ""}]]), "unprocessable", "text", "it is empty"),
@@ -172,10 +172,10 @@ def test_a_client_that_vanishes_mid_call_troubles_nobody_and_its_put_is_kept(nod
             peer.send(pack([0, 1, "put", [{"text": text}]]))
             # no linger: the kernel answers what comes back with a reset
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    with unchanged(node):
-        pass
     kept = set(client.ingest_many(texts))
     assert len(kept) == len(texts)
+    with unchanged(node):
+        assert set(client.ingest_many(texts)) == kept
 
 
 def test_answers_that_nobody_reads_stop_only_that_client(node, client):
@@ -183,7 +183,7 @@ def test_answers_that_nobody_reads_stop_only_that_client(node, client):
     with unchanged(node), Peer(node.port) as greedy:
         greedy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         greedy.socket.settimeout(2)
-        greedy.send(b"".join(pack([0, n, "list", [{"limit": 1000}]]) for n in range(200)))
+        greedy.send(b"".join(pack([0, n, "list", [{"limit": 1000}]]) for n in range(40)))
         assert client.query("word", top_k=1)
 
 

@@ -34,29 +34,45 @@ impl Record<'_> {
 }
 
 /// Check a stored embedding: finite, no negative zero, not all zero. Empty is legal: no public vector.
-pub fn check_embedding(bytes: &[u8]) -> Result<(), &'static str> {
+pub fn check_embedding(bytes: &[u8]) -> Result<(), String> {
     if !bytes.len().is_multiple_of(4) {
-        return Err("the vector's bytes are not a multiple of 4");
+        return Err(format!(
+            "{} bytes are not whole float32 numbers of 4 bytes",
+            bytes.len()
+        ));
     }
     if bytes.len() / 4 > DIM_LIMIT {
-        return Err("the vector has more than 4096 dimensions");
+        return Err(format!(
+            "{} numbers are more than {DIM_LIMIT} dimensions",
+            bytes.len() / 4
+        ));
     }
     let mut any = bytes.is_empty();
-    for raw in bytes.chunks_exact(4) {
+    for (index, raw) in bytes.chunks_exact(4).enumerate() {
         let bits = u32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]);
         if bits & 0x7f80_0000 == 0x7f80_0000 {
-            return Err("the vector holds NaN or infinity");
+            return Err(not_finite(index, f32::from_bits(bits).into()));
         }
         if bits == 0x8000_0000 {
-            return Err("the vector holds -0.0");
+            return Err(format!("number {index} is -0.0"));
         }
         any |= bits != 0;
     }
     if any {
         Ok(())
     } else {
-        Err("the vector is zero")
+        Err("the vector is zero".to_owned())
     }
+}
+
+/// Say which number is NaN or infinite.
+pub fn not_finite(index: usize, value: f64) -> String {
+    let shown = if value.is_nan() {
+        "nan".to_owned()
+    } else {
+        value.to_string()
+    };
+    format!("number {index} is {shown}, and a vector's are finite")
 }
 
 /// Check a model version: 1 to 128 of `[A-Za-z0-9._/:@+-]`.

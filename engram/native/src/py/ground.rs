@@ -1,5 +1,5 @@
 //! Identifiers, records, canonical JSON, hashes, for Python.
-use pyo3::buffer::PyBuffer;
+use pyo3::buffer::{Element, PyBuffer};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -144,10 +144,10 @@ fn list_of<'py>(
 fn f32_bytes<'py>(py: Python<'py>, vector: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let bytes = if let Ok(bytes) = vector.cast::<PyBytes>() {
         plus_zero(bytes.as_bytes())
-    } else if let Ok(values) = PyBuffer::<f32>::get(vector) {
+    } else if let Some(values) = native::<f32>(vector) {
         one_dimensional(values.dimensions())?;
         values.to_vec(py)?.into_iter().flat_map(stored).collect()
-    } else if let Ok(values) = PyBuffer::<f64>::get(vector) {
+    } else if let Some(values) = native::<f64>(vector) {
         one_dimensional(values.dimensions())?;
         rounded(values.to_vec(py)?)?
     } else if let Ok(raw) = PyBuffer::<u8>::get(vector) {
@@ -157,6 +157,18 @@ fn f32_bytes<'py>(py: Python<'py>, vector: &Bound<'py, PyAny>) -> PyResult<Bound
     };
     record::check_embedding(&bytes).map_err(PyValueError::new_err)?;
     Ok(PyBytes::new(py, &bytes))
+}
+
+/// The buffer of floats behind an array, where they are of this kind and in this machine's byte order.
+fn native<T: Element>(vector: &Bound<'_, PyAny>) -> Option<PyBuffer<T>> {
+    let values = PyBuffer::<T>::get(vector).ok()?;
+    let foreign = if cfg!(target_endian = "little") {
+        b">!".as_slice()
+    } else {
+        b"<".as_slice()
+    };
+    let order = values.format().to_bytes().first().copied().unwrap_or(b'@');
+    (!foreign.contains(&order)).then_some(values)
 }
 
 fn one_dimensional(dimensions: usize) -> PyResult<()> {
@@ -217,7 +229,7 @@ fn beyond(index: usize) -> PyErr {
 fn rounded(values: Vec<f64>) -> PyResult<Vec<u8>> {
     for (index, value) in values.iter().enumerate() {
         if !value.is_finite() {
-            return Err(PyValueError::new_err(format!("number {index} is {value}")));
+            return Err(PyValueError::new_err(record::not_finite(index, *value)));
         }
         if (*value as f32).is_infinite() {
             return Err(beyond(index));
