@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,11 +50,10 @@ def test_every_command_that_it_names_exists():
 
 
 @pytest.mark.usefixtures("model_files")
-def test_its_python_for_an_embedded_memory_runs_as_printed(tmp_path, monkeypatch, capsys):
+def test_its_python_for_an_embedded_memory_runs_as_printed(tmp_path):
     [code] = [block for block in blocks("python") if "engram.open" in block]
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
-    assert capsys.readouterr().out == "The user prefers short answers.\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("The user prefers short answers.\n", "")
 
 
 @pytest.mark.usefixtures("model_files")

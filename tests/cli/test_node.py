@@ -203,7 +203,8 @@ def test_events_in_a_pipe_are_plain_lines(capsys):
     ]
 
 
-def test_events_on_a_terminal_draw_a_banner(capsys, tmp_path):
+def test_events_on_a_terminal_draw_a_banner(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     show = Terminal(Config(data_dir=tmp_path), None)
     for event, facts in [*EVENTS[:1], ("listening", EVENTS[1][1] | {"node_key": "5FHneW"}), *EVENTS[2:]]:
         show(event, facts)

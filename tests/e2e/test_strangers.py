@@ -71,7 +71,7 @@ BAD_CALLS = [
     (b"\x94\x00\x07\xa3put\x91\x82\xa4text\xa1a\xa8metadata\x81\xa1k\xd4\x01\x00", "bad_request", "metadata.k", "ext"),
     (pack([0, 7, "put", [{"text": "a", "metadata": {"x": float("nan")}}]]), "unprocessable", "metadata.x", "NaN"),
     (pack([0, 7, "put", [{"vector": [float("inf")] * 384}]]), "unprocessable", "vector", "number 0 is inf"),
-    (pack([0, 7, "put", [{"vector": b"\0\0\xc0\x7f" * 384}]]), "unprocessable", "vector", "number 0 is nan"),
+    (pack([0, 7, "put", [{"vector": b"\0\0\xc0\x7f" * 384}]]), "unprocessable", "vector", "number 0 is NaN"),
     (pack([0, 7, "put", [{"vector": b"abc"}]]), "unprocessable", "vector", "3 bytes are not whole float32"),
     (pack([0, 7, "put", [{"vector": b""}]]), "unprocessable", "vector", "is empty"),
     (pack([0, 7, "put", [{"vector": [0] * 384}]]), "unprocessable", "vector", "the vector is zero"),

@@ -67,12 +67,7 @@ pub fn check_embedding(bytes: &[u8]) -> Result<(), String> {
 
 /// Say which number is NaN or infinite.
 pub fn not_finite(index: usize, value: f64) -> String {
-    let shown = if value.is_nan() {
-        "nan".to_owned()
-    } else {
-        value.to_string()
-    };
-    format!("number {index} is {shown}, and a vector's are finite")
+    format!("number {index} is {value}, and a vector's are finite")
 }
 
 /// Check a model version: 1 to 128 of `[A-Za-z0-9._/:@+-]`.
