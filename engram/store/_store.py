@@ -275,8 +275,8 @@ class Store:
     def get(self, ns: bytes, digest: bytes) -> View | None:
         """Find a record by its CID's digest, in a namespace."""
         row = self._row(
-            """SELECT r.location FROM memberships m JOIN records r ON r.digest = m.digest
-               WHERE m.ns = ? AND m.digest = ? AND m.alive LIMIT 1""",
+            """SELECT location FROM memberships INDEXED BY memberships_by_record
+               WHERE ns = ? AND digest = ? AND alive LIMIT 1""",
             (ns, digest),
         )
         return View(self._bodies.read(row[0])) if row else None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 """Raise it when `fold` means something else, and every table is folded again."""
 
 EVERYWHERE = b""
@@ -35,18 +35,19 @@ CREATE TABLE namespaces (
   position INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE records (
-  digest BLOB PRIMARY KEY, payload BLOB NOT NULL, location INTEGER NOT NULL, content BLOB NOT NULL,
-  metadata BLOB NOT NULL, model_version TEXT NOT NULL, dim INTEGER NOT NULL, lives INTEGER NOT NULL
+  digest BLOB PRIMARY KEY, payload BLOB NOT NULL, content BLOB NOT NULL, metadata BLOB NOT NULL,
+  model_version TEXT NOT NULL, dim INTEGER NOT NULL, lives INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX records_by_content ON records (content, metadata, model_version);
 CREATE TABLE memberships (
   position INTEGER PRIMARY KEY, ns BLOB NOT NULL, digest BLOB NOT NULL, signer BLOB NOT NULL,
-  alive INTEGER NOT NULL, issued INTEGER NOT NULL
+  alive INTEGER NOT NULL, issued INTEGER NOT NULL, location INTEGER NOT NULL, dim INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX memberships_by_record ON memberships (ns, digest, signer);
 CREATE INDEX memberships_by_position ON memberships (ns, position) WHERE alive;
 CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL) WITHOUT ROWID;
 """
+# A membership repeats its record's location and dim: a start reads them row by row, without a look-up for each.
 _TABLES = ("projection", "bodies", "namespaces", "records", "memberships", "tallies")
 
 
@@ -165,21 +166,20 @@ def _stored(
 ) -> Change | None:
     digest = cids.digest_of(event.cid)
     before = membership(connection, event.ns, digest, event.signer)
-    if before is None:
-        connection.execute(
-            "INSERT INTO memberships VALUES (?, ?, ?, ?, 1, ?)",
-            (position, event.ns, digest, event.signer, event.issued_unix_ms),
-        )
-    elif wins(event.issued_unix_ms, digest, before.issued, digest, delete=False, other=not before.alive):
-        connection.execute(
-            "UPDATE memberships SET position = ?, alive = 1, issued = ? WHERE position = ?",
-            (before.position if before.alive else position, event.issued_unix_ms, before.position),
-        )
-    else:
-        return None
-    if before is not None and before.alive:
-        return None
+    if before is not None:
+        if not wins(event.issued_unix_ms, digest, before.issued, digest, delete=False, other=not before.alive):
+            return None
+        if before.alive:
+            connection.execute(
+                "UPDATE memberships SET issued = ? WHERE position = ?", (event.issued_unix_ms, before.position)
+            )
+            return None
+        connection.execute("DELETE FROM memberships WHERE position = ?", (before.position,))
     location, dim = _remember(connection, digest, event.payload, read)
+    connection.execute(
+        "INSERT INTO memberships VALUES (?, ?, ?, ?, 1, ?, ?, ?)",
+        (position, event.ns, digest, event.signer, event.issued_unix_ms, location, dim),
+    )
     if _alive(connection, event.ns, digest) > 1:
         return None
     _tally(connection, event.ns, 1)
@@ -191,19 +191,20 @@ def _deleted(connection: sqlite3.Connection, position: int, event: RecordDeleted
     before = membership(connection, event.ns, digest, event.signer)
     if before is None:
         connection.execute(
-            "INSERT INTO memberships VALUES (?, ?, ?, ?, 0, ?)",
+            "INSERT INTO memberships VALUES (?, ?, ?, ?, 0, ?, 0, 0)",
             (position, event.ns, digest, event.signer, event.issued_unix_ms),
         )
         return None
     if not wins(event.issued_unix_ms, digest, before.issued, digest, delete=True, other=not before.alive):
         return None
-    connection.execute(
-        "UPDATE memberships SET alive = 0, issued = ? WHERE position = ?", (event.issued_unix_ms, before.position)
-    )
+    location, dim = connection.execute(
+        "UPDATE memberships SET alive = 0, issued = ? WHERE position = ? RETURNING location, dim",
+        (event.issued_unix_ms, before.position),
+    ).fetchone()
     if not before.alive:
         return None
-    location, dim, lives = connection.execute(
-        "UPDATE records SET lives = lives - 1 WHERE digest = ? RETURNING location, dim, lives", (digest,)
+    [lives] = connection.execute(
+        "UPDATE records SET lives = lives - 1 WHERE digest = ? RETURNING lives", (digest,)
     ).fetchone()
     if lives == 0:
         _tally(connection, EVERYWHERE, -1)
@@ -230,22 +231,21 @@ def _remember(
     connection: sqlite3.Connection, digest: bytes, payload_hash: bytes, read: Callable[[int], memoryview]
 ) -> tuple[int, int]:
     """Count one more life of a record, its row made at the first; give its location and dimension."""
-    row = connection.execute(
-        "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING location, dim, lives", (digest,)
-    ).fetchone()
-    if row is None or row[2] == 1:
-        _tally(connection, EVERYWHERE, 1)
-    if row:
-        return row[0], row[1]
     location = body_location(connection, digest)
     assert location is not None, "a payload is durable before the event that names it"
+    row = connection.execute(
+        "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING dim, lives", (digest,)
+    ).fetchone()
+    if row is None or row[1] == 1:
+        _tally(connection, EVERYWHERE, 1)
+    if row:
+        return location, row[0]
     view = View(read(location))
     connection.execute(
-        "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
+        "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, 1)",
         (
             digest,
             payload_hash,
-            location,
             bytes(view.content),
             hashlib.sha256(view.metadata).digest(),
             view.model_version,
@@ -305,7 +305,7 @@ def visible_records(connection: sqlite3.Connection, ns: bytes) -> Iterator[tuple
     """Give (digest, location, dim) of a namespace's records in the order in which they came."""
     # Without the index named, SQLite looks for the other memberships among all that came earlier: quadratic.
     yield from connection.execute(
-        """SELECT m.digest, r.location, r.dim FROM memberships m JOIN records r ON r.digest = m.digest
+        """SELECT m.digest, m.location, m.dim FROM memberships m
            WHERE m.ns = ? AND m.alive AND NOT EXISTS (
              SELECT 1 FROM memberships o INDEXED BY memberships_by_record
              WHERE o.ns = m.ns AND o.digest = m.digest AND o.alive AND o.position < m.position)
@@ -315,11 +315,8 @@ def visible_records(connection: sqlite3.Connection, ns: bytes) -> Iterator[tuple
 
 
 def rows_to_index(connection: sqlite3.Connection, ns: bytes) -> list[tuple[bytes, int]]:
-    """Give (digest, location) of a namespace's records that have a vector, by digest: both tables lie in that order."""
+    """Give (digest, location) of a namespace's records that have a vector."""
     rows = connection.execute(
-        """SELECT m.digest, r.location
-           FROM memberships m INDEXED BY memberships_by_record JOIN records r ON r.digest = m.digest
-           WHERE m.ns = ? AND m.alive AND r.dim > 0 ORDER BY m.digest""",
-        (ns,),
+        "SELECT digest, location FROM memberships WHERE ns = ? AND alive AND dim > 0 ORDER BY position", (ns,)
     ).fetchall()
     return list(dict(rows).items())  # once, however many signers put it
