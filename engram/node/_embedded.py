@@ -13,6 +13,7 @@ import trio
 from engram.errors import EngramError, Unavailable
 from engram.node._config import Config
 from engram.node._node import real_world, running
+from engram.runtime import leaf
 from engram.sdk import Api
 from engram.wire import checked
 
@@ -78,7 +79,7 @@ class Memory(Api):
         try:
             trio.run(self._main)
         except BaseException as error:  # noqa: BLE001 (whoever opens or calls is told, in their own thread)
-            self._error = _leaf(error)
+            self._error = leaf(error)
         finally:
             self._ready.set()
 
@@ -98,12 +99,6 @@ def _cross(call: Callable[[], Awaitable[Answer]], token: trio.lowlevel.TrioToken
         return cross()
     with ThreadPoolExecutor(1) as beside:  # trio lets no thread wait that runs a loop of its own
         return beside.submit(cross).result()
-
-
-def _leaf(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def open_memory(path: str | Path) -> Memory:

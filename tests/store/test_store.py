@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from disks import FullDisk
 
 from engram import cid, events, record
 from engram.errors import BodiesCorrupt, Conflict, FolderInUse, FolderRefused, LogCorrupt, NotFound, StorageFailed
@@ -264,24 +265,6 @@ def test_a_folder_of_another_model_is_refused(store, tmp_path):
     store.close(NOW)
     with pytest.raises(FolderRefused, match="v0-other"):
         open_store(tmp_path / "data")
-
-
-class FullDisk(RealDisk):
-    """A real disk that fills up when told to."""
-
-    full = False
-
-    def open(self, path, **options):
-        file = super().open(path, **options)
-        write = file.write
-
-        def limited(offset, data):
-            if self.full:
-                raise OSError(28, "No space left on device")
-            write(offset, data)
-
-        file.write = limited
-        return file
 
 
 def test_a_full_disk_acknowledges_nothing_and_loses_nothing(tmp_path):
