@@ -326,7 +326,7 @@ def main() -> int:
                 through_the_cli(folder, options.corpus, options.texts, options.seed)
             else:
                 rounds(folder, options.rounds, options.clients, options.seed, options.longest)
-        except Broken as broken:
+        except (Broken, RuntimeError) as broken:
             print(f"BROKEN: {broken} (seed {options.seed}; --data FOLDER keeps the folder)", file=sys.stderr)
             return 1
     print(f"all held, in {time.perf_counter() - started:.0f} s (seed {options.seed})")

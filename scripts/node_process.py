@@ -58,4 +58,5 @@ class NodeProcess:
             said += line
             if line.startswith(start):
                 return line.removeprefix(start).strip()
-        raise RuntimeError(f"the node ended before it said {start!r}: {said}")
+        code = self._process.wait()
+        raise RuntimeError(f"the node ended with {code} before it said {start!r}: {said}")

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """Raise it when `fold` means something else, and every table is folded again."""
+
+EVERYWHERE = b""
+"""The key of the tally of all living records, whatever namespaces they are in."""
 
 _SCHEMA = """
 CREATE TABLE projection (
@@ -42,8 +45,9 @@ CREATE TABLE memberships (
 );
 CREATE UNIQUE INDEX memberships_by_record ON memberships (ns, digest, signer);
 CREATE INDEX memberships_by_position ON memberships (ns, position) WHERE alive;
+CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL) WITHOUT ROWID;
 """
-_TABLES = ("projection", "bodies", "namespaces", "records", "memberships")
+_TABLES = ("projection", "bodies", "namespaces", "records", "memberships", "tallies")
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -176,8 +180,10 @@ def _stored(
     if before is not None and before.alive:
         return None
     location, dim = _remember(connection, digest, event.payload, read)
-    visible = _alive(connection, event.ns, digest) == 1
-    return Change(event.ns, digest, True, location, dim) if visible else None
+    if _alive(connection, event.ns, digest) > 1:
+        return None
+    _tally(connection, event.ns, 1)
+    return Change(event.ns, digest, True, location, dim)
 
 
 def _deleted(connection: sqlite3.Connection, position: int, event: RecordDeleted) -> Change | None:
@@ -196,10 +202,14 @@ def _deleted(connection: sqlite3.Connection, position: int, event: RecordDeleted
     )
     if not before.alive:
         return None
-    connection.execute("UPDATE records SET lives = lives - 1 WHERE digest = ?", (digest,))
+    location, dim, lives = connection.execute(
+        "UPDATE records SET lives = lives - 1 WHERE digest = ? RETURNING location, dim, lives", (digest,)
+    ).fetchone()
+    if lives == 0:
+        _tally(connection, EVERYWHERE, -1)
     if _alive(connection, event.ns, digest):
         return None
-    location, dim = connection.execute("SELECT location, dim FROM records WHERE digest = ?", (digest,)).fetchone()
+    _tally(connection, event.ns, -1)
     return Change(event.ns, digest, False, location, dim)
 
 
@@ -210,13 +220,21 @@ def _alive(connection: sqlite3.Connection, ns: bytes, digest: bytes) -> int:
     return count
 
 
+def _tally(connection: sqlite3.Connection, ns: bytes, change: int) -> None:
+    connection.execute(
+        "INSERT INTO tallies VALUES (?1, ?2) ON CONFLICT (ns) DO UPDATE SET records = records + ?2", (ns, change)
+    )
+
+
 def _remember(
     connection: sqlite3.Connection, digest: bytes, payload_hash: bytes, read: Callable[[int], memoryview]
 ) -> tuple[int, int]:
     """Count one more life of a record, its row made at the first; give its location and dimension."""
     row = connection.execute(
-        "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING location, dim", (digest,)
+        "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING location, dim, lives", (digest,)
     ).fetchone()
+    if row is None or row[2] == 1:
+        _tally(connection, EVERYWHERE, 1)
     if row:
         return row[0], row[1]
     location = body_location(connection, digest)

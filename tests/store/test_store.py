@@ -32,8 +32,8 @@ def put(store: Store, text: str, *head: float, ns=PUBLIC, metadata=None) -> PutO
 
 
 def dump(store: Store) -> dict[str, list]:
-    tables = ("projection", "bodies", "namespaces", "records", "memberships")
-    return {table: sorted(store._writer.execute(f"SELECT * FROM {table}").fetchall()) for table in tables}
+    names = ("projection", "bodies", "namespaces", "records", "memberships", "tallies")
+    return {table: sorted(store._writer.execute(f"SELECT * FROM {table}").fetchall()) for table in names}
 
 
 def found(store: Store, query: bytes, k: int = 10, ns=PUBLIC, accept=None) -> list[str]:
@@ -289,6 +289,7 @@ READS = {
     "known": lambda store, text: store.known(PUBLIC.ns, store.key.public, text, b"{}", PUBLIC.model_version),
     "with_content": lambda store, text: store.with_content(PUBLIC.ns, text, 9),
     "get": lambda store, text: store.get(PUBLIC.ns, text),
+    "count": lambda store, _: [store.count(), store.count(PUBLIC.ns)],
     "known, of an absent text": lambda store, _: store.known(PUBLIC.ns, store.key.public, bytes(32), b"{}", "v1"),
 }
 
@@ -314,5 +315,10 @@ def test_a_record_of_two_signers_is_one_row(store):
     operation = put(store, "east", 1.0)
     other = PutOperation(PUBLIC.ns, operation.digest, operation.payload, bytes(range(32)))
     store.commit([operation, other], NOW)
+    assert store.count() == store.count(PUBLIC.ns) == 1
     assert len(tables.rows_to_index(store._writer, PUBLIC.ns)) == len(store.browse(PUBLIC.ns, None, 0, 9)[0]) == 1
     assert found(store, vector(1.0)) == ["east"]
+    store.commit([DeleteOperation(PUBLIC.ns, operation.digest, store.key.public)], NOW)
+    assert store.count() == store.count(PUBLIC.ns) == 1
+    store.commit([DeleteOperation(PUBLIC.ns, operation.digest, bytes(range(32)))], NOW)
+    assert store.count() == store.count(PUBLIC.ns) == 0
