@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import trio
 
-from engram.errors import EngramError, Unavailable
+from engram.errors import BadRequest, EngramError, Unavailable
 from engram.node._config import Config
 from engram.node._node import real_world, running
 from engram.runtime import leaf
@@ -106,4 +106,8 @@ def open_memory(path: str | Path) -> Memory:
 
     Raises `FolderInUse` where a node or another process has it open, `FolderRefused` where it cannot be used.
     """
+    if str(path) in {"", ":memory:"}:
+        raise BadRequest(
+            f"path: {str(path)!r} is no folder; give the path of one, which is made if absent", field="path"
+        )
     return Memory(Config(data_dir=Path(path)))

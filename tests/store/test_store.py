@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from disks import FullDisk
+from disks import FullDisk, WatchedDisk
 
 from engram import cid, events, record
 from engram.errors import BodiesCorrupt, Conflict, FolderInUse, FolderRefused, LogCorrupt, NotFound, StorageFailed
@@ -239,6 +239,28 @@ def test_a_folder_has_one_holder(store, tmp_path):
         open_store(tmp_path / "data")
 
 
+def test_a_folder_of_something_else_is_refused_untouched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(FolderRefused, match=r"is not a data folder: it holds 'thesis\.tex'"):
+        open_store(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_is_durable_is_found_even_if_the_index_fails_on_the_way(store, monkeypatch):
+    index = store._index
+
+    def fails_once(ns):
+        monkeypatch.setattr(store, "_index", index)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(store, "_index", fails_once)
+    with pytest.raises(ZeroDivisionError):
+        store.commit([put(store, "east", 1.0)], NOW)
+    assert found(store, vector(1.0)) == ["east"]
+    store.commit([put(store, "north", 0.0, 1.0)], NOW)
+    assert found(store, vector(1.0)) == ["east", "north"]
+
+
 def test_a_newer_format_is_refused(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "FORMAT").write_text('{"format": 2, "writer": "engram-node 9.0"}\n')
@@ -265,6 +287,29 @@ def test_a_folder_of_another_model_is_refused(store, tmp_path):
     store.close(NOW)
     with pytest.raises(FolderRefused, match="v0-other"):
         open_store(tmp_path / "data")
+
+
+def test_nothing_is_acknowledged_before_a_power_cut_would_keep_it(tmp_path):
+    """kill -9 keeps the page cache, so only a disk that watches the syncs can tell."""
+    disk = WatchedDisk()
+    store = Store.open(disk, RealTables(), tmp_path / "data", RealRng(), NOW, "test")
+    kept = ("bodies", "events", "checkpoints", "keys")
+    assert disk.lost(*kept) == []
+    for number in range(3):
+        store.commit([put(store, f"t{number}", 1.0, number)], NOW)
+        assert disk.lost(*kept) == []
+    store.commit([CreateOperation(store.key.public, "notes", "m/1", 3)], NOW)
+    assert disk.lost(*kept) == []
+    store._bodies._limit = store._log._writer._limit = 8192
+    store._bodies._writer._limit = 8192
+    for number in range(40):
+        store.commit([put(store, f"rotating {number}", 1.0, number)], NOW)
+        assert disk.lost(*kept) == []
+    assert len(list((tmp_path / "data" / "bodies").iterdir())) > 5
+    store.close(NOW)
+    assert disk.lost(*kept) == []
+    assert disk.broken == []
+    open_store(tmp_path / "data").close(NOW)
 
 
 def test_a_full_disk_acknowledges_nothing_and_loses_nothing(tmp_path):
