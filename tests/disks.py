@@ -30,6 +30,8 @@ class WatchedDisk(RealDisk):
         self.unsynced: set[str] = set()
         self.unsettled: set[str] = set()
         self.broken: list[str] = []
+        self.order: list[str] = []
+        """The folders written to, in order."""
 
     def open(self, path, **options):
         new = options.get("create", False) and not path.exists()
@@ -43,6 +45,7 @@ class WatchedDisk(RealDisk):
             if path.parent.name == "events" and any(bytes(data)):
                 self.broken += [f"{body} was not durable before its event" for body in self.lost("bodies")]
             self.unsynced.add(self.now(path))
+            self.order.append(path.parent.name)
             write(offset, data)
 
         def syncs(call):

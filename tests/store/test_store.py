@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -160,6 +161,33 @@ def test_the_tables_are_a_fold_of_the_log(store, tmp_path):
     refolded.close(NOW)
 
 
+def test_the_tables_say_how_far_they_are_in_the_transaction_of_their_rows(store):
+    store.commit([put(store, "east", 1.0)], NOW)
+    [(_, _, position, root, body_tail, _)] = dump(store)["projection"]
+    assert (position, root, body_tail) == (store.published.position, store.published.root, store._bodies.tail)
+
+
+@pytest.mark.parametrize("longer", [True, False])
+def test_tables_of_another_history_are_folded_again(store, tmp_path, longer):
+    """Somebody restores log and bodies from a backup and leaves `state.db` in place."""
+    shutil.copytree(tmp_path / "data", tmp_path / "backup")
+    store.commit([put(store, "east", 1.0), put(store, "west", -1.0)][: 1 + longer], NOW)
+    store._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(tmp_path / "data" / "state.db", tmp_path / "state.db")
+    restored = open_store(tmp_path / "backup")
+    restored.commit([put(restored, "north", 0.0, 1.0)], NOW)
+    for connection in (restored._writer, restored._reader):
+        connection.close()
+    shutil.copytree(tmp_path / "backup", tmp_path / "restored")
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / "restored" / f"state.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(tmp_path / "state.db", tmp_path / "restored" / "state.db")
+    again = open_store(tmp_path / "restored")
+    assert found(again, vector(1.0)) == ["north"]
+    assert again.count() == 1
+    again.close(NOW)
+
+
 def test_a_damaged_state_db_is_made_anew(store, tmp_path):
     store.commit([put(store, "east", 1.0)], NOW)
     store.close(NOW)
@@ -296,8 +324,11 @@ def test_nothing_is_acknowledged_before_a_power_cut_would_keep_it(tmp_path):
     kept = ("bodies", "events", "checkpoints", "keys")
     assert disk.lost(*kept) == []
     for number in range(3):
+        disk.order.clear()
         store.commit([put(store, f"t{number}", 1.0, number)], NOW)
         assert disk.lost(*kept) == []
+        written = [name for name, _ in itertools.groupby(disk.order) if name in kept]
+        assert written == ["bodies", "events"]
     store.commit([CreateOperation(store.key.public, "notes", "m/1", 3)], NOW)
     assert disk.lost(*kept) == []
     store._bodies._limit = store._log._writer._limit = 8192
