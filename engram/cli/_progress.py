@@ -43,5 +43,6 @@ def byte_progress() -> Progress:
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
+        """Show the rate since the start: lines come in batches, so that of the last moment says little."""
+        said = f"{task.completed / task.elapsed:,.0f}/s" if task.completed and task.elapsed else ""
+        return Text(said, style="progress.data.speed")

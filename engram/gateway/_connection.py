@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from engram.errors import Busy, DeadlineExceeded, EngramError, Internal
-from engram.runtime import Log
+from engram.runtime import Log, described
 from engram.wire import BadCall, Call, Fatal, Notice, ServerConnection
 
 if TYPE_CHECKING:
@@ -237,20 +237,9 @@ async def _linger(stream: trio.SocketStream) -> None:
 
 def _internal(request: Request[Any], error: Exception) -> Internal:
     incident = secrets.token_hex(4)
-    log.error("rpc_call_failed", method=request.method, error=_kind(error), incident=incident)
+    log.error("rpc_call_failed", method=request.method, error=described(error), incident=incident)
     return Internal(f"the node failed on this {request.method}; its log has more under {incident}")
 
 
 def _report(error: Exception) -> None:
-    log.error("rpc_connection_failed", error=_kind(error))
-
-
-def _kind(error: BaseException) -> str:
-    """Name the error and where it came from, without its text, which may be the user's."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" at {trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__module__}.{type(error).__qualname__}{where}"
+    log.error("rpc_connection_failed", error=described(error))

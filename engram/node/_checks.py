@@ -12,7 +12,7 @@ from engram import record
 from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.store import PUBLIC, Done, PutOperation
-from engram.wire import ErrorInfo, ItemResult, Record
+from engram.wire import ItemResult, Record, error_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,9 +125,7 @@ def binding_of(request: NamespaceCreate) -> tuple[str, int]:
 
 def item_result(item: Prepared) -> ItemResult:
     if isinstance(item.outcome, EngramError):
-        error = item.outcome
-        info = ErrorInfo(code=error.code, message=error.message, field=error.field, retry_after_s=error.retry_after_s)
-        return ItemResult(error=info)
+        return ItemResult(error=error_info(item.outcome))
     assert item.outcome is not None
     assert item.digest is not None
     return ItemResult(cid=cids.from_digest(item.digest), created=item.outcome.created)

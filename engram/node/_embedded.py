@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import trio
 
-from engram.errors import EngramError, Unavailable
+from engram.errors import BadRequest, EngramError, Unavailable
 from engram.node._config import Config
 from engram.node._node import real_world, running
+from engram.runtime import leaf
 from engram.sdk import Api
 from engram.wire import checked
 
@@ -78,7 +79,7 @@ class Memory(Api):
         try:
             trio.run(self._main)
         except BaseException as error:  # noqa: BLE001 (whoever opens or calls is told, in their own thread)
-            self._error = _leaf(error)
+            self._error = leaf(error)
         finally:
             self._ready.set()
 
@@ -100,15 +101,13 @@ def _cross(call: Callable[[], Awaitable[Answer]], token: trio.lowlevel.TrioToken
         return beside.submit(cross).result()
 
 
-def _leaf(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 def open_memory(path: str | Path) -> Memory:
     """Open the data folder at `path`, made if absent, in this process; see `Memory`.
 
     Raises `FolderInUse` where a node or another process has it open, `FolderRefused` where it cannot be used.
     """
+    if str(path) in {"", ":memory:"}:
+        raise BadRequest(
+            f"path: {str(path)!r} is no folder; give the path of one, which is made if absent", field="path"
+        )
     return Memory(Config(data_dir=Path(path)))

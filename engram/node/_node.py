@@ -16,7 +16,7 @@ from engram.actors import EmbedderActor, Model, StoreActor
 from engram.gateway import serve_rpc
 from engram.native._core import __version__
 from engram.node._service import NodeService, ServiceSettings
-from engram.runtime import Log, RealClock, RealDisk, RealRng, RealTables, Supervisor, Threads
+from engram.runtime import Log, RealClock, RealDisk, RealRng, RealTables, Supervisor, Threads, leaf
 from engram.store import Store
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ async def run(
     try:
         await _serve(config, world or real_world(), tell)
     except BaseExceptionGroup as group:
-        raise _first(group) from None
+        raise leaf(group) from None
     tell("stopped", {})
 
 
@@ -171,12 +171,3 @@ async def _hear_signals(
             log.debug("stopping", signal=signal.Signals(number).name)
             tell("stopping", {})
             told.set()
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Give the error that ended the node: inner nurseries wrap it, and their names are nobody's business."""
-    for error in group.exceptions:
-        found = _first(error) if isinstance(error, BaseExceptionGroup) else error
-        if not isinstance(found, trio.Cancelled):
-            return found
-    return group

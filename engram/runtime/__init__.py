@@ -2,6 +2,7 @@
 
 from engram.runtime._actor import Actor, Mailbox, Message, Ref, Stats, handle, handle_batch
 from engram.runtime._disk import RealDisk, RealFile
+from engram.runtime._failures import described, leaf
 from engram.runtime._gather import gather
 from engram.runtime._log import Log
 from engram.runtime._supervisor import RestartPolicy, Supervisor
@@ -22,7 +23,9 @@ __all__ = [
     "Stats",
     "Supervisor",
     "Threads",
+    "described",
     "gather",
     "handle",
     "handle_batch",
+    "leaf",
 ]

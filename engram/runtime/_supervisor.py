@@ -13,6 +13,7 @@ import trio
 
 from engram.errors import Internal, StorageFailed
 from engram.runtime._actor import Actor, Mailbox, Ref
+from engram.runtime._failures import described
 from engram.runtime._log import Log
 
 if TYPE_CHECKING:
@@ -95,9 +96,7 @@ class Supervisor:
                 child.mailbox.refuse_waiting()
                 raise
             except Exception as error:  # noqa: BLE001 (the supervisor is where a bug of an actor ends)
-                # No trace: an exception's text may quote a user's.
-                kind = type(error).__name__
-                log.error("actor_crashed", actor=child.mailbox.name, error=kind, where=_where(error))  # noqa: TRY400
+                log.error("actor_crashed", actor=child.mailbox.name, error=described(error))  # noqa: TRY400
                 actor = None
                 await self._back_off(child, crashes, error)
             else:
@@ -118,11 +117,3 @@ class Supervisor:
         delay = min(self._policy.first_delay_s * 2 ** (len(crashes) - 1), self._policy.longest_delay_s)
         jitter = int.from_bytes(self._rng.bytes(2)) / 65536
         await self._clock.sleep(delay * (0.5 + jitter / 2))
-
-
-def _where(error: BaseException) -> str:
-    """Name the line that failed; never the exception's text, which may quote a user's."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else "?"

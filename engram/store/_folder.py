@@ -30,6 +30,7 @@ class DataFolder:
         `FolderInUse` names the process that holds it; `FolderRefused` says why the folder cannot be used.
         """
         try:
+            _refuse_strange(disk, path)
             disk.make_folder(path)
             lock = disk.open(path / "FORMAT", create=True)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -52,6 +53,17 @@ class DataFolder:
     def close(self) -> None:
         """Release the folder."""
         self._lock.close()
+
+
+def _refuse_strange(disk: Disk, path: Path) -> None:
+    """Refuse a folder that holds something else, before anything is written into it."""
+    if disk.exists(path / "FORMAT"):
+        return
+    strange = [name for name in disk.list(path) if not name.startswith(".") and name != "lost+found"]
+    if strange:
+        raise FolderRefused(
+            f"{path} is not a data folder: it holds {strange[0]!r} and no FORMAT. Give an empty folder, or a new one."
+        )
 
 
 def _holder(disk: Disk, path: Path) -> str:

@@ -135,6 +135,10 @@ class Store:
             self._namespaces[ns] = Namespace(
                 ns=ns, name=name, owner=owner, model_version=model_version, dim=dim, position=position
             )
+        self._load_all()
+
+    def _load_all(self) -> None:
+        """Fill every namespace's index from the tables, and publish them."""
         for namespace in self._namespaces.values():
             self._load(namespace)
         self._publish(self._indexes)
@@ -172,7 +176,11 @@ class Store:
             self._abandon(error)
             raise
         if group.events:
-            self._follow(group)
+            try:
+                self._follow(group)
+            except BaseException:
+                self._load_all()  # what is durable must be found, whatever went wrong on the way
+                raise
         return outcomes
 
     def _tables_failed(self, error: sqlite3.Error) -> StorageFailed:

@@ -11,6 +11,7 @@ from engram.wire._codec import (
     Response,
     ServerConnection,
     checked,
+    error_info,
 )
 from engram.wire._messages import (
     METHODS,
@@ -90,4 +91,5 @@ __all__ = [
     "StatusResult",
     "Vector",
     "checked",
+    "error_info",
 ]

@@ -117,7 +117,7 @@ class ServerConnection:
         """Give the bytes that answer an event which is no call."""
         if isinstance(event, BadCall):
             return _error(event.id, event.error)
-        return self.send_notification("error", _info(event.error))
+        return self.send_notification("error", error_info(event.error))
 
     def send_notification(self, method: str, params: msgspec.Struct) -> bytes:
         """Give the bytes of a notification."""
@@ -254,13 +254,14 @@ def _reason(error: Exception) -> str:
     return "a string with a lone surrogate" if isinstance(error, UnicodeEncodeError) else str(error)
 
 
-def _info(error: EngramError) -> ErrorInfo:
+def error_info(error: EngramError) -> ErrorInfo:
+    """Give an error as it travels."""
     message = error.message.encode("utf-8", "replace").decode()
     return ErrorInfo(code=error.code, message=message, field=error.field, retry_after_s=error.retry_after_s)
 
 
 def _error(call_id: int, error: EngramError) -> bytes:
-    return _encode([_RESPONSE, call_id, _info(error), None])
+    return _encode([_RESPONSE, call_id, error_info(error), None])
 
 
 def _error_of(info: ErrorInfo) -> EngramError:

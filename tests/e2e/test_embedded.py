@@ -16,7 +16,7 @@ import trio
 from e2e.processes import USER, code_of, environ, run
 
 import engram
-from engram.errors import FolderInUse, FolderRefused, Unavailable
+from engram.errors import BadRequest, FolderInUse, FolderRefused, Unavailable
 
 V = [1.0] + [0.0] * 383
 
@@ -242,3 +242,9 @@ def test_the_command_line_opens_a_folder_by_itself(tmp_path, weights):
     assert found.out.split("\t")[1] == kept.out.strip()
     assert len(kept.out.splitlines()) == len(found.out.splitlines()) == 1  # the library's own log went there, too
     assert (found.code, found.err) == (0, "")
+
+
+@pytest.mark.parametrize("path", ["", ":memory:"])
+def test_what_is_no_folder_is_refused(path):
+    with pytest.raises(BadRequest, match="is no folder"):
+        engram.open(path)

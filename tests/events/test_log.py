@@ -5,6 +5,7 @@ import hashlib
 import golden
 import msgspec
 import pytest
+from disks import FullDisk
 
 from engram import events
 from engram.errors import LogCorrupt, StorageFailed
@@ -144,24 +145,6 @@ def test_a_checkpoint_that_the_log_does_not_reach_refuses_to_open(tmp_path):
     (tmp_path / NAME).write_bytes(SEGMENT[:352])
     with pytest.raises(LogCorrupt, match="checkpoint of size 6 does not hold"):
         Log.open(RealDisk(), tmp_path, checkpoint=CHECKPOINT)
-
-
-class FullDisk(RealDisk):
-    """A real disk whose files stop taking writes when told to."""
-
-    full = False
-
-    def open(self, path, **options):
-        file = super().open(path, **options)
-        write = file.write
-
-        def limited(offset, data):
-            if self.full:
-                raise OSError(28, "No space left on device")
-            write(offset, data)
-
-        file.write = limited
-        return file
 
 
 def test_a_failed_write_is_final(tmp_path):

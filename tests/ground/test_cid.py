@@ -87,7 +87,7 @@ def test_arrays_of_one_dimension_are_vectors():
 
 @pytest.mark.parametrize("stored", CASES["refused_stored_f32le_hex"])
 def test_embedding_bytes_that_storing_never_gives_are_refused(stored):
-    with pytest.raises(ValueError, match="number 0 is|the vector is zero|not whole float32"):
+    with pytest.raises(ValueError, match=r"number 0 is|the vector is zero|not whole float32"):
         _core.check_embedding(bytes.fromhex(stored))
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+from disks import FullDisk, WatchedDisk
 
 from engram import cid, events, record
 from engram.errors import BodiesCorrupt, Conflict, FolderInUse, FolderRefused, LogCorrupt, NotFound, StorageFailed
@@ -159,6 +161,33 @@ def test_the_tables_are_a_fold_of_the_log(store, tmp_path):
     refolded.close(NOW)
 
 
+def test_the_tables_say_how_far_they_are_in_the_transaction_of_their_rows(store):
+    store.commit([put(store, "east", 1.0)], NOW)
+    [(_, _, position, root, body_tail, _)] = dump(store)["projection"]
+    assert (position, root, body_tail) == (store.published.position, store.published.root, store._bodies.tail)
+
+
+@pytest.mark.parametrize("longer", [True, False])
+def test_tables_of_another_history_are_folded_again(store, tmp_path, longer):
+    """Somebody restores log and bodies from a backup and leaves `state.db` in place."""
+    shutil.copytree(tmp_path / "data", tmp_path / "backup")
+    store.commit([put(store, "east", 1.0), put(store, "west", -1.0)][: 1 + longer], NOW)
+    store._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(tmp_path / "data" / "state.db", tmp_path / "state.db")
+    restored = open_store(tmp_path / "backup")
+    restored.commit([put(restored, "north", 0.0, 1.0)], NOW)
+    for connection in (restored._writer, restored._reader):
+        connection.close()
+    shutil.copytree(tmp_path / "backup", tmp_path / "restored")
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / "restored" / f"state.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(tmp_path / "state.db", tmp_path / "restored" / "state.db")
+    again = open_store(tmp_path / "restored")
+    assert found(again, vector(1.0)) == ["north"]
+    assert again.count() == 1
+    again.close(NOW)
+
+
 def test_a_damaged_state_db_is_made_anew(store, tmp_path):
     store.commit([put(store, "east", 1.0)], NOW)
     store.close(NOW)
@@ -238,6 +267,28 @@ def test_a_folder_has_one_holder(store, tmp_path):
         open_store(tmp_path / "data")
 
 
+def test_a_folder_of_something_else_is_refused_untouched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(FolderRefused, match=r"is not a data folder: it holds 'thesis\.tex'"):
+        open_store(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_is_durable_is_found_even_if_the_index_fails_on_the_way(store, monkeypatch):
+    index = store._index
+
+    def fails_once(ns):
+        monkeypatch.setattr(store, "_index", index)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(store, "_index", fails_once)
+    with pytest.raises(ZeroDivisionError):
+        store.commit([put(store, "east", 1.0)], NOW)
+    assert found(store, vector(1.0)) == ["east"]
+    store.commit([put(store, "north", 0.0, 1.0)], NOW)
+    assert found(store, vector(1.0)) == ["east", "north"]
+
+
 def test_a_newer_format_is_refused(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "FORMAT").write_text('{"format": 2, "writer": "engram-node 9.0"}\n')
@@ -266,22 +317,30 @@ def test_a_folder_of_another_model_is_refused(store, tmp_path):
         open_store(tmp_path / "data")
 
 
-class FullDisk(RealDisk):
-    """A real disk that fills up when told to."""
-
-    full = False
-
-    def open(self, path, **options):
-        file = super().open(path, **options)
-        write = file.write
-
-        def limited(offset, data):
-            if self.full:
-                raise OSError(28, "No space left on device")
-            write(offset, data)
-
-        file.write = limited
-        return file
+def test_nothing_is_acknowledged_before_a_power_cut_would_keep_it(tmp_path):
+    """kill -9 keeps the page cache, so only a disk that watches the syncs can tell."""
+    disk = WatchedDisk()
+    store = Store.open(disk, RealTables(), tmp_path / "data", RealRng(), NOW, "test")
+    kept = ("bodies", "events", "checkpoints", "keys")
+    assert disk.lost(*kept) == []
+    for number in range(3):
+        disk.order.clear()
+        store.commit([put(store, f"t{number}", 1.0, number)], NOW)
+        assert disk.lost(*kept) == []
+        written = [name for name, _ in itertools.groupby(disk.order) if name in kept]
+        assert written == ["bodies", "events"]
+    store.commit([CreateOperation(store.key.public, "notes", "m/1", 3)], NOW)
+    assert disk.lost(*kept) == []
+    store._bodies._limit = store._log._writer._limit = 8192
+    store._bodies._writer._limit = 8192
+    for number in range(40):
+        store.commit([put(store, f"rotating {number}", 1.0, number)], NOW)
+        assert disk.lost(*kept) == []
+    assert len(list((tmp_path / "data" / "bodies").iterdir())) > 5
+    store.close(NOW)
+    assert disk.lost(*kept) == []
+    assert disk.broken == []
+    open_store(tmp_path / "data").close(NOW)
 
 
 def test_a_full_disk_acknowledges_nothing_and_loses_nothing(tmp_path):

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from engram.errors import BadRequest, NotFound
+from engram.identity import hello_message, verify
+from engram.node import Config, real_world, running
+from engram.wire import METHODS, Delete, Hello, Item, Put, PutMany, Query, Status
+
+
+@pytest.fixture
+async def service(tmp_path, model_files):
+    async with running(Config(data_dir=tmp_path / "data"), real_world(), embedded=True) as service:
+        yield service
+
+
+async def test_a_known_text_costs_no_embedding_and_no_event(service):
+    first = await service.call(Put(text="a cat sat", metadata={"n": 1}))
+    embedded, position = service._embedding._embedder.stats.handled, (await service.call(Status())).position
+    again = await service.call(Put(text="a cat sat", metadata={"n": 1.0}))
+    assert (again.cid, again.position, again.created) == (first.cid, first.position, False)
+    batch = await service.call(PutMany(items=[Item(text="a cat sat", metadata={"n": 1})] * 3))
+    assert [item.cid for item in batch.items] == [first.cid] * 3
+    assert service._embedding._embedder.stats.handled == embedded
+    assert (await service.call(Status())).position == position
+
+
+async def test_other_metadata_is_another_memory_of_the_same_content(service):
+    first = await service.call(Put(text="a cat sat"))
+    other = await service.call(Put(text="a cat sat", metadata={"n": 1}))
+    assert first.cid != other.cid
+    assert other.created
+
+
+async def test_a_text_twice_in_a_batch_is_embedded_once(service):
+    texts = ["one", "two", "one", "two", "one"]
+    before = service._embedding._embedder.stats.handled
+    done = await service.call(PutMany(items=[Item(text=text) for text in texts]))
+    assert [item.created for item in done.items] == [True, True, False, False, False]
+    assert service._embedding._embedder.stats.handled == before + 1
+
+
+async def test_a_write_is_visible_when_it_is_acknowledged(service):
+    for number in range(20):
+        done = await service.call(Put(text=f"memory number {number}"))
+        hits = (await service.call(Query(text=f"memory number {number}", top_k=1, min_position=done.position))).hits
+        assert hits[0].cid == done.cid
+        await service.call(Delete(cid=done.cid))
+        assert not (await service.call(Query(text="memory"))).hits
+        with pytest.raises(NotFound):
+            await service.call(Delete(cid=done.cid))
+
+
+@pytest.mark.parametrize("caller", [None, b"k" * 32])
+async def test_hello_is_signed_by_the_nodes_key(service, caller):
+    answer = await service.call(Hello(protocol=1, agent="test", nonce=b"n" * 32, node_key=caller))
+    message = hello_message(1, b"n" * 32, answer.nonce, None, answer.node_key, caller)
+    assert verify(answer.node_key, message, answer.signature)
+    assert answer.methods == sorted(METHODS)
+    assert (answer.model_version, answer.limits["in_flight"], answer.log_size) == ("v1-draft", 128, 1)
+
+
+@pytest.mark.parametrize(
+    ("hello", "field"),
+    [
+        (Hello(protocol=2, agent="test", nonce=b"n" * 32), "protocol"),
+        (Hello(protocol=1, agent="test", nonce=b"n" * 31), "nonce"),
+        (Hello(protocol=1, agent="test", nonce=b"n" * 32, node_key=b"k"), "node_key"),
+    ],
+)
+async def test_a_hello_that_will_not_do_names_its_field(service, hello, field):
+    with pytest.raises(BadRequest) as caught:
+        await service.call(hello)
+    assert caught.value.field == field

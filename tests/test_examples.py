@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.mark.usefixtures("model_files")
+def test_an_agent_remembers_and_keeps_nothing_twice(tmp_path):
+    command = [sys.executable, EXAMPLES / "agent_memory.py", tmp_path / "memory", "what should I cook tonight?"]
+    first, again = (subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(2))
+    assert first.stdout == again.stdout
+    assert first.stdout.startswith("5 memories; the three nearest")
+    assert "vegetarian" in first.stdout
+    assert "peanuts" not in first.stdout
+    assert first.stderr == again.stderr == ""
