@@ -24,6 +24,7 @@ from engram.identity import PUBLIC_NAMESPACE, NodeKey, load_or_create
 from engram.index import IndexSnapshot, VectorIndex
 from engram.native import _core
 from engram.store import _tables as tables
+from engram.store._allowed import AllowedRows
 from engram.store._bodies import Bodies
 from engram.store._folder import DataFolder
 from engram.store._group import Done, Group, Namespace, Operation
@@ -76,6 +77,7 @@ class Store:
         self._reader = connect(readonly=True)
         self._reading = threading.Lock()
         self._indexes: dict[bytes, VectorIndex] = {}
+        self._allowed = AllowedRows()
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self._failed: str | None = None
         self._checkpoint_size = 0
@@ -330,12 +332,12 @@ class Store:
         read = self._bodies.read
         allowed = None
         if accept is not None:
-            metadata = (
-                (row, View(read(index.location_of(row))).metadata) for row in range(index.rows) if index.is_alive(row)
-            )
-            allowed = index.bitmap(row for row, data in metadata if accept(record.decode_metadata(bytes(data))))
+            allowed = self._allowed.bitmap(ns, accept, index, self._metadata)
         matches = index.search(query, top_k, lambda location: View(read(location)).embedding, allowed)
         return [Found(match.digest, match.score, View(read(match.location))) for match in matches], published.position
+
+    def _metadata(self, location: int) -> dict[str, Any]:
+        return record.decode_metadata(bytes(View(self._bodies.read(location)).metadata))
 
     def count(self, ns: bytes | None = None) -> int:
         """Count the living records of a namespace, or of all."""
