@@ -61,7 +61,7 @@ class DictService:
         self.records = {}
         self.namespaces = {}
         self.requests = []
-        self.position = 1
+        self.position = 1  # events so far, as a log that has its first
         self.gate = trio.Event()
         self.waiting = 0
         self.most_waiting = 0
@@ -96,7 +96,7 @@ class DictService:
         if created:
             self.records[key] = (item, vector)
             self.position += 1
-        return PutResult(cid=key[1], position=self.position, created=created)
+        return PutResult(cid=key[1], position=self.position - 1, created=created)
 
     async def _put(self, request: Put):
         await self._hold(request.text)
@@ -111,13 +111,13 @@ class DictService:
                 results.append(ItemResult(cid=kept.cid, created=kept.created))
             except Unprocessable as error:
                 results.append(ItemResult(error=ErrorInfo(code=error.code, message=error.message, field=error.field)))
-        return PutManyResult(items=results, position=self.position)
+        return PutManyResult(items=results, position=self.position - 1)
 
     async def _delete(self, request: Delete):
         self._find(request)
         del self.records[request.namespace, request.cid]
         self.position += 1
-        return DeleteResult(cid=request.cid, position=self.position)
+        return DeleteResult(cid=request.cid, position=self.position - 1)
 
     def _find(self, request):
         try:

@@ -18,7 +18,18 @@ import msgspec
 
 from engram.errors import BadRequest, Busy, DeadlineExceeded, EngramError, Unavailable
 from engram.sdk._link import Link, LinkLost, connect, parse_url
-from engram.wire import PROTOCOL, Answer, Delete, Hello, HelloResult, Request
+from engram.wire import (
+    PROTOCOL,
+    Answer,
+    Delete,
+    DeleteResult,
+    Hello,
+    HelloResult,
+    NamespaceInfo,
+    PutManyResult,
+    PutResult,
+    Request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +41,8 @@ _IDLE_LINKS = 4
 _WINDOW = 4
 """Calls of a batch in flight: enough to keep the node busy while the next one is prepared."""
 _BUSY_S = 1.0
+_WRITTEN = (PutResult, PutManyResult, DeleteResult, NamespaceInfo)
+"""Answers whose position is an event's: the log that has it is one longer. That of a read is the log's size."""
 
 
 class Transport:
@@ -211,9 +224,9 @@ class Transport:
         return request
 
     def _note(self, outcome: Answer | EngramError) -> None:
-        position = getattr(outcome, "position", 0)
+        reached = getattr(outcome, "position", 0) + isinstance(outcome, _WRITTEN)
         with self._lock:
-            self._position = max(self._position, position)
+            self._position = max(self._position, reached)
 
     # -- errors, time --
 

@@ -163,7 +163,8 @@ class Store:
         """
         if self._failed is not None:
             raise StorageFailed(self._failed)
-        group = Group(self._writer, self._bodies, self._namespaces, self._log.size, now_ns)
+        size = self._log.size
+        group = Group(self._writer, self._bodies, self._namespaces, size, now_ns)
         try:
             self._writer.execute("BEGIN")
             outcomes = [group.carry_out(operation) for operation in operations]
@@ -175,6 +176,8 @@ class Store:
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
         except BaseException as error:
+            if self._log.size > size:
+                raise self._tables_failed(error) from error
             self._abandon(error)
             raise
         if group.events:
@@ -185,9 +188,10 @@ class Store:
                 raise
         return outcomes
 
-    def _tables_failed(self, error: sqlite3.Error) -> StorageFailed:
+    def _tables_failed(self, error: BaseException) -> StorageFailed:
         """End the store: the log may hold events that the tables lack, which only opening it again folds into them."""
-        failure = StorageFailed(f"the tables in {self.folder.path / 'state.db'} cannot be written: {error}")
+        reason = str(error) if isinstance(error, sqlite3.Error) else type(error).__name__
+        failure = StorageFailed(f"the tables in {self.folder.path / 'state.db'} cannot be written: {reason}")
         self._abandon(failure)
         return failure
 

@@ -142,7 +142,10 @@ class QueryResult(Answer, frozen=True, kw_only=True):
 
 
 class Query(Request[QueryResult], frozen=True, kw_only=True):
-    """Find the memories nearest in meaning to a text, or nearest to a vector."""
+    """Find the memories nearest in meaning to a text, or nearest to a vector.
+
+    `min_position`: the size that the node's log must have reached; one more than the position of a write.
+    """
 
     method: ClassVar[str] = "query"
     text: str | None = None

@@ -289,6 +289,22 @@ def test_what_is_durable_is_found_even_if_the_index_fails_on_the_way(store, monk
     assert found(store, vector(1.0)) == ["east", "north"]
 
 
+def test_a_bug_between_log_and_tables_ends_the_store_and_opening_it_mends_it(store, tmp_path, monkeypatch):
+    def bug(connection, progress):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("engram.store._tables.advance", bug)
+        with pytest.raises(StorageFailed, match="ZeroDivisionError"):
+            store.commit([put(store, "east", 1.0)], NOW)
+    with pytest.raises(StorageFailed):
+        store.commit([put(store, "north", 0.0, 1.0)], NOW)
+    store.close(NOW)
+    again = open_store(tmp_path / "data")
+    assert found(again, vector(1.0)) == ["east"]
+    again.close(NOW)
+
+
 def test_a_newer_format_is_refused(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "FORMAT").write_text('{"format": 2, "writer": "engram-node 9.0"}\n')
