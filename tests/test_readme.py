@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,14 @@ def test_its_python_for_a_client_runs_as_printed(tmp_path, capsys):
         exec(compile(code, "README.md", "exec"), {"client": memory})
         assert memory.namespaces.list()[1].records == 1
     assert "Attention is a weighted average." in capsys.readouterr().out
+
+
+def test_sources_without_their_native_core_say_what_to_do(tmp_path):
+    """A shell in a clone, with Engram installed elsewhere: Python takes the sources of the folder it stands in."""
+    clone = shutil.copytree(ROOT / "engram", tmp_path / "engram", ignore=shutil.ignore_patterns("*.so", "target"))
+    done = subprocess.run(
+        [sys.executable, "-c", "import engram.sdk"], cwd=clone.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"not built for the sources in {tmp_path}" in done.stderr
+    assert "pip install -e ." in done.stderr
