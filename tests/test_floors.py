@@ -51,6 +51,7 @@ TOUCH_THE_WORLD = {
     "embed._hub": {"urllib"},
     "gateway._connection": {"secrets"},  # names of incidents, for the log
     "node._embedded": {"threading"},  # the one thread of an embedded memory
+    "store._allowed": {"threading"},  # a lock: any thread may search
     "store._store": {"sqlite3", "threading"},  # sqlite3's error class; a lock around the reading connection
 }
 
