@@ -6,7 +6,6 @@ long as the row lives; a dead row never lives again. A filter that is asked agai
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +29,12 @@ class _Bits:
 
 
 class AllowedRows:
-    """The bitmaps of the filters that were asked last, each known by its predicate. Any thread may ask.
+    """The bitmaps of the filters that were asked last, each known by its predicate. One thread at a time may ask.
 
     A predicate must be the same object whenever the filter is the same, or nothing is remembered of it.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._known: OrderedDict[tuple[bytes, Callable[[dict[str, Any]], bool]], _Bits] = OrderedDict()
 
     def bitmap(
@@ -47,15 +45,14 @@ class AllowedRows:
         metadata: Callable[[int], dict[str, Any]],
     ) -> bytes:
         """Give the bitmap, for `IndexSnapshot.search`, of the rows that `accept`; `metadata` is that of a location."""
-        with self._lock:
-            found = self._known.get((ns, accept))
-            if found is None or found.table is not index.table:
-                found = self._known[ns, accept] = _Bits(index.table)
-                if len(self._known) > _FILTERS:
-                    self._known.popitem(last=False)
-            self._known.move_to_end((ns, accept))
-            _extend(found, accept, index, metadata)
-            return bytes(found.bits)
+        found = self._known.get((ns, accept))
+        if found is None or found.table is not index.table:
+            found = self._known[ns, accept] = _Bits(index.table)
+            if len(self._known) > _FILTERS:
+                self._known.popitem(last=False)
+        self._known.move_to_end((ns, accept))
+        _extend(found, accept, index, metadata)
+        return bytes(found.bits)
 
 
 def _extend(

@@ -78,6 +78,7 @@ class Store:
         self._reading = threading.Lock()
         self._indexes: dict[bytes, VectorIndex] = {}
         self._allowed = AllowedRows()
+        self._filtering = threading.Lock()
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self._failed: str | None = None
         self._checkpoint_size = 0
@@ -336,7 +337,8 @@ class Store:
         read = self._bodies.read
         allowed = None
         if accept is not None:
-            allowed = self._allowed.bitmap(ns, accept, index, self._metadata)
+            with self._filtering:
+                allowed = self._allowed.bitmap(ns, accept, index, self._metadata)
         matches = index.search(query, top_k, lambda location: View(read(location)).embedding, allowed)
         return [Found(match.digest, match.score, View(read(match.location))) for match in matches], published.position
 

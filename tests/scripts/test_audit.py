@@ -301,6 +301,12 @@ def test_a_checkpoint_that_the_log_does_not_keep_is_damage(folder):
     assert finding.file.startswith("checkpoints/")
 
 
+def test_a_log_that_says_something_else_at_a_checkpoint_is_damage(folder):
+    forged(folder, replaced(b"\xa5erase\xc2", b"\xa5erase\xc3"))
+    [finding] = audit.audit(folder).findings
+    assert "another root" in finding.reason
+
+
 def test_a_folder_in_use_or_absent_is_no_folder(folder, tmp_path):
     with (folder / "FORMAT").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
