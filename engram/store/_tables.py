@@ -297,8 +297,13 @@ class View:
 
     @property
     def text(self) -> str | None:
-        """The text, where there is one."""
-        return str(self._data[self._blob_at :], "utf-8") if self.flags == 1 else None
+        """The text, where the content is one: formats allow any bytes there."""
+        if self.flags != 1:
+            return None
+        try:
+            return str(self._data[self._blob_at :], "utf-8")
+        except UnicodeDecodeError:
+            return None
 
 
 def visible_records(connection: sqlite3.Connection, ns: bytes) -> Iterator[tuple[bytes, int, int]]:

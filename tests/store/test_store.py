@@ -78,6 +78,12 @@ def test_putting_the_same_again_appends_nothing(store):
     )
 
 
+def test_content_that_is_no_text_is_kept_and_has_none(store):
+    payload = _core.encode_record(1, vector(1.0), b"{}", PUBLIC.model_version.encode(), b"\xff\xfe", None)
+    store.commit([PutOperation(PUBLIC.ns, *payload, store.key.public)], NOW)
+    assert found(store, vector(1.0)) == [None]
+
+
 def test_a_record_twice_in_one_group_is_one_event(store):
     operation = put(store, "east", 1.0)
     first, second = store.commit([operation, operation], NOW)
