@@ -58,11 +58,21 @@ class Record(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str | None:
         """The text, where the record holds one."""
-        return self.blob.decode() if self.flags == TEXT else None
+        return text_of(self.flags, self.blob)
 
 
 VECTOR, TEXT, SEALED = 0, 1, 2
 """Payload flags: no blob; the blob is the content itself; sealed by its owner."""
+
+
+def text_of(flags: int, blob: Buffer) -> str | None:
+    """Give the text that a payload's blob is; None where it is none, since the formats allow any bytes there."""
+    if flags != TEXT:
+        return None
+    try:
+        return str(blob, "utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def stored_vector(vector: Any, *, field: str = "vector") -> bytes:

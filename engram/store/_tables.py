@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram import cid as cids
+from engram import record
 from engram.events import AnyEvent, LogStart, NamespaceCreated, RecordDeleted, RecordStored, Unknown
 
 if TYPE_CHECKING:
@@ -297,13 +298,8 @@ class View:
 
     @property
     def text(self) -> str | None:
-        """The text, where the content is one: formats allow any bytes there."""
-        if self.flags != 1:
-            return None
-        try:
-            return str(self._data[self._blob_at :], "utf-8")
-        except UnicodeDecodeError:
-            return None
+        """The text, where there is one."""
+        return record.text_of(self.flags, self._data[self._blob_at :])
 
 
 def visible_records(connection: sqlite3.Connection, ns: bytes) -> Iterator[tuple[bytes, int, int]]:
