@@ -1,7 +1,7 @@
 //! Self-attention of one text: for each head softmax(q k^T / sqrt(32)) v, over all of the text's tokens, no mask.
 use super::gemm::{Panels, Place, Product};
 use super::math::exp;
-use super::model::{HEAD, HEADS, HIDDEN};
+use super::shape::{HEAD, HEADS, HIDDEN};
 use super::simd::{LANES, Lanes, Task};
 
 /// 1 / sqrt(32), the nearest f32.

@@ -7,6 +7,7 @@ mod gemm;
 mod kernel;
 mod math;
 mod model;
+mod shape;
 #[allow(unsafe_code)]
 mod simd;
 #[cfg(test)]
@@ -18,7 +19,8 @@ use std::fmt;
 use std::io::{Read, Seek};
 
 pub use kernel::{Kernel, NAMES};
-pub use model::{HIDDEN as DIM, MAX_TOKENS, Vector};
+pub use model::{MAX_TOKENS, Vector};
+pub use shape::HIDDEN as DIM;
 pub use tokens::TokenizerError;
 pub use weights::WeightsError;
 

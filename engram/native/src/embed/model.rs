@@ -4,12 +4,10 @@ use std::io::{Read, Seek};
 use super::attention::{self, attend};
 use super::gemm::{Panels, Place, Product};
 use super::math::gelu;
+use super::shape::HIDDEN;
 use super::simd::{LANES, Lanes, Sixteen, Task};
 use super::weights::{Tensors, WeightsError};
 
-pub const HIDDEN: usize = 384;
-pub const HEADS: usize = 12;
-pub const HEAD: usize = HIDDEN / HEADS;
 const LAYERS: usize = 6;
 const INTERMEDIATE: usize = 1536;
 const VOCABULARY: usize = 30_522;

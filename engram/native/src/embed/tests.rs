@@ -6,7 +6,7 @@ use super::attention::{Scratch, attend};
 use super::gemm::{Panels, Place, Product};
 use super::kernel::{Call, Kernel};
 use super::math::{exp, gelu};
-use super::model::{HEAD, HEADS, HIDDEN};
+use super::shape::{HEAD, HEADS, HIDDEN};
 use super::simd::{Lanes, Sixteen, Task, fused};
 use super::weights::{Tensors, WeightsError};
 
