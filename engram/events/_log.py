@@ -63,7 +63,12 @@ class _Reading:
     """Goes over the segments in order; remembers where the last one starts and ends, and the root at a checkpoint."""
 
     def __init__(self, start: LogStart, checkpoint: Checkpoint | None) -> None:
-        self.state = _core.LogState(start.size, start.roots, start.time_unix_ns)
+        try:
+            self.state = _core.LogState(start.size, start.roots, start.time_unix_ns)
+        except ValueError as error:
+            raise LogCorrupt(
+                f"the state before event {start.size}, kept beside the log, is of no log: {error}"
+            ) from error
         self.checkpoint = checkpoint
         self.last_start = start
         self.end = 0
@@ -182,15 +187,19 @@ class Log:
         return Committed(first, state.size, state.root, state.time_unix_ns)
 
     def read(self, position: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Give (position, event) from `position` to what is committed now."""
+        """Give (position, event) from `position` to what is committed now.
+
+        Raises `LogCorrupt` where a frame is unsound or missing: opening may have verified the last segment alone.
+        """
         end = self.size
         names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
-        for name, following in zip(names, [*names[1:], None], strict=True):
-            if following is not None and int(following[:20]) <= position:
-                continue
-            for first, event in _events(_map(self._disk, self._folder / name), position, end):
-                if first >= position:
-                    yield first, event
+        firsts = [int(name[:20]) for name in names]
+        for name, first, following in zip(names, firsts, [*firsts[1:], end], strict=True):
+            if first < end and position < following:
+                path = self._folder / name
+                for at, event in _events(path, _map(self._disk, path), first, min(following, end), position):
+                    if at >= position:
+                        yield at, event
 
     def bytes(self) -> int:
         """Give the size of the log's data on disk, without the last segment's allocation."""
@@ -202,16 +211,29 @@ class Log:
         self._writer.close()
 
 
-def _events(segment: memoryview, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _HEADER <= len(segment) and bytes(segment[at : at + 4]) == b"EGL1":
-        payload_len, count = (int.from_bytes(segment[at + n : at + n + 4], "little") for n in (8, 12))
-        position = int.from_bytes(segment[at + 16 : at + 24], "little")
-        if position >= end:
-            return
+def _events(path: Path, segment: memoryview, first: int, end: int, start: int) -> Iterator[tuple[int, bytes]]:
+    """Give the events of a segment's frames from `start` on. Behind `end` nothing is touched: it may be cut off."""
+    at, position = 0, first
+    while position < end:
+        frame = _sound_frame(path, segment, at, position)
+        count = int.from_bytes(frame[12:16], "little")
         if position + count > start:
-            yield from enumerate(_core.frame_events(segment[at : at + _HEADER + payload_len]), position)
-        at += _HEADER + (payload_len + 7) // 8 * 8
+            yield from enumerate(_core.frame_events(frame), position)
+        position += count
+        at += (len(frame) + 7) // 8 * 8
+    if position != end:
+        raise LogCorrupt(f"{path}: its events reach {position}, and the next segment starts at {end}")
+
+
+def _sound_frame(path: Path, segment: memoryview, at: int, position: int) -> bytes:
+    header = bytes(segment[at : at + _HEADER])
+    frame = bytes(segment[at : at + _HEADER + int.from_bytes(header[8:12], "little")])
+    crc, found = int.from_bytes(header[4:8], "little"), int.from_bytes(header[16:24], "little")
+    if len(frame) <= _HEADER or header[:4] != b"EGL1" or found != position or _core.crc32c_of(frame[8:]) != crc:
+        raise LogCorrupt(
+            f"{path}, offset {at}: no sound frame with event {position}. Restore the folder from a backup."
+        )
+    return frame
 
 
 def _map(disk: Disk, path: Path) -> memoryview:
