@@ -62,7 +62,7 @@ def segment_name(first_position: int) -> str:
 class _Reading:
     """Goes over the segments in order; remembers where the last one starts and ends, and the root at a checkpoint."""
 
-    def __init__(self, start: LogStart, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, start: LogStart, checkpoint: Checkpoint | None, durable: int = 0) -> None:
         try:
             self.state = _core.LogState(start.size, start.roots, start.time_unix_ns)
         except ValueError as error:
@@ -70,6 +70,7 @@ class _Reading:
                 f"the state before event {start.size}, kept beside the log, is of no log: {error}"
             ) from error
         self.checkpoint = checkpoint
+        self.covered = max(durable, checkpoint.size if checkpoint else 0)
         self.last_start = start
         self.end = 0
         self.kept = checkpoint is None or checkpoint.size <= start.size
@@ -78,8 +79,7 @@ class _Reading:
         self.last_start = LogStart(self.state.size, self.state.roots, self.state.time_unix_ns)
         if name != segment_name(self.state.size):
             return self._verdict(DAMAGED, name, 0, f"the next event is {self.state.size}, so its name is wrong")
-        covered = self.checkpoint.size if self.checkpoint else 0
-        frames, (status, offset, reason) = self.state.scan(data, last, covered)
+        frames, (status, offset, reason) = self.state.scan(data, last, self.covered)
         for _, _, first, count, _, root in frames:
             if self.checkpoint and first + count == self.checkpoint.size:
                 self.kept = root == self.checkpoint.root
@@ -127,12 +127,14 @@ class Log:
         *,
         checkpoint: Checkpoint | None = None,
         trusted: LogStart | None = None,
+        durable: int = 0,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> Log:
         """Open the log of `folder`, made if absent.
 
         `trusted`: the state before some segment, kept by a projection; verification starts there, or at the beginning
-        if no such segment is there. Raises `LogCorrupt` for damage, naming file, offset, and what is trustworthy.
+        if no such segment is there. `durable`: how many events a projection has seen committed; what is not whole of
+        them is damaged, not torn. Raises `LogCorrupt` for damage, naming file, offset, and what is trustworthy.
         """
         disk.make_folder(folder)
         names = [name for name in disk.list(folder) if _SEGMENT_NAME.fullmatch(name)]
@@ -140,7 +142,7 @@ class Log:
             create(disk, folder, segment_name(0)).close()
             names = [segment_name(0)]
         start = trusted if trusted and segment_name(trusted.size) in names else LogStart()
-        reading = _Reading(start, checkpoint)
+        reading = _Reading(start, checkpoint, durable)
         names = [name for name in names if name >= segment_name(start.size)]
         for name in names:
             verdict = reading.segment(name, _read(disk, folder / name), last=name == names[-1])

@@ -107,7 +107,10 @@ class Store:
     @classmethod
     def _open(cls, folder: DataFolder, tables_port: Tables, rng: Rng, now_ns: int) -> Store:
         disk, path = folder.disk, folder.path
-        key = load_or_create(disk, path / "keys" / "node.key", rng)
+        key_file = path / "keys" / "node.key"
+        if disk.list(path / "events") and not disk.exists(key_file):
+            raise FolderRefused(f"{key_file} is missing, and the log is of that node key; restore it from its backup")
+        key = load_or_create(disk, key_file, rng)
         disk.make_folder(path / "checkpoints")
         checkpoint = checkpoints.largest(disk, path / "checkpoints", key.public)
         with contextlib.ExitStack() as opened:
@@ -396,16 +399,17 @@ def _open_log(
     disk: Disk, folder: Path, checkpoint: Checkpoint | None, progress: Progress | None
 ) -> tuple[Log, Progress | None]:
     """Open the log, trusting the tables where they fit it; without a progress given back, they must be folded anew."""
+    durable = progress.position if progress is not None else 0
     if progress is not None:
         try:
-            log = Log.open(disk, folder, checkpoint=checkpoint, trusted=progress.log_start)
+            log = Log.open(disk, folder, checkpoint=checkpoint, trusted=progress.log_start, durable=durable)
         except LogCorrupt:
             pass  # the log itself, or what the tables say of it: reading all of it tells
         else:
             if _agrees(progress, log):
                 return log, progress
             log.close()  # its beginning was not verified, and is folded now
-    return Log.open(disk, folder, checkpoint=checkpoint), None
+    return Log.open(disk, folder, checkpoint=checkpoint, durable=durable), None
 
 
 def _agrees(progress: Progress, log: Log) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 from store.test_store import NOW, found, open_store, put, vector
 
-from engram.errors import BodiesCorrupt, LogCorrupt, StorageFailed
+from engram.errors import BodiesCorrupt, FolderRefused, LogCorrupt, StorageFailed
 from engram.events import Log, LogStart
 from engram.native import _core
 from engram.runtime import RealDisk
@@ -166,3 +167,29 @@ def test_reading_past_damage_that_opening_did_not_look_at_is_refused(tmp_path, a
     with pytest.raises(LogCorrupt, match=f"{0:020}.log, offset {at // 88 * 88}"):
         list(log.read(0))
     log.close()
+
+
+def test_a_flipped_bit_in_what_the_tables_have_seen_is_damage_not_a_torn_tail(tmp_path):
+    """After a kill no checkpoint covers the last frame, and a length that points past the file looks like a cut."""
+    store = open_store(tmp_path / "data")
+    store.commit([put(store, "east", 1.0)], NOW)
+    at = store._log._writer.end
+    store.commit([put(store, "north", 0.0, 1.0)], NOW)
+    shutil.copytree(tmp_path / "data", tmp_path / "killed")
+    store.close(NOW)
+    segment = tmp_path / "killed" / "events" / f"{0:020}.log"
+    data = bytearray(segment.read_bytes())
+    data[at + 10] ^= 0x40
+    segment.write_bytes(data)
+    with pytest.raises(LogCorrupt, match=f"offset {at}: an unsound frame.*Events 0 to 1 before it"):
+        open_store(tmp_path / "killed")
+    assert segment.read_bytes() == data
+
+
+def test_a_folder_whose_key_is_gone_is_refused_and_gets_no_other(tmp_path):
+    store = open_store(tmp_path / "data")
+    store.close(NOW)
+    (tmp_path / "data" / "keys" / "node.key").unlink()
+    with pytest.raises(FolderRefused, match=r"node\.key is missing"):
+        open_store(tmp_path / "data")
+    assert not (tmp_path / "data" / "keys" / "node.key").exists()
