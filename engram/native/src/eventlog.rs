@@ -199,10 +199,7 @@ fn unsound(segment: &[u8], at: usize, state: &State, last: bool, covered: u64) -
         return Stop::damaged(at, "an unsound frame in a segment that another follows");
     }
     if covered > state.tree.size {
-        return Stop::damaged(
-            at,
-            "an unsound frame where events were committed",
-        );
+        return Stop::damaged(at, "an unsound frame where events were committed");
     }
     if !looks_unfinished(segment, at, extent(segment, at)) {
         return Stop::damaged(at, "an unsound frame that was written whole");
