@@ -66,10 +66,13 @@ class Model:
                 files = await offload.run("model", functools.partial(fetch_model, progress))
             self._set("loading", "the embedding model is being loaded")
             embedder = await offload.run("model", functools.partial(load_embedder, files))
-        except EngramError as error:
-            self._set("failed", error.message)
+        except (EngramError, OSError) as error:
+            message = (
+                error.message if isinstance(error, EngramError) else f"the embedding model cannot be read: {error}"
+            )
+            self._set("failed", message)
             log.warning("model_failed")
-            on_event("model_failed", {"message": error.message})
+            on_event("model_failed", {"message": message})
         else:
             self.embedder = embedder
             self.status = ModelStatus(model_version=MODEL_VERSION, dim=DIM, state="ready", kernel=embedder.kernel)

@@ -62,9 +62,17 @@ def segment_name(first_position: int) -> str:
 class _Reading:
     """Goes over the segments in order; remembers where the last one starts and ends, and the root at a checkpoint."""
 
-    def __init__(self, start: LogStart, checkpoint: Checkpoint | None) -> None:
-        self.state = _core.LogState(start.size, start.roots, start.time_unix_ns)
+    def __init__(self, start: LogStart, checkpoint: Checkpoint | None, durable: int = 0) -> None:
+        try:
+            self.state = _core.LogState(start.size, start.roots, start.time_unix_ns)
+        except ValueError as error:
+            raise LogCorrupt(
+                f"the state before event {start.size}, kept beside the log, is of no log: {error}"
+            ) from error
         self.checkpoint = checkpoint
+        self.covered = max(durable, checkpoint.size if checkpoint else 0)
+        self.durable = durable
+        self.durable_root = self.state.root if start.size == durable else None
         self.last_start = start
         self.end = 0
         self.kept = checkpoint is None or checkpoint.size <= start.size
@@ -73,11 +81,12 @@ class _Reading:
         self.last_start = LogStart(self.state.size, self.state.roots, self.state.time_unix_ns)
         if name != segment_name(self.state.size):
             return self._verdict(DAMAGED, name, 0, f"the next event is {self.state.size}, so its name is wrong")
-        covered = self.checkpoint.size if self.checkpoint else 0
-        frames, (status, offset, reason) = self.state.scan(data, last, covered)
+        frames, (status, offset, reason) = self.state.scan(data, last, self.covered)
         for _, _, first, count, _, root in frames:
             if self.checkpoint and first + count == self.checkpoint.size:
                 self.kept = root == self.checkpoint.root
+            if first + count == self.durable:
+                self.durable_root = root
         self.end = offset
         return self._verdict(status, name, offset, reason)
 
@@ -113,6 +122,8 @@ class Log:
         self._state = state
         self.segment_start = start
         """What to trust at the next opening: the state before the last segment."""
+        self.durable_root: bytes | None = None
+        """The root at the size that opening was told to be durable; None where no frame that was read ends there."""
 
     @classmethod
     def open(
@@ -122,12 +133,14 @@ class Log:
         *,
         checkpoint: Checkpoint | None = None,
         trusted: LogStart | None = None,
+        durable: int = 0,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> Log:
         """Open the log of `folder`, made if absent.
 
         `trusted`: the state before some segment, kept by a projection; verification starts there, or at the beginning
-        if no such segment is there. Raises `LogCorrupt` for damage, naming file, offset, and what is trustworthy.
+        if no such segment is there. `durable`: how many events a projection has seen committed; what is not whole of
+        them is damaged, not torn. Raises `LogCorrupt` for damage, naming file, offset, and what is trustworthy.
         """
         disk.make_folder(folder)
         names = [name for name in disk.list(folder) if _SEGMENT_NAME.fullmatch(name)]
@@ -135,7 +148,7 @@ class Log:
             create(disk, folder, segment_name(0)).close()
             names = [segment_name(0)]
         start = trusted if trusted and segment_name(trusted.size) in names else LogStart()
-        reading = _Reading(start, checkpoint)
+        reading = _Reading(start, checkpoint, durable)
         names = [name for name in names if name >= segment_name(start.size)]
         for name in names:
             verdict = reading.segment(name, _read(disk, folder / name), last=name == names[-1])
@@ -150,7 +163,9 @@ class Log:
         if verdict.status == TORN:
             cut_torn_tail(disk, folder / verdict.segment, verdict.offset)
         writer = SegmentWriter(disk, folder, names[-1], reading.end, segment_bytes)
-        return cls(disk, folder, writer, reading.state, reading.last_start)
+        log = cls(disk, folder, writer, reading.state, reading.last_start)
+        log.durable_root = reading.durable_root
+        return log
 
     @property
     def size(self) -> int:
@@ -182,15 +197,19 @@ class Log:
         return Committed(first, state.size, state.root, state.time_unix_ns)
 
     def read(self, position: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Give (position, event) from `position` to what is committed now."""
+        """Give (position, event) from `position` to what is committed now.
+
+        Raises `LogCorrupt` where a frame is unsound or missing: opening may have verified the last segment alone.
+        """
         end = self.size
         names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
-        for name, following in zip(names, [*names[1:], None], strict=True):
-            if following is not None and int(following[:20]) <= position:
-                continue
-            for first, event in _events(_map(self._disk, self._folder / name), position, end):
-                if first >= position:
-                    yield first, event
+        firsts = [int(name[:20]) for name in names]
+        for name, first, following in zip(names, firsts, [*firsts[1:], end], strict=True):
+            if first < end and position < following:
+                path = self._folder / name
+                for at, event in _events(path, _map(self._disk, path), first, min(following, end), position):
+                    if at >= position:
+                        yield at, event
 
     def bytes(self) -> int:
         """Give the size of the log's data on disk, without the last segment's allocation."""
@@ -202,16 +221,29 @@ class Log:
         self._writer.close()
 
 
-def _events(segment: memoryview, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _HEADER <= len(segment) and bytes(segment[at : at + 4]) == b"EGL1":
-        payload_len, count = (int.from_bytes(segment[at + n : at + n + 4], "little") for n in (8, 12))
-        position = int.from_bytes(segment[at + 16 : at + 24], "little")
-        if position >= end:
-            return
+def _events(path: Path, segment: memoryview, first: int, end: int, start: int) -> Iterator[tuple[int, bytes]]:
+    """Give the events of a segment's frames from `start` on. Behind `end` nothing is touched: it may be cut off."""
+    at, position = 0, first
+    while position < end:
+        frame = _sound_frame(path, segment, at, position)
+        count = int.from_bytes(frame[12:16], "little")
         if position + count > start:
-            yield from enumerate(_core.frame_events(segment[at : at + _HEADER + payload_len]), position)
-        at += _HEADER + (payload_len + 7) // 8 * 8
+            yield from enumerate(_core.frame_events(frame), position)
+        position += count
+        at += (len(frame) + 7) // 8 * 8
+    if position != end:
+        raise LogCorrupt(f"{path}: its events reach {position}, and the next segment starts at {end}")
+
+
+def _sound_frame(path: Path, segment: memoryview, at: int, position: int) -> bytes:
+    header = bytes(segment[at : at + _HEADER])
+    frame = bytes(segment[at : at + _HEADER + int.from_bytes(header[8:12], "little")])
+    crc, found = int.from_bytes(header[4:8], "little"), int.from_bytes(header[16:24], "little")
+    if len(frame) <= _HEADER or header[:4] != b"EGL1" or found != position or _core.crc32c_of(frame[8:]) != crc:
+        raise LogCorrupt(
+            f"{path}, offset {at}: no sound frame with event {position}. Restore the folder from a backup."
+        )
+    return frame
 
 
 def _map(disk: Disk, path: Path) -> memoryview:

@@ -16,7 +16,17 @@ from engram.actors import EmbedderActor, Model, StoreActor
 from engram.gateway import serve_rpc
 from engram.native._core import __version__
 from engram.node._service import NodeService, ServiceSettings
-from engram.runtime import Log, RealClock, RealDisk, RealRng, RealTables, Supervisor, Threads, leaf
+from engram.runtime import (
+    Log,
+    RealClock,
+    RealDisk,
+    RealRng,
+    RealTables,
+    Supervisor,
+    Threads,
+    leaf,
+    raise_descriptor_limit,
+)
 from engram.store import Store
 
 if TYPE_CHECKING:
@@ -139,6 +149,7 @@ async def run(
     and `stopped`. Raises an `EngramError` for what an operator can mend, never an exception group.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    raise_descriptor_limit()
     tell = on_event or _ignore
     try:
         await _serve(config, world or real_world(), tell)

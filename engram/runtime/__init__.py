@@ -6,7 +6,7 @@ from engram.runtime._failures import described, leaf
 from engram.runtime._gather import gather
 from engram.runtime._log import Log
 from engram.runtime._supervisor import RestartPolicy, Supervisor
-from engram.runtime._world import RealClock, RealRng, RealTables, Threads
+from engram.runtime._world import RealClock, RealRng, RealTables, Threads, raise_descriptor_limit
 
 __all__ = [
     "Actor",
@@ -28,4 +28,5 @@ __all__ = [
     "handle",
     "handle_batch",
     "leaf",
+    "raise_descriptor_limit",
 ]

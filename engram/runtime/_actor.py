@@ -89,20 +89,27 @@ class Mailbox:
         while True:
             while self._waiting:
                 envelope = self._waiting.popleft()
-                if envelope.deadline > trio.current_time():
+                if self._in_time(envelope):
                     return envelope
-                envelope.fail(DeadlineExceeded(f"it waited for the {self.name} until its deadline"))
             if self._closed:
                 return None
             self._arrived = trio.Event()
             await self._arrived.wait()
 
     def take(self, kinds: tuple[type, ...], limit: int) -> list[_Envelope]:
-        """Take up to `limit` more envelopes that wait, while they are of `kinds`."""
+        """Take up to `limit` more envelopes that wait and are not late, while they are of `kinds`."""
         taken: list[_Envelope] = []
         while self._waiting and len(taken) < limit and isinstance(self._waiting[0].message, kinds):
-            taken.append(self._waiting.popleft())
+            envelope = self._waiting.popleft()
+            if self._in_time(envelope):
+                taken.append(envelope)
         return taken
+
+    def _in_time(self, envelope: _Envelope) -> bool:
+        if envelope.deadline > trio.current_time():
+            return True
+        envelope.fail(DeadlineExceeded(f"it waited for the {self.name} until its deadline"))
+        return False
 
     def close(self) -> None:
         """Refuse what comes from now on; what waits is still handled."""
@@ -126,11 +133,18 @@ class Ref:
         self._mailbox.put(_Envelope(message, math.inf, None))
 
     async def ask(self, message: Message[Answer]) -> Answer:
-        """Send and wait for the answer. The caller's deadline travels along: late messages are never started."""
+        """Send and wait for the answer.
+
+        The caller's deadline travels along: late messages, and those of a caller that was cancelled, are never started.
+        """
         envelope = _Envelope(message, trio.current_effective_deadline(), trio.Event())
         self._mailbox.put(envelope)
         assert envelope.answered is not None
-        await envelope.answered.wait()
+        try:
+            await envelope.answered.wait()
+        except trio.Cancelled:
+            envelope.deadline = -math.inf  # nobody hears the answer: what waits still is not started
+            raise
         if envelope.error is not None:
             raise envelope.error
         return cast("Answer", envelope.result)
@@ -204,6 +218,8 @@ async def _handle(
 ) -> None:
     try:
         answers = await method([envelope.message for envelope in batch])
+        if len(answers) != len(batch):
+            raise ValueError(f"{len(answers)} answers to {len(batch)} messages")
     except StorageFailed as error:
         _fail(batch, error)
         raise

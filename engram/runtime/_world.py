@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import resource
 import sqlite3
 import sys
 import threading
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+
+_DESCRIPTORS = 65_536
 
 
 class RealClock:
@@ -41,6 +44,14 @@ class RealRng:
     def bytes(self, count: int) -> bytes:
         """Give `count` random bytes."""
         return os.urandom(count)
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process open as many files as it may: one a connection, one a body segment."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class RealTables:
@@ -109,8 +120,11 @@ class _Job:
     def __call__(self) -> None:
         try:
             self.result = self.call()
-        except BaseException as error:  # noqa: BLE001 (it is carried to the task that waits, which raises it)
+        except Exception as error:  # noqa: BLE001 (it is carried to the task that waits, which raises it)
             self.error = error
+        except BaseException as error:  # noqa: BLE001 (a panic of the native core is a bug like any other)
+            self.error = RuntimeError(f"{type(error).__name__} on a thread of ours")
+            self.error.__cause__ = error
         try:
             self.token.run_sync_soon(self.done.set)
         except trio.RunFinishedError:

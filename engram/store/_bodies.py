@@ -68,7 +68,8 @@ class Bodies:
         """Open the folder, made if absent; also give the bodies at and after location `known_to`.
 
         The last segment is verified whole, content included. `named` gives the ids that the log's events name; it is
-        asked only where a frame is unsound, to tell a torn tail from damage. Raises `BodiesCorrupt`.
+        asked only where a frame is unsound, to tell a torn tail from damage. What is below `known_to` was durable, so
+        bodies that end before it are damage too. Raises `BodiesCorrupt`.
         """
         disk.make_folder(folder)
         names = [name for name in disk.list(folder) if _SEGMENT_NAME.fullmatch(name)]
@@ -81,7 +82,7 @@ class Bodies:
             last = name == names[-1]
             if not last and (int(name[:20]) + 1) * SEGMENT_BYTES <= known_to:
                 continue
-            number, end = int(name[:20]), _verify(disk, folder / name, named, found, last=last)
+            number, end = int(name[:20]), _verify(disk, folder / name, named, found, known_to, last=last)
         bodies = cls(disk, folder, number, end, segment_bytes)
         return bodies, [body for body in found if body.location >= known_to]
 
@@ -154,7 +155,9 @@ class Bodies:
             file.close()
 
 
-def _verify(disk: Disk, path: Path, named: Callable[[], set[bytes]], found: list[Body], *, last: bool) -> int:
+def _verify(
+    disk: Disk, path: Path, named: Callable[[], set[bytes]], found: list[Body], known_to: int, *, last: bool
+) -> int:
     number = int(path.name[:20])
     file = disk.open(path)
     try:
@@ -164,12 +167,17 @@ def _verify(disk: Disk, path: Path, named: Callable[[], set[bytes]], found: list
             frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, named(), last, content=True)
         if status == _DAMAGED:
             raise BodiesCorrupt(f"{path}, offset {offset}: {reason}. Bodies before it are sound; restore the segment.")
+        if last and number * SEGMENT_BYTES + offset < known_to:
+            raise BodiesCorrupt(
+                f"{path}, offset {offset}: the bodies end at {number * SEGMENT_BYTES + offset}, before {known_to}, to "
+                "which state.db knows them. Restore the segment."
+            )
         for start in again:
             length = int.from_bytes(data[start + 8 : start + 12], "little")
             file.write(start + HEADER, bytes(length))
         if again:
             file.sync()
-        elif status == _TORN:
+        if status == _TORN and data[offset:].strip(b"\0"):  # not where an erasure alone was unfinished
             cut_torn_tail(disk, path, offset)
     finally:
         file.close()

@@ -18,7 +18,7 @@ import msgspec
 
 from engram import cid as cids
 from engram import events, record
-from engram.errors import EngramError, FolderRefused, StorageFailed
+from engram.errors import EngramError, FolderRefused, LogCorrupt, StorageFailed
 from engram.events import Checkpoint, Log, StateCommitted, TrieRoot, checkpoints
 from engram.identity import PUBLIC_NAMESPACE, NodeKey, load_or_create
 from engram.index import IndexSnapshot, VectorIndex
@@ -92,6 +92,12 @@ class Store:
         """
         folder = DataFolder.open(disk, path, writer)
         try:
+            try:
+                return cls._open(folder, tables_port, rng, now_ns)
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+            _remove_tables(disk, path / "state.db")
             return cls._open(folder, tables_port, rng, now_ns)
         except (OSError, sqlite3.Error) as error:
             folder.close()
@@ -104,26 +110,34 @@ class Store:
     @classmethod
     def _open(cls, folder: DataFolder, tables_port: Tables, rng: Rng, now_ns: int) -> Store:
         disk, path = folder.disk, folder.path
-        key = load_or_create(disk, path / "keys" / "node.key", rng)
+        key_file = path / "keys" / "node.key"
+        if disk.list(path / "events") and not disk.exists(key_file):
+            raise FolderRefused(f"{key_file} is missing, and the log is of that node key; restore it from its backup")
+        key = load_or_create(disk, key_file, rng)
         disk.make_folder(path / "checkpoints")
         checkpoint = checkpoints.largest(disk, path / "checkpoints", key.public)
-        connection, progress = _open_tables(disk, tables_port, path / "state.db")
-        log = Log.open(disk, path / "events", checkpoint=checkpoint, trusted=progress.log_start if progress else None)
-        if progress and not _agrees(progress, log):
-            tables.reset(connection)
-            progress = None
-        bodies, found = Bodies.open(
-            disk, path / "bodies", known_to=progress.body_tail if progress else 0, named=lambda: _named(log)
-        )
-        connection.execute("BEGIN")
-        for body in found:
-            tables.add_body(connection, body.id, body.kind, body.location)
-        _fold_rest(connection, log, bodies, progress)
-        connection.execute("COMMIT")
-        connection.close()
-        store = cls(folder, key, log, bodies, functools.partial(tables_port.connect, path / "state.db"))
-        store._checkpoint_size = checkpoint.size if checkpoint else 0
-        store._begin(now_ns)
+        with contextlib.ExitStack() as opened:
+            connection = opened.enter_context(contextlib.closing(tables_port.connect(path / "state.db")))
+            log, progress = _open_log(disk, path / "events", checkpoint, tables.prepare(connection))
+            opened.callback(log.close)
+            if progress is None:
+                tables.reset(connection)
+            bodies, found = Bodies.open(
+                disk, path / "bodies", known_to=progress.body_tail if progress else 0, named=lambda: _named(log)
+            )
+            opened.callback(bodies.close)
+            connection.execute("BEGIN")
+            for body in found:
+                tables.add_body(connection, body.id, body.kind, body.location)
+            _fold_rest(connection, log, bodies, progress)
+            connection.execute("COMMIT")
+            connection.close()
+            store = cls(folder, key, log, bodies, functools.partial(tables_port.connect, path / "state.db"))
+            opened.callback(store._reader.close)
+            opened.callback(store._writer.close)
+            store._checkpoint_size = checkpoint.size if checkpoint else 0
+            store._begin(now_ns)
+            opened.pop_all()
         return store
 
     def _begin(self, now_ns: int) -> None:
@@ -142,18 +156,18 @@ class Store:
 
     def _load_all(self) -> None:
         """Fill every namespace's index from the tables, and publish them."""
-        for namespace in self._namespaces.values():
-            self._load(namespace)
+        self._indexes = {namespace.ns: self._load(namespace) for namespace in self._namespaces.values()}
         self._publish(self._indexes)
 
-    def _load(self, namespace: Namespace) -> None:
+    def _load(self, namespace: Namespace) -> VectorIndex:
         rows = tables.rows_to_index(self._writer, namespace.ns)
-        index = self._indexes[namespace.ns] = VectorIndex(namespace.dim)
+        index = VectorIndex(namespace.dim)
         if rows and namespace.ns == PUBLIC.ns:
             _refuse_other_model(View(self._bodies.read(rows[0][1])), self.folder.path)
         for start in range(0, len(rows), _LOAD_ROWS):
             part = rows[start : start + _LOAD_ROWS]
             index.add_payloads(part, [self._bodies.read(location) for _, location in part])
+        return index
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -185,7 +199,7 @@ class Store:
             try:
                 self._follow(group)
             except BaseException:
-                self._load_all()  # what is durable must be found, whatever went wrong on the way
+                self._follow_again()
                 raise
         return outcomes
 
@@ -217,6 +231,17 @@ class Store:
                 self._index(change.ns).remove(change.digest)
         self._index_rows(added)
         self._publish({change.ns for change in group.changes if change.dim})
+
+    def _follow_again(self) -> None:
+        """Make what is durable found, whatever went wrong on the way; where that fails too, end the store."""
+        try:
+            self._load_all()
+        except (OSError, ValueError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            self._failed = (
+                f"cannot read {self.folder.path}: {reason}. What was written is durable; open the folder again."
+            )
+            raise StorageFailed(self._failed) from error
 
     def _index_rows(self, added: dict[bytes, list[tuple[bytes, int]]]) -> None:
         for ns, rows in added.items():
@@ -362,23 +387,38 @@ class Store:
 _LOAD_ROWS = 4096
 
 
-def _open_tables(disk: Disk, port: Tables, path: Path) -> tuple[sqlite3.Connection, Progress | None]:
-    """Open the tables; a file that SQLite finds damaged is made anew, since the log has everything."""
-    try:
-        connection = port.connect(path)
-        return connection, tables.prepare(connection)
-    except sqlite3.DatabaseError:
-        for suffix in ("", "-wal", "-shm"):
-            stale = path.with_name(path.name + suffix)
-            if disk.exists(stale):
-                disk.remove(stale)
-        connection = port.connect(path)
-        return connection, tables.prepare(connection)
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Say whether SQLite found its file damaged; it is made anew then, since the log has everything."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _remove_tables(disk: Disk, path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        stale = path.with_name(path.name + suffix)
+        if disk.exists(stale):
+            disk.remove(stale)
+
+
+def _open_log(
+    disk: Disk, folder: Path, checkpoint: Checkpoint | None, progress: Progress | None
+) -> tuple[Log, Progress | None]:
+    """Open the log, trusting the tables where they fit it; without a progress given back, they must be folded anew."""
+    durable = progress.position if progress is not None else 0
+    if progress is not None:
+        try:
+            log = Log.open(disk, folder, checkpoint=checkpoint, trusted=progress.log_start, durable=durable)
+        except LogCorrupt:
+            pass  # the log itself, or what the tables say of it: reading all of it tells
+        else:
+            if _agrees(progress, log):
+                return log, progress
+            log.close()  # its beginning was not verified, and is folded now
+    return Log.open(disk, folder, checkpoint=checkpoint, durable=durable), None
 
 
 def _agrees(progress: Progress, log: Log) -> bool:
-    """Say whether the tables can be of this log. Their root is checked where the log still stands at their position."""
-    return progress.position < log.size or (progress.position == log.size and progress.root == log.root)
+    """Say whether the tables are of this log: it had their root at their position."""
+    return log.durable_root == progress.root
 
 
 def _fold_rest(connection: sqlite3.Connection, log: Log, bodies: Bodies, progress: Progress | None) -> None:

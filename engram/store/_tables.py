@@ -6,6 +6,7 @@ the higher CID. A record lives while a membership does.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import msgspec
 
 from engram import cid as cids
 from engram import record
+from engram.errors import BodiesCorrupt
 from engram.events import AnyEvent, LogStart, NamespaceCreated, RecordDeleted, RecordStored, Unknown
 
 if TYPE_CHECKING:
@@ -90,7 +92,8 @@ def prepare(connection: sqlite3.Connection) -> Progress | None:
     if found:
         row = connection.execute("SELECT fold_version, position, root, body_tail, log_start FROM projection").fetchone()
         if row and row[0] == FOLD_VERSION:
-            return Progress(row[1], row[2], row[3], msgspec.msgpack.decode(row[4], type=LogStart))
+            with contextlib.suppress(msgspec.DecodeError):  # damage, which folding again mends
+                return Progress(row[1], row[2], row[3], msgspec.msgpack.decode(row[4], type=LogStart))
     reset(connection)
     return None
 
@@ -127,6 +130,15 @@ def body_location(connection: sqlite3.Connection, body_id: bytes) -> int | None:
     return row[0] if row else None
 
 
+def _body_named(connection: sqlite3.Connection, body_id: bytes, position: int) -> int:
+    location = body_location(connection, body_id)
+    if location is None:
+        raise BodiesCorrupt(
+            f"event {position} names the body {body_id.hex()}, which no segment holds; restore bodies from a backup"
+        )
+    return location
+
+
 def membership(connection: sqlite3.Connection, ns: bytes, digest: bytes, signer: bytes) -> Membership | None:
     """Give a membership, alive or dead."""
     row = connection.execute(
@@ -153,8 +165,7 @@ def fold(
 def _namespace(
     connection: sqlite3.Connection, position: int, event: NamespaceCreated, read: Callable[[int], memoryview]
 ) -> None:
-    location = body_location(connection, event.name)
-    assert location is not None, "a patch is durable before the event that names it"
+    location = _body_named(connection, event.name, position)
     name = msgspec.json.decode(bytes(read(location)))["name"]
     connection.execute(
         "INSERT OR IGNORE INTO namespaces VALUES (?, ?, ?, ?, ?, ?)",
@@ -176,7 +187,7 @@ def _stored(
             )
             return None
         connection.execute("DELETE FROM memberships WHERE position = ?", (before.position,))
-    location, dim = _remember(connection, digest, event.payload, read)
+    location, dim = _remember(connection, position, digest, event.payload, read)
     connection.execute(
         "INSERT INTO memberships VALUES (?, ?, ?, ?, 1, ?, ?, ?)",
         (position, event.ns, digest, event.signer, event.issued_unix_ms, location, dim),
@@ -229,11 +240,10 @@ def _tally(connection: sqlite3.Connection, ns: bytes, change: int) -> None:
 
 
 def _remember(
-    connection: sqlite3.Connection, digest: bytes, payload_hash: bytes, read: Callable[[int], memoryview]
+    connection: sqlite3.Connection, position: int, digest: bytes, payload_hash: bytes, read: Callable[[int], memoryview]
 ) -> tuple[int, int]:
     """Count one more life of a record, its row made at the first; give its location and dimension."""
-    location = body_location(connection, digest)
-    assert location is not None, "a payload is durable before the event that names it"
+    location = _body_named(connection, digest, position)
     row = connection.execute(
         "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING dim, lives", (digest,)
     ).fetchone()

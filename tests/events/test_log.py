@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 
 import golden
 import msgspec
@@ -182,3 +184,41 @@ def test_a_checkpoint_is_never_rewritten(tmp_path):
     assert checkpoints.write(RealDisk(), tmp_path, CHECKPOINT, NODE) == path
     assert path.read_bytes() == before
     assert checkpoints.largest(RealDisk(), tmp_path, NODE.public) == Checkpoint(6, bytes(32))
+
+
+READER = """
+import sys
+from pathlib import Path
+from engram.events import Log
+from engram.runtime import RealDisk
+
+log = Log.open(RealDisk(), Path(sys.argv[1]), segment_bytes=8192)
+event = lambda size: b"\\x82\\xa4type\\xa3a.1\\xa1n\\xc5" + (size - 15).to_bytes(2) + bytes(size - 15)
+log.append([b"\\x81\\xa4type\\xadlog_created.1"], 1)
+log.append([event(4096 - 88 - 64 - 4)], 2)
+reading = log.read(0)
+next(reading)
+assert log._writer.end == 4096
+log.append([event(5000)], 3)
+assert (Path(sys.argv[1]) / f"{0:020}.log").stat().st_size == 4096
+print(len(list(reading)))
+"""
+
+
+def test_reading_survives_a_rotation_that_cuts_the_segment_under_it(tmp_path):
+    """A map of a file that became shorter ends the process where it is touched behind the end: SIGBUS."""
+    done = subprocess.run([sys.executable, "-c", READER, tmp_path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr
+
+
+@pytest.mark.parametrize("frame", [b"", b"EGL1", bytes(63), SEGMENT[:100], SEGMENT[:8] + b"\xff" * 4 + SEGMENT[12:]])
+def test_the_events_of_what_is_no_frame_are_refused(frame):
+    with pytest.raises(ValueError, match="do not add up"):
+        _core.frame_events(frame)
+
+
+def test_no_frame_follows_the_end_of_time():
+    """It wrapped around to time 0: a frame that was answered for, and that opening then refused as damage."""
+    state = _core.LogState(time_unix_ns=2**64 - 1)
+    with pytest.raises(ValueError, match="no time is after"):
+        state.encode(1, [created()])

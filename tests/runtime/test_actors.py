@@ -248,6 +248,15 @@ async def test_threads_run_calls_and_are_joined():
     assert names[1].startswith("engram-many-")
     with pytest.raises(ZeroDivisionError):
         await threads.run("one", lambda: 1 // 0)
+
+    class Panic(BaseException):
+        pass
+
+    def panic():
+        raise Panic
+
+    with pytest.raises(RuntimeError, match="Panic on a thread"):
+        await threads.run("one", panic)
     threads.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("engram-")]
 
@@ -280,3 +289,44 @@ async def test_gather_runs_a_few_at_a_time(autojump_clock):
 
     assert await gather([lambda n=n: call(n) for n in range(7)], 3) == list(range(7))
     assert most == 3
+
+
+async def test_a_late_message_in_the_middle_of_a_batch_is_not_started_either(supervisor, nursery, autojump_clock):
+    batches = []
+    ref = await supervisor.start("batcher", lambda: Batcher(batches))
+    gate = trio.Event()
+    nursery.start_soon(ref.ask, Wait(gate))
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(ref.ask, Add(1))
+
+    async def hurried():
+        with trio.move_on_after(1):
+            await ref.ask(Add(2))
+
+    async def cancelled(scope):
+        with scope:
+            await ref.ask(Add(4))
+
+    scope = trio.CancelScope()
+    nursery.start_soon(hurried)
+    nursery.start_soon(cancelled, scope)
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(ref.ask, Add(5))
+    await trio.sleep(0.5)
+    scope.cancel()
+    await trio.sleep(1)
+    gate.set()
+    await trio.sleep(1)
+    assert [number for batch in batches for number in sorted(batch)] in ([1, 5], [5, 1])
+
+
+class Forgetful(Actor):
+    @handle_batch(4)
+    async def add(self, messages: Sequence[Add]) -> list[int]:
+        return [message.number for message in messages][1:]
+
+
+async def test_a_handler_that_forgets_an_answer_is_a_bug_that_its_asker_hears_of(supervisor):
+    ref = await supervisor.start("forgetful", Forgetful)
+    with trio.fail_after(5), pytest.raises(Internal):
+        await ref.ask(Add(1))

@@ -45,7 +45,8 @@ pub fn encode(state: &mut State, now_ns: u64, events: &[&[u8]]) -> Result<Vec<u8
         return Err("a frame is at most 8 MiB");
     }
     let mut next = state.clone();
-    next.time_unix_ns = now_ns.max(state.time_unix_ns + 1);
+    let later = state.time_unix_ns.checked_add(1);
+    next.time_unix_ns = now_ns.max(later.ok_or("no time is after the last frame's")?);
     for event in events {
         check_event(event)?;
         next.tree.append(event);
@@ -98,18 +99,19 @@ pub fn scan(segment: &[u8], state: &mut State, last: bool, covered: u64) -> (Vec
     }
 }
 
-/// Give the events of a frame that `scan` found right.
-pub fn events(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let end = HEADER + u32_at(frame, 8) as usize;
-    let mut at = HEADER;
-    std::iter::from_fn(move || {
-        if at == end {
-            return None;
-        }
-        let length = u32_at(frame, at) as usize;
-        at += 4 + length;
-        Some(&frame[at - length..at])
-    })
+/// Give the events of a frame; an error where its sizes do not add up.
+pub fn events(frame: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
+    const WRONG: &str = "the events' sizes do not add up";
+    let sized = |bytes: &[u8], at: usize| bytes.get(at..at + 4).map(|_| u32_at(bytes, at) as usize);
+    let size = sized(frame, 8).ok_or(WRONG)?;
+    let mut rest = frame.get(HEADER..HEADER + size).ok_or(WRONG)?;
+    let mut events = Vec::new();
+    while !rest.is_empty() {
+        let end = 4 + sized(rest, 0).ok_or(WRONG)?;
+        events.push(rest.get(4..end).ok_or(WRONG)?);
+        rest = &rest[end..];
+    }
+    Ok(events)
 }
 
 /// The extent that a header at `at` claims: the header alone where its payload_len is one that no frame has.
@@ -197,10 +199,7 @@ fn unsound(segment: &[u8], at: usize, state: &State, last: bool, covered: u64) -
         return Stop::damaged(at, "an unsound frame in a segment that another follows");
     }
     if covered > state.tree.size {
-        return Stop::damaged(
-            at,
-            "an unsound frame where a checkpoint says that events are",
-        );
+        return Stop::damaged(at, "an unsound frame where events were committed");
     }
     if !looks_unfinished(segment, at, extent(segment, at)) {
         return Stop::damaged(at, "an unsound frame that was written whole");

@@ -127,14 +127,12 @@ impl LogState {
     }
 }
 
-/// The events of a right frame, as a list of bytes.
+/// The events of a frame, as a list of bytes; ValueError where its sizes do not add up.
 #[pyfunction]
 fn frame_events<'py>(py: Python<'py>, frame: PyBuffer<u8>) -> PyResult<Bound<'py, PyList>> {
     let frame = frame.to_vec(py)?;
-    PyList::new(
-        py,
-        eventlog::events(&frame).map(|event| PyBytes::new(py, event)),
-    )
+    let events = eventlog::events(&frame).map_err(PyValueError::new_err)?;
+    PyList::new(py, events.into_iter().map(|event| PyBytes::new(py, event)))
 }
 
 /// Encode one body frame.
