@@ -15,13 +15,14 @@ from engram.cli._options import DEFAULT_WHERE, Namespace, Where
 from engram.cli._shell import FAILED, INTERRUPTED, OK, complain, explain, say, utf8
 from engram.cli._target import UsageError
 from engram.cli._text import plural
-from engram.errors import EngramError
+from engram.errors import EngramError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from engram.cli._target import Opener, Target
+    from engram.sdk import Kept
 
 _ERRORS_SHOWN = 20
 _STDIN = Path("/dev/stdin")
@@ -94,13 +95,14 @@ class _Run:
         self.namespace = namespace
         self.as_json = as_json
         self.lines = 0
-        self.kept = 0
+        self.new = 0
+        self.known = 0
         self.last_line = 0
         self.errors: list[tuple[int, EngramError]] = []
         self.failed = 0
+        self.gone = False
 
     def run(self) -> int:
-        before = self.target.status().position
         started = time.perf_counter()
         try:
             with _progress(self.path) as advance:
@@ -110,33 +112,27 @@ class _Run:
         except KeyboardInterrupt:
             return self._interrupted()
         elapsed = max(time.perf_counter() - started, 1e-9)
-        grown = self._grown(before)
-        self._report(elapsed, grown)
-        return FAILED if self.failed or grown is None else OK
+        self._report(elapsed)
+        return FAILED if self.failed else OK
 
-    def _grown(self, before: int) -> int | None:
-        """Give how many events the log has grown by; None where the node is gone: what it kept is told all the same."""
-        try:
-            return self.target.status().position - before
-        except EngramError:
-            return None
-
-    def _take(self, line: int, outcome: str | EngramError) -> None:
+    def _take(self, line: int, outcome: Kept | EngramError) -> None:
         self.lines += 1
         self.last_line = line
-        if isinstance(outcome, str):
-            self.kept += 1
+        if not isinstance(outcome, EngramError):
+            self.new += outcome.created
+            self.known += not outcome.created
         else:
             self.failed += 1
+            self.gone |= isinstance(outcome, Unavailable)
             if len(self.errors) < _ERRORS_SHOWN:
                 self.errors.append((line, outcome))
         if self.as_json:
             say(write(_outcome(line, outcome), indent=None))
 
-    def _report(self, elapsed: float, grown: int | None) -> None:
+    def _report(self, elapsed: float) -> None:
         rate = self.lines / elapsed
         if self.as_json:
-            summary = {"lines": self.lines, "kept": self.kept, "errors": self.failed, "log_growth": grown}
+            summary = {"lines": self.lines, "new": self.new, "known": self.known, "errors": self.failed}
             say(write({"summary": summary | {"seconds": round(elapsed, 3)}}, indent=None))
             return
         for line, error in self.errors:
@@ -144,21 +140,22 @@ class _Run:
         if self.failed > len(self.errors):
             complain(f"and {plural(self.failed - len(self.errors), 'more line')}; --json lists all")
         say(
-            f"{plural(self.lines, 'line')}: {self.kept:,} new or known, {plural(self.failed, 'error')}, {rate:,.0f}/s; "
-            + ("the node is gone" if grown is None else f"the log grew by {plural(grown, 'event')}")
+            f"{plural(self.lines, 'line')}: {self.new:,} new, {self.known:,} known already, "
+            f"{plural(self.failed, 'error')}, {rate:,.0f}/s{'; the node is gone' if self.gone else ''}"
         )
 
     def _interrupted(self) -> int:
+        kept = self.new + self.known
         complain(
-            f"interrupted after line {self.last_line:,}: {self.kept:,} kept, {plural(self.failed, 'error')}\n"
+            f"interrupted after line {self.last_line:,}: {kept:,} kept, {plural(self.failed, 'error')}\n"
             "  run the same again: what is kept already is found at once and appends nothing"
         )
         return INTERRUPTED
 
 
-def _outcome(line: int, outcome: str | EngramError) -> dict[str, Any]:
-    if isinstance(outcome, str):
-        return {"line": line, "cid": outcome}
+def _outcome(line: int, outcome: Kept | EngramError) -> dict[str, Any]:
+    if not isinstance(outcome, EngramError):
+        return {"line": line, "cid": outcome.cid, "new": outcome.created}
     message = outcome.message.removeprefix(f"line {line}: ")
     return {"line": line, "error": {"code": outcome.code, "message": message, "field": outcome.field}}
 

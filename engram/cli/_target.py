@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from engram.sdk import Kept
     from engram.wire import Hit, NamespaceInfo, Record, StatusResult
 
 DEFAULT_URL = "engram://127.0.0.1:8090"
@@ -45,7 +46,7 @@ class Target(Protocol):
 
     def iter_ingest_file(
         self, path: Path, /, *, namespace: str | None = None
-    ) -> Iterator[tuple[int, str | EngramError]]:
+    ) -> Iterator[tuple[int, Kept | EngramError]]:
         """Keep every line of a JSONL file; give each line's number with its CID or its error, in order."""
         ...
 

@@ -41,6 +41,15 @@ R = TypeVar("R", bound=Answer)
 
 Metadata = dict[str, Any]
 Filter = str | dict[str, Any]
+
+
+class Kept(Answer, frozen=True, kw_only=True):
+    """A memory that a batch kept: its CID, and False in `created` where it was there already."""
+
+    cid: str
+    created: bool
+
+
 Outcome = str | EngramError
 """What became of one item of a batch: its CID, or what was wrong with it."""
 
@@ -135,7 +144,7 @@ class Api(ABC):
             raise BadRequest(f"metadata: {len(metadata)} for {len(rows)} vectors", field="metadata")
         beside: Sequence[Metadata | None] = [None] * len(rows) if metadata is None else metadata
         items = ({"vector": row, "metadata": found} for row, found in zip(rows, beside, strict=True))
-        return builtins.list(self._ingest(slots_of(items), namespace, model_version))
+        return [_cid(outcome) for outcome in self._ingest(slots_of(items), namespace, model_version)]
 
     def ingest_many(
         self,
@@ -147,7 +156,7 @@ class Api(ABC):
 
         Gives a CID, or the error, for each item, in order; no item's error is raised.
         """
-        return builtins.list(self._ingest(slots_of(items), namespace, model_version))
+        return [_cid(outcome) for outcome in self._ingest(slots_of(items), namespace, model_version)]
 
     def batch_ingest_file(
         self,
@@ -161,7 +170,7 @@ class Api(ABC):
         """
         results = []
         for _, outcome in self.iter_ingest_file(path, namespace):
-            results.append(outcome)
+            results.append(_cid(outcome))
             if progress is not None:
                 progress(len(results))
         return results
@@ -171,8 +180,8 @@ class Api(ABC):
         path: str | os.PathLike[str],
         namespace: str | None = None,
         model_version: str | None = None,
-    ) -> Iterator[tuple[int, Outcome]]:
-        """Keep every line of a file, `{"text": …, "vector": …, "metadata": …}` each; give (line number, outcome) each.
+    ) -> Iterator[tuple[int, Kept | EngramError]]:
+        """Keep every line of a file, `{"text": …, "vector": …, "metadata": …}` each; give (line, `Kept` or error) each.
 
         A line that cannot be used gives an error that says why, and the file goes on; blank lines are skipped. The
         file is read as its lines are sent, so it may be of any size. Raises `NotFound` for a missing file.
@@ -291,7 +300,9 @@ class Api(ABC):
             vectors.extend(floats(vector) for vector in outcome.vectors)
         return vectors
 
-    def _ingest(self, slots: Iterable[Slot], namespace: str | None, model_version: str | None) -> Iterator[Outcome]:
+    def _ingest(
+        self, slots: Iterable[Slot], namespace: str | None, model_version: str | None
+    ) -> Iterator[Kept | EngramError]:
         """Send slots in batches, several in flight; give the outcomes in order."""
         sent: deque[builtins.list[Slot]] = deque()
 
@@ -311,7 +322,11 @@ class Api(ABC):
             yield from (slot for slot in batch if isinstance(slot, EngramError))
 
 
-def _outcomes(batch: builtins.list[Slot], answer: PutManyResult | EngramError) -> Iterator[Outcome]:
+def _cid(outcome: Kept | EngramError) -> Outcome:
+    return outcome.cid if isinstance(outcome, Kept) else outcome
+
+
+def _outcomes(batch: builtins.list[Slot], answer: PutManyResult | EngramError) -> Iterator[Kept | EngramError]:
     """Give each slot's outcome: its own error, or what the answer says of its item."""
     results = iter(() if isinstance(answer, EngramError) else answer.items)
     for slot in batch:
@@ -323,10 +338,10 @@ def _outcomes(batch: builtins.list[Slot], answer: PutManyResult | EngramError) -
             yield _outcome(next(results, None))
 
 
-def _outcome(result: ItemResult | None) -> Outcome:
+def _outcome(result: ItemResult | None) -> Kept | EngramError:
     if result is not None and result.error is not None:
         error = result.error
         return from_wire(error.code, error.message, error.field, error.retry_after_s)
     if result is None or result.cid is None:
         return Internal("the node answered fewer items than were sent; what became of this one is unknown")
-    return result.cid
+    return Kept(cid=result.cid, created=result.created)

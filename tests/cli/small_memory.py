@@ -10,6 +10,7 @@ import struct
 from contextlib import contextmanager
 
 from engram.errors import BadRequest, Conflict, EngramError, NotFound, Unavailable, Unprocessable
+from engram.sdk import Kept
 from engram.wire import Hit, ModelStatus, NamespaceInfo, Record, StatusResult
 
 
@@ -60,7 +61,9 @@ class SmallMemory:
                     raise KeyboardInterrupt
                 try:
                     item = json.loads(line)
-                    yield number, self.ingest(item["text"], item.get("metadata"), namespace)
+                    held = len(self.records)
+                    cid = self.ingest(item["text"], item.get("metadata"), namespace)
+                    yield number, Kept(cid=cid, created=len(self.records) > held)
                 except (ValueError, KeyError, TypeError):
                     yield number, BadRequest(f"line {number}: not an object with a text", field="text")
                 except EngramError as error:

@@ -126,8 +126,8 @@ def test_a_file_reports_errors_by_line_and_sums_up(engram, memory, corpus):
     ran = engram("ingest", "--file", str(corpus))
     assert ran.code == 1
     assert ran.err == "error: line 2: not an object with a text\nerror: line 3: the text is empty\n"
-    assert ran.out.startswith("5 lines: 3 new or known, 2 errors, ")
-    assert ran.out.endswith("/s; the log grew by 2 events\n")
+    assert ran.out.startswith("5 lines: 2 new, 1 known already, 2 errors, ")
+    assert ran.out.endswith("/s\n")
     assert len(memory.records) == 2
 
 
@@ -135,7 +135,7 @@ def test_a_file_without_errors_exits_with_0(engram, tmp_path):
     (tmp_path / "c").write_text('{"text": "one"}\n')
     ran = engram("ingest", "--file", str(tmp_path / "c"))
     assert ran.code == 0
-    assert ran.out.startswith("1 line: 1 new or known, 0 errors, ")
+    assert ran.out.startswith("1 line: 1 new, 0 known already, 0 errors, ")
 
 
 def test_a_file_as_json_gives_every_line_and_a_summary(engram, corpus):
@@ -145,7 +145,8 @@ def test_a_file_as_json_gives_every_line_and_a_summary(engram, corpus):
     assert each[0]["cid"] == each[4]["cid"]
     assert each[2]["error"] == {"code": "unprocessable", "message": "the text is empty", "field": "text"}
     assert last["summary"].pop("seconds") >= 0
-    assert last == {"summary": {"lines": 5, "kept": 3, "errors": 2, "log_growth": 2}}
+    assert [line.get("new") for line in each] == [True, None, None, True, False]
+    assert last == {"summary": {"lines": 5, "new": 2, "known": 1, "errors": 2}}
     assert (ran.code, ran.err) == (1, "")
 
 
@@ -157,16 +158,16 @@ def test_only_the_first_20_errors_are_listed(engram, tmp_path):
 
 
 def test_a_file_that_lost_its_node_says_what_was_kept(engram, memory, corpus):
-    """A node killed in the middle: the last call, for the log's growth, failed, and with it the whole report."""
+    """A node killed in the middle: what it kept until then is told all the same."""
     memory.gone_after = 1
     ran = engram("ingest", "--file", corpus)
     assert ran.code == 1
-    assert "1 new or known" in ran.out
+    assert "1 new, 0 known already" in ran.out
     assert ran.out.rstrip().endswith("the node is gone")
     assert "no node answers" in ran.err
     memory.records, memory.gone_after = {}, 1
     summary = json.loads(engram("ingest", "--file", corpus, "--json").out.splitlines()[-1])["summary"]
-    assert (summary["kept"], summary["log_growth"]) == (1, None)
+    assert summary["new"] == 1
 
 
 def test_an_interrupted_file_says_how_far_it_came(engram, memory, corpus):

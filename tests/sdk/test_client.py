@@ -23,7 +23,7 @@ from engram.errors import (
     Unavailable,
     Unprocessable,
 )
-from engram.sdk import EngramClient
+from engram.sdk import EngramClient, Kept
 from engram.wire import PutMany, Query
 
 pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
@@ -133,7 +133,7 @@ def test_a_batch_is_read_as_it_is_sent(node, client):
     stream = client._ingest(slots_of(items()), None, None)
     first = next(stream)
     stream.close()
-    assert client.get(first).text == "text 0"
+    assert client.get(first.cid).text == "text 0"
     assert drawn <= 600
     assert client.is_online()
 
@@ -256,8 +256,9 @@ def test_every_line_of_a_file_is_a_memory_or_an_error_with_its_number(tmp_path, 
     path.write_bytes(b"\n".join(lines))
     results = dict(client.iter_ingest_file(path))
     assert sorted(results) == [n for n in range(1, 22) if n not in (2, 5)]
-    assert [n for n, result in results.items() if isinstance(result, str)] == [1, 4, 15, 21]
-    assert results[1] == results[4]
+    assert [n for n, result in results.items() if isinstance(result, Kept)] == [1, 4, 15, 21]
+    assert results[1].cid == results[4].cid
+    assert (results[1].created, results[4].created) == (True, False)
     for number, result in results.items():
         if isinstance(result, EngramError):
             assert result.message.startswith(f"line {number}: ")
@@ -566,3 +567,12 @@ def test_importing_the_sdk_loads_no_node():
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+def test_a_file_says_what_is_new(client, tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"text": "one"}\n{"text": "two"}\n{"text": "one"}\n')
+    kept = dict(client.iter_ingest_file(path))
+    assert [kept[line].created for line in (1, 2, 3)] == [True, True, False]
+    assert client.batch_ingest_file(path) == [kept[line]["cid"] for line in (1, 2, 3)]
+    assert not any(kept.created for _, kept in client.iter_ingest_file(path))
