@@ -82,22 +82,12 @@ def stored_vector(vector: Any, *, field: str = "vector") -> bytes:
     `Unprocessable` for NaN, infinity, overflow, a zero vector, an empty one, or over 4096 dimensions.
     """
     try:
-        data = _core.f32_bytes(list(vector) if _foreign_order(vector) else vector)
+        data = _core.f32_bytes(vector)
     except (ValueError, TypeError) as error:
         raise Unprocessable(f"{field}: {error}", field=field) from None
     if not data:
         raise Unprocessable(f"{field}: it is empty, and needs 1 to {LIMITS.dim} numbers", field=field)
     return data
-
-
-def _foreign_order(vector: Any) -> bool:
-    """Say whether a buffer's numbers are big-endian, which the native core takes for little-endian ones."""
-    if isinstance(vector, bytes | list | tuple):
-        return False
-    try:
-        return memoryview(vector).format[:1] in (">", "!")
-    except (TypeError, ValueError, BufferError):
-        return False  # no buffer, or one that Python cannot describe
 
 
 def canonical_metadata(metadata: dict[str, Any] | None, *, ours: bool = False) -> bytes:
