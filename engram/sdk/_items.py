@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
 from engram.limits import LIMITS
+from engram.record import canonical_metadata, decode_metadata
 from engram.sdk._vectors import f32_bytes
 from engram.wire import Item
 
@@ -84,10 +84,10 @@ def clean_text(text: object, field: str) -> str:
 
 
 def clean_metadata(metadata: object) -> dict[str, Any]:
-    """Give the metadata as it travels: tuples as lists. Raise for what JSON has not, naming the path."""
+    """Give the metadata as it travels: tuples as lists. Raise for what a record cannot hold, naming the path."""
     if not isinstance(metadata, dict):
         raise BadRequest(f"metadata: expected a dict, got {type(metadata).__name__}", field="metadata")
-    return _clean_map(metadata, "metadata", 1)
+    return decode_metadata(canonical_metadata(metadata))
 
 
 def batches(slots: Iterable[Slot]) -> Iterator[list[Slot]]:
@@ -113,50 +113,3 @@ def _size(slot: Slot) -> int:
     text = 0 if slot.text is None else len(slot.text) if slot.text.isascii() else 4 * len(slot.text)
     metadata = len(msgspec.msgpack.encode(slot.metadata)) if slot.metadata else 0
     return 64 + text + len(slot.vector or b"") + metadata
-
-
-def _clean_map(value: dict[Any, Any], path: str, depth: int) -> dict[str, Any]:
-    _check_depth(path, depth)
-    return {_clean_key(key, path): _clean(inner, f"{path}.{key}", depth + 1) for key, inner in value.items()}
-
-
-def _clean_key(key: object, path: str) -> str:
-    if not isinstance(key, str):
-        raise Unprocessable(f"{path}: a key is a string, got {type(key).__name__}", field=path)
-    return clean_text(key, path)
-
-
-def _clean(value: Any, path: str, depth: int) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return clean_text(value, path)
-    if isinstance(value, int):
-        return _clean_int(value, path)
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return value
-        raise Unprocessable(f"{path}: {value} is not a number that JSON has", field=path)
-    if isinstance(value, list | tuple):
-        _check_depth(path, depth)
-        return [_clean(inner, f"{path}[{at}]", depth + 1) for at, inner in enumerate(value)]
-    if isinstance(value, dict):
-        return _clean_map(value, path, depth)
-    raise Unprocessable(f"{path}: {type(value).__name__} is not a JSON value; make it a string or a number", field=path)
-
-
-def _clean_int(value: int, path: str) -> int | float:
-    """Give an integer beyond msgpack's 64 bits as the double that equals it; a number is a double in the end."""
-    if -(2**63) <= value < 2**64:
-        return value
-    try:
-        if float(value) == value:
-            return float(value)
-    except OverflowError:
-        pass
-    raise Unprocessable(f"{path}: no double equals this integer of {value.bit_length()} bits", field=path)
-
-
-def _check_depth(path: str, depth: int) -> None:
-    if depth > LIMITS.metadata_depth:
-        raise Unprocessable(f"{path[:80]}: metadata is nested more than {LIMITS.metadata_depth} deep", field="metadata")

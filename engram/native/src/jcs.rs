@@ -67,7 +67,7 @@ pub fn is_canonical_object(bytes: &[u8], rules: Rules) -> Outcome<()> {
 pub fn integer(literal: &str) -> Result<f64, String> {
     let number: f64 = literal.parse().map_err(|_| "not a number".to_owned())?;
     if !number.is_finite() {
-        return Err("the number is too large for a double".to_owned());
+        return Err("no double equals this integer: it is too large".to_owned());
     }
     let same = |text: &str| text == literal || (literal.starts_with('-') && number == 0.0);
     if same(&format!("{number:.0}")) || same(ryu_js::Buffer::new().format_finite(number)) {
@@ -96,11 +96,11 @@ pub fn check_key(key: &str, rules: Rules, path: &str) -> Outcome<()> {
 }
 
 /// Check that a container may stand at `depth` (the outermost is 1).
-pub fn check_depth(depth: usize, rules: Rules, path: &str) -> Outcome<()> {
+pub fn check_depth(depth: usize, rules: Rules) -> Outcome<()> {
     if depth > rules.depth {
         return refuse(
-            path,
-            format!("nested deeper than the limit of {}", rules.depth),
+            "",
+            format!("nested more than {0} deep, the limit of {0}", rules.depth),
         );
     }
     Ok(())
@@ -259,7 +259,7 @@ impl Parser<'_> {
     }
 
     fn map(&mut self, depth: usize, path: &str) -> Outcome<Value> {
-        check_depth(depth, self.rules, path)?;
+        check_depth(depth, self.rules)?;
         self.at += 1;
         let mut map = Vec::new();
         self.space();
@@ -292,7 +292,7 @@ impl Parser<'_> {
     }
 
     fn list(&mut self, depth: usize, path: &str) -> Outcome<Value> {
-        check_depth(depth, self.rules, path)?;
+        check_depth(depth, self.rules)?;
         self.at += 1;
         let mut items = Vec::new();
         self.space();
@@ -419,7 +419,7 @@ impl Parser<'_> {
                 return Ok(char::from_u32(code).expect("a pair gives a scalar"));
             }
         }
-        refuse(path, "an unpaired surrogate, which is not Unicode text")
+        refuse(path, "a lone surrogate, which is not Unicode text")
     }
 }
 

@@ -55,8 +55,12 @@ fn from_python(value: &Bound<'_, PyAny>, depth: usize, path: &str) -> PyResult<V
             .py()
             .get_type::<PyInt>()
             .call_method1("__repr__", (value,));
-        let digits =
-            digits.map_err(|_| refused(refusal(path, "the integer is too large for a double")))?;
+        let digits = digits.map_err(|_| {
+            refused(refusal(
+                path,
+                "no double equals this integer: it is too large",
+            ))
+        })?;
         return jcs::integer(&digits.to_string())
             .map(Value::Number)
             .map_err(|reason| refused(refusal(path, &reason)));
@@ -66,7 +70,10 @@ fn from_python(value: &Bound<'_, PyAny>, depth: usize, path: &str) -> PyResult<V
         if !number.is_finite() {
             return Err(refused(refusal(
                 path,
-                &format!("{number} is not a finite number"),
+                &format!(
+                    "{} is not a number that JSON has (no NaN, no infinity)",
+                    number.to_string().to_lowercase()
+                ),
             )));
         }
         return Ok(Value::Number(number));
@@ -83,7 +90,7 @@ fn from_python(value: &Bound<'_, PyAny>, depth: usize, path: &str) -> PyResult<V
     let kind = value.get_type().name()?;
     Err(refused(refusal(
         path,
-        &format!("a {kind} is none of string, number, bool, null, list, map"),
+        &format!("a {kind} is not a JSON value; make it a string or a number"),
     )))
 }
 
@@ -95,24 +102,19 @@ fn refusal(path: &str, reason: &str) -> Refusal {
 }
 
 fn text_of(text: &Bound<'_, PyString>, path: &str) -> PyResult<String> {
-    let surrogate = |_| {
-        refused(refusal(
-            path,
-            "an unpaired surrogate, which is not Unicode text",
-        ))
-    };
+    let surrogate = |_| refused(refusal(path, "a lone surrogate, which is not Unicode text"));
     text.extract::<String>().map_err(surrogate)
 }
 
 fn map_of(map: &Bound<'_, PyDict>, depth: usize, path: &str) -> PyResult<Value> {
-    jcs::check_depth(depth, jcs::METADATA, path).map_err(refused)?;
+    jcs::check_depth(depth, jcs::METADATA).map_err(refused)?;
     let mut members = Vec::with_capacity(map.len());
     for (key, value) in map {
         let Ok(key) = key.cast::<PyString>() else {
             let kind = key.get_type().name()?;
             return Err(refused(refusal(
                 path,
-                &format!("a key is a {kind}, where a string was expected"),
+                &format!("a key is a string, got {kind}"),
             )));
         };
         let key = text_of(key, path)?;
@@ -128,7 +130,7 @@ fn list_of<'py>(
     depth: usize,
     path: &str,
 ) -> PyResult<Value> {
-    jcs::check_depth(depth, jcs::METADATA, path).map_err(refused)?;
+    jcs::check_depth(depth, jcs::METADATA).map_err(refused)?;
     let item = |(index, item): (usize, Bound<'py, PyAny>)| {
         from_python(&item, depth + 1, &format!("{path}[{index}]"))
     };
