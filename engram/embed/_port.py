@@ -40,6 +40,11 @@ class Embedder(Protocol):
         ...
 
     @property
+    def fingerprint(self) -> str:
+        """Give the hex SHA-256 over what decides the vectors' bits; `model_version` is its short name."""
+        ...
+
+    @property
     def dim(self) -> int:
         """Return the number of floats of a vector."""
         ...

@@ -127,7 +127,7 @@ def test_count_tokens_counts_without_a_limit(embedder, reference):
 
 
 def test_the_port_is_fulfilled(embedder):
-    assert (embedder.model_version, embedder.dim) == ("v1-draft", 384)
+    assert (embedder.model_version, embedder.dim) == ("v1", 384)
     assert len(embedder.embed(["x"]).vector(0)) == 4 * embedder.dim
 
 
