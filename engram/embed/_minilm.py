@@ -34,7 +34,7 @@ class MiniLmEmbedder:
 
     @property
     def kernel(self) -> str:
-        """Name the kernel in use: `avx512`, `avx2`, `neon` or `portable`."""
+        """Name the kernel in use: `avx512`, `avx2`, `neon` or `scalar`."""
         return self._native.kernel
 
     def embed(self, texts: Sequence[str]) -> EmbeddedTexts:
@@ -64,7 +64,7 @@ def load_embedder(files: ModelFiles, *, kernel: str | None = None) -> MiniLmEmbe
 
     Both files are hashed whole each time: 0.06 s where the CPU has SHA instructions, 0.2 s elsewhere, which is little
     enough that no stamp of an earlier verification need be trusted. `kernel` (else the environment's `ENGRAM_KERNEL`)
-    forces one of `avx512`, `avx2`, `neon`, `portable`; one that is unknown or lacking here raises `Unprocessable`.
+    forces one of `avx512`, `avx2`, `neon`, `scalar`; one that is unknown or lacking here raises `Unprocessable`.
     Raises `ModelNotReady` if a file is missing or not the pinned one.
     """
     verify_model(files)

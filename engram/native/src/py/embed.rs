@@ -10,7 +10,7 @@ use crate::embed::{DIM, LoadError, MAX_TOKENS, TokenizerError, WeightsError};
 /// all-MiniLM-L6-v2, read only after loading: any number of threads may share one.
 ///
 /// `weights` is the path of `model.safetensors`, which is read tensor by tensor; `tokenizer` the bytes of `tokenizer.json`.
-/// `kernel` forces one of `avx512`, `avx2`, `neon`, `portable`. Raises `ValueError` if this CPU lacks it, `OSError` if
+/// `kernel` forces one of `avx512`, `avx2`, `neon`, `scalar`. Raises `ValueError` if this CPU lacks it, `OSError` if
 /// the weights cannot be read, `RuntimeError` if a file is not what it should be.
 #[pyclass(frozen, module = "engram.native._core")]
 struct MiniLm(crate::embed::MiniLm);
