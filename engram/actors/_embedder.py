@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from engram.embed import fetch_model, find_model, load_embedder
+from engram.embed import FINGERPRINT, Embedder, fetch_model, find_model, load_embedder
 from engram.errors import EngramError, ModelNotReady
+from engram.record import CANONICAL_DIM, CANONICAL_MODEL
 from engram.runtime import Actor, Log, Message, gather, handle_batch
 from engram.wire import ModelStatus
 
@@ -21,20 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from engram.embed import Embedder
     from engram.ports import Clock, Offload
 
 log = Log()
 
-MODEL_VERSION = "v1-draft"
-DIM = 384
 CHUNK_TEXTS = 8
-"""Texts a message at most, so that a query waits for few of a bulk ingest's."""
+"""Texts a message at most, so that short writes wait for few of a bulk ingest's."""
 
 
 class EmbedTexts(Message[list[tuple[bytes, int] | EngramError]], frozen=True):
     """Embed up to `CHUNK_TEXTS` texts: (vector, tokens) or an error each."""
 
+    embedder: Embedder
     texts: list[str]
 
 
@@ -43,7 +42,9 @@ class Model:
 
     def __init__(self) -> None:
         self.embedder: Embedder | None = None
-        self.status = ModelStatus(model_version=MODEL_VERSION, dim=DIM, state="absent")
+        self.status = ModelStatus(
+            model_version=CANONICAL_MODEL, dim=CANONICAL_DIM, state="absent", fingerprint=FINGERPRINT
+        )
         self._stopping = False
         self._settled = trio.Event()
 
@@ -75,7 +76,7 @@ class Model:
             on_event("model_failed", {"message": message})
         else:
             self.embedder = embedder
-            self.status = ModelStatus(model_version=MODEL_VERSION, dim=DIM, state="ready", kernel=embedder.kernel)
+            self._set("ready", kernel=embedder.kernel)
             seconds = clock.monotonic() - started
             log.debug("model_ready", seconds=round(seconds, 3), kernel=embedder.kernel)
             on_event("model_ready", {"seconds": seconds, "kernel": embedder.kernel})
@@ -108,32 +109,34 @@ class Model:
             self._set("fetching", f"the embedding model is being fetched from {source}", done, total)
             on_event("model_progress", {"source": source, "done": done, "total": total})
 
-    def _set(self, state: str, message: str, done: int = 0, total: int = 0) -> None:
+    def _set(
+        self, state: str, message: str | None = None, done: int = 0, total: int = 0, kernel: str | None = None
+    ) -> None:
         self.status = ModelStatus(
-            model_version=MODEL_VERSION,
-            dim=DIM,
+            model_version=CANONICAL_MODEL,
+            dim=CANONICAL_DIM,
             state=state,  # type: ignore[arg-type]
             message=message,
             done_bytes=done,
             total_bytes=total,
+            kernel=kernel,
+            fingerprint=FINGERPRINT,
         )
 
 
 class EmbedderActor(Actor):
-    """Embeds whatever waits, spread over the embedding threads."""
+    """Embeds whatever waits, spread over the threads of one lane."""
 
-    def __init__(self, model: Model, offload: Offload, threads: int) -> None:
-        self._model = model
+    def __init__(self, offload: Offload, lane: str, threads: int) -> None:
         self._offload = offload
+        self._lane = lane
         self._threads = threads
 
     @handle_batch(16)
     async def embed(self, messages: Sequence[EmbedTexts]) -> list[list[tuple[bytes, int] | EngramError]]:
         """Embed the messages' texts together; the vectors do not depend on the company."""
-        embedder = self._model.embedder
-        assert embedder is not None, "callers wait for `Model.ready`"
-        calls = [functools.partial(_embed, embedder, message.texts) for message in messages]
-        return await gather([functools.partial(self._offload.run, "embed", call) for call in calls], self._threads)
+        calls = [functools.partial(_embed, message.embedder, message.texts) for message in messages]
+        return await gather([functools.partial(self._offload.run, self._lane, call) for call in calls], self._threads)
 
 
 def _embed(embedder: Embedder, texts: list[str]) -> list[tuple[bytes, int] | EngramError]:

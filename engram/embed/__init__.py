@@ -2,10 +2,11 @@
 
 from engram.embed._fetch import fetch_model
 from engram.embed._minilm import MiniLmEmbedder, load_embedder
-from engram.embed._model import ModelFiles, find_model, model_cache, verify_model
+from engram.embed._model import FINGERPRINT, ModelFiles, find_model, model_cache, verify_model
 from engram.embed._port import EmbeddedTexts, Embedder
 
 __all__ = [
+    "FINGERPRINT",
     "EmbeddedTexts",
     "Embedder",
     "MiniLmEmbedder",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engram.errors import EngramError
+    from engram.native._core import Stop
 
 
 class EmbeddedTexts(msgspec.Struct, frozen=True):
@@ -40,6 +41,11 @@ class Embedder(Protocol):
         ...
 
     @property
+    def fingerprint(self) -> str:
+        """Give the hex SHA-256 over what decides the vectors' bits; `model_version` is its short name."""
+        ...
+
+    @property
     def dim(self) -> int:
         """Return the number of floats of a vector."""
         ...
@@ -49,8 +55,11 @@ class Embedder(Protocol):
         """Name the implementation chosen for this CPU; it decides the speed and not the bits."""
         ...
 
-    def embed(self, texts: Sequence[str]) -> EmbeddedTexts:
-        """Embed each text; a text that cannot be embedded is refused alone, in the result."""
+    def embed(self, texts: Sequence[str], stop: Stop | None = None) -> EmbeddedTexts:
+        """Embed each text; a text that cannot be embedded is refused alone, in the result.
+
+        Once `stop` is set, from any thread, the call ends soon: it raises `Unavailable`, and no text is embedded.
+        """
         ...
 
     def count_tokens(self, text: str) -> int:

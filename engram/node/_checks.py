@@ -137,7 +137,7 @@ def binding_of(request: NamespaceCreate) -> tuple[str, int]:
         dim = PUBLIC.dim if dim is None else dim
         if dim != PUBLIC.dim:
             raise Unprocessable(f"dim: {model_version} has {PUBLIC.dim} dimensions, not {dim}", field="dim")
-    elif model_version.partition("/")[0] in {"v1", "sealed"}:
+    elif model_version.partition("/")[0] in {"v1", "v1-draft", "sealed"}:
         raise Unprocessable(
             f"model_version: {model_version!r} is a name that Engram keeps for itself", field="model_version"
         )

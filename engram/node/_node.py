@@ -59,7 +59,7 @@ def real_world() -> World:
 
 
 def _threads(embedding: int) -> Threads:
-    lanes = {"writer": 1, "search": 1, "model": 1, "embed": embedding}
+    lanes = {"writer": 1, "search": 1, "model": 1, "ask": 1, "embed": embedding}
     return Threads(lanes, background=frozenset({"embed"}))
 
 
@@ -118,7 +118,8 @@ async def _actors(
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(nursery, world.clock, world.rng)
         store_ref = await supervisor.start("store", lambda: StoreActor(store, offload, world.clock))
-        embedder_ref = await supervisor.start("embedder", lambda: EmbedderActor(model, offload, threads))
+        embedder_ref = await supervisor.start("embedder", lambda: EmbedderActor(offload, "embed", threads))
+        asker_ref = await supervisor.start("asker", lambda: EmbedderActor(offload, "ask", 1))
         nursery.start_soon(model.prepare, config.model_dir, offload, world.clock, on_event)
         settings = ServiceSettings(
             role=config.role,
@@ -129,7 +130,9 @@ async def _actors(
             wait_for_fetch_s=_FOREVER_S if embedded else 0.0,
         )
         try:
-            yield NodeService(settings, store, model, store_ref, embedder_ref, offload, world.clock, world.rng)
+            yield NodeService(
+                settings, store, model, store_ref, embedder_ref, asker_ref, offload, world.clock, world.rng
+            )
         finally:
             with trio.CancelScope(shield=True):
                 model.stop()

@@ -96,6 +96,7 @@ class NodeService:
         model: Model,
         store_ref: Ref,
         embedder_ref: Ref,
+        asker_ref: Ref,
         offload: Offload,
         clock: Clock,
         rng: Rng,
@@ -104,6 +105,7 @@ class NodeService:
         self._store = store
         self._model = model
         self._embedding = Embedding(model, embedder_ref, settings.embedding_threads, settings.wait_for_fetch_s)
+        self._asking = Embedding(model, asker_ref, 1, settings.wait_for_fetch_s)
         self._writer = Writer(store, store_ref, self._embedding, offload, settings.write_queue_items)
         self._offload = offload
         self._clock = clock
@@ -194,7 +196,7 @@ class NodeService:
         text = checked_text(request.text or "")
         if space.model_version != PUBLIC.model_version:
             raise needs_vector(space)
-        [embedded] = await self._embedding.embed([text])
+        [embedded] = await self._asking.embed([text])
         if isinstance(embedded, EngramError):
             raise embedded
         return embedded[0]

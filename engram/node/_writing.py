@@ -38,11 +38,11 @@ class Embedding:
     async def embed(self, texts: Sequence[str]) -> list[tuple[bytes, int] | EngramError]:
         """Give (vector, tokens) or an error for each text."""
         try:
-            await self._model.ready(wait_for_fetch_s=self._wait_for_fetch_s)
+            embedder = await self._model.ready(wait_for_fetch_s=self._wait_for_fetch_s)
         except EngramError as error:
             return [error] * len(texts)
         chunks = [list(texts[start : start + CHUNK_TEXTS]) for start in range(0, len(texts), CHUNK_TEXTS)]
-        asks = [functools.partial(self._embedder.ask, EmbedTexts(chunk)) for chunk in chunks]
+        asks = [functools.partial(self._embedder.ask, EmbedTexts(embedder, chunk)) for chunk in chunks]
         answers = await gather(asks, self._threads)
         return [answer for part in answers for answer in part]
 

@@ -36,14 +36,12 @@ if TYPE_CHECKING:
 
     from engram.ports import Disk, Rng, Tables
 
-PUBLIC_MODEL_VERSION = "v1-draft"
-PUBLIC_DIM = 384
-"""What the public namespace is bound to; it has no creation event."""
-
 _NO_TRIE = TrieRoot(bytes(32), 0)
 
-
-PUBLIC = Namespace(ns=PUBLIC_NAMESPACE, name="public", owner=None, model_version=PUBLIC_MODEL_VERSION, dim=PUBLIC_DIM)
+PUBLIC = Namespace(
+    ns=PUBLIC_NAMESPACE, name="public", owner=None, model_version=record.CANONICAL_MODEL, dim=record.CANONICAL_DIM
+)
+"""The public namespace; it has no creation event, so what it is bound to is a constant."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -450,8 +448,8 @@ def _check_owner(log: Log, key: NodeKey) -> None:
 
 
 def _refuse_other_model(view: View, path: Path) -> None:
-    if view.model_version != PUBLIC_MODEL_VERSION:
+    if view.model_version != PUBLIC.model_version:
         raise FolderRefused(
             f"the public records of {path} are of the model {view.model_version}, and this build's is "
-            f"{PUBLIC_MODEL_VERSION}: use the build that wrote them, or another folder."
+            f"{PUBLIC.model_version}: use the build that wrote them, or another folder."
         )

@@ -261,6 +261,9 @@ class ModelStatus(Answer, frozen=True, kw_only=True):
     done_bytes: int = 0
     total_bytes: int = 0
     kernel: str | None = None
+    """What computes here: `avx512`, `avx2`, `neon` or `scalar`. The bits are the same."""
+    fingerprint: str | None = None
+    """Hex SHA-256 of everything that decides the vectors' bits; vectors of different ones are never compared."""
 
 
 class StatusResult(Answer, frozen=True, kw_only=True):

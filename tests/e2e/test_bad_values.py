@@ -136,7 +136,7 @@ def test_the_smallest_and_the_largest_vectors_are_found(client):
 def test_a_vector_beside_a_text_must_be_its_embedding(node, client):
     with unchanged(node):
         error = code_of(client.ingest_embedding, V, text="a text beside")
-        check(error, "unprocessable", "vector", "it is not the v1-draft embedding of the text beside it; leave it out")
+        check(error, "unprocessable", "vector", "it is not the v1 embedding of the text beside it; leave it out")
     embedding = client.embed("a text beside")
     assert client.ingest_embedding(embedding, text="a text beside") == client.ingest("a text beside")
 
@@ -330,8 +330,8 @@ def test_a_query_needs_one_of_text_and_vector(node):
         (2**70, "m/1", "dim"),
         (5, None, "model_version"),
         (None, "m/1", "dim"),
-        (5, "v1-draft", "dim"),
-        (4, "v1", "model_version"),
+        (5, "v1", "dim"),
+        (4, "v1-draft", "model_version"),
         (4, "v1/x", "model_version"),
         (4, "sealed/1", "model_version"),
         (4, "a b", "model_version"),
@@ -349,7 +349,7 @@ def test_a_model_version_that_is_not_the_namespaces(node, client):
     with unchanged(node):
         for model in ("other/1", "x" * 1_000_000, ""):
             error = code_of(client.ingest, "never kept", model_version=model)
-            check(error, "unprocessable", "model_version", "bound to 'v1-draft'")
+            check(error, "unprocessable", "model_version", "bound to 'v1'")
             assert len(error.message) < 300
 
 

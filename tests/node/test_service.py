@@ -57,7 +57,7 @@ async def test_hello_is_signed_by_the_nodes_key(service, caller):
     message = hello_message(1, b"n" * 32, answer.nonce, None, answer.node_key, caller)
     assert verify(answer.node_key, message, answer.signature)
     assert answer.methods == sorted(METHODS)
-    assert (answer.model_version, answer.limits["in_flight"], answer.log_size) == ("v1-draft", 128, 1)
+    assert (answer.model_version, answer.limits["in_flight"], answer.log_size) == ("v1", 128, 1)
 
 
 @pytest.mark.parametrize(
