@@ -1,15 +1,39 @@
 """The native embedder against docs/embedding.md in numpy, bit for bit; and that numpy's fma against exact fractions."""
 
+import hashlib
+import json
+import math
+import re
 from fractions import Fraction
 
 import golden
 import numpy as np
 import pytest
-from embed.oracle import Oracle, exp, fma, gelu
+import rfc8785
+from embed.oracle import (
+    EPSILON,
+    EXP,
+    FARTHEST,
+    GELU,
+    LEAST,
+    LN2_LOWER,
+    LN2_UPPER,
+    LOG2_E,
+    ROUNDER,
+    SCALE,
+    Oracle,
+    exp,
+    fma,
+    gelu,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engram.embed import FINGERPRINT
+
 ITEMS = golden.load("minilm_digests")["items"]
+PAGE = golden.DATA.parents[1] / "docs" / "embedding.md"
+KERNELS = golden.DATA.parents[1] / "engram" / "native" / "src" / "embed"
 LARGEST = Fraction(float(np.finfo(np.float32).max))
 
 SHORT = ["", "Same text in, same CID out.", "Où est [MASK] né? 東京 🌻", "naïve coöperation of " + "x" * 101]
@@ -34,6 +58,51 @@ def test_texts_of_every_kind_and_of_most_lengths_have_the_bits_of_the_page(oracl
     assert len(lengths) == 7
     for text in [*kinds.values(), *lengths.values()]:
         assert oracle.embed(text) == embedder.embed([text]).vector(0), text
+
+
+def test_the_page_states_every_constant_of_the_oracle():
+    page = PAGE.read_text("utf-8").replace("\u2212", "-")
+    single = (EPSILON, SCALE, ROUNDER, LOG2_E, -LN2_UPPER, -LN2_LOWER)
+    for constant in (*map(written, single), *EXP, *GELU):
+        assert constant in page
+
+
+def written(constant):
+    mantissa, exponent = float(constant).hex().split("p")
+    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}"
+
+
+def test_the_kernels_coefficients_are_those_of_the_page():
+    """A last bit of some of them shows in no text that we have, so they are compared as they are written."""
+    source = "".join((KERNELS / name).read_text("utf-8") for name in ("math.rs", "attention.rs", "model.rs"))
+    assert [bits(x) for x in literals(source, "EXP_TAIL")] == [bits(x) for x in EXP]
+    assert [bits(x) for x in literals(source, "GELU_TAIL")] == [bits(x) for x in GELU]
+    single = {"EPSILON": EPSILON, "SCALE": SCALE, "ROUNDER": ROUNDER, "LN2_HIGH": LN2_UPPER, "LN2_LOW": LN2_LOWER}
+    for name, expected in (single | {"EXP_LEAST": LEAST, "GELU_END": FARTHEST}).items():
+        assert [bits(x) for x in literals(source, name)] == [bits(expected)], name
+    assert bits(LOG2_E) == bits(math.log2(math.e))
+    assert "std::f32::consts::LOG2_E" in source
+
+
+def literals(source, name):
+    """Give the numbers of a constant as Rust source has them."""
+    text = re.search(rf"const {name}: [^=]*= ([^;]*);", source)[1].replace("_", "")
+    return [float(x) for x in re.findall(r"-?\d[\d.e-]*", text.replace("std::f32::consts::LN2", str(math.log(2))))]
+
+
+def bits(value):
+    return np.float32(float.fromhex(value) if isinstance(value, str) else value).tobytes().hex()
+
+
+def test_the_page_states_the_fingerprint_and_what_it_is_made_of(model_files):
+    page = PAGE.read_text("utf-8")
+    line = next(line for line in page.splitlines() if line.startswith("{"))
+    decides = json.loads(line)
+    assert rfc8785.dumps(decides) == line.encode()
+    assert hashlib.sha256(f"engram/model/1\n{line}".encode()).hexdigest() == FINGERPRINT
+    assert f"\n{FINGERPRINT}\n" in page
+    for name, path in (("weights", model_files.weights), ("tokenizer", model_files.tokenizer)):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == decides[name]
 
 
 def nearest(exact):
