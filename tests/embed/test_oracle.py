@@ -120,15 +120,17 @@ few_bits = st.builds(lambda n, e: float(np.float32(n * 2.0**e)), st.integers(-40
 
 
 @st.composite
-def near_ties(draw):
-    """A product and what, added to it, makes the sum end midway between two float32, or a little beside."""
-    a, b = (draw(st.integers(1, 2**12)) * 2 + 1 for _ in range(2))
-    up, down = draw(st.integers(-40, 30)), draw(st.integers(-50, 50))
-    big = float(np.float32(draw(st.integers(2**23, 2**24 - 1)) * 2.0**up))
-    half = Fraction(2) ** (up - 1) * draw(st.sampled_from([-1, 1, 3]))
-    return draw(
-        st.sampled_from([(float(half), 1.0, big), (float(half), 1 + 2.0**-23, big), (a * 2.0**down, float(b), big)])
-    )
+def beside_ties(draw):
+    """A product midway between two float32 (25 bits, odd), and an addend that float64 loses beside it."""
+    a, b = (2 * draw(st.integers(2049, 2895)) + 1 for _ in range(2))
+    up, down = draw(st.integers(-60, 40)), draw(st.integers(29, 60))
+    return a * 2.0**up, float(b), draw(st.sampled_from([-1.0, 1.0])) * 2.0 ** (up - down)
+
+
+@st.composite
+def beside_subnormal_ties(draw):
+    """A product a little under half the smallest float32, and an addend that makes float64 forget by how much."""
+    return (2.0**20 + 1) * 2.0**-95, (2.0**20 - 1) * 2.0**-95, draw(st.integers(2**22, 2**23)) * 2.0**-149
 
 
 def cancelling(a, b, steps):
@@ -146,7 +148,8 @@ triples = st.one_of(
     st.tuples(few_bits, few_bits, few_bits),
     st.builds(cancelling, floats, floats, st.integers(-2, 2)),
     st.builds(cancelling, small, few_bits, st.integers(-2, 2)),
-    near_ties(),
+    beside_ties(),
+    beside_subnormal_ties(),
 )
 
 
@@ -161,8 +164,10 @@ def test_emulated_fma_is_the_exact_sum_rounded_once(triples):
 @pytest.mark.parametrize(
     ("a", "b", "c"),
     [
-        (1 + 2.0**-23, 2.0**24, 2.0**-30),  # beside a tie by less than float64 can say
-        (1 + 2.0**-23, 2.0**24, -(2.0**-30)),
+        (97.0, 172961.0, 2.0**-30),  # 2^24 + 1, a tie, and beside it less than float64 can say
+        (97.0, 172961.0, -(2.0**-30)),
+        (97.0, -172961.0, -(2.0**-30)),
+        ((2.0**20 + 1) * 2.0**-95, (2.0**20 - 1) * 2.0**-95, 2.0**-127 + 2.0**-149),  # the same, subnormal
         (2.0**-75, 1.0, 2.0**-149),  # subnormal, a tie
         (2.0**-100, 2.0**-50 * 1.5, 2.0**-149 * 3),
         (2.0**-100, 2.0**-50, -(2.0**-149)),
