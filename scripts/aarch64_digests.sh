@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Hold the aarch64 build of the embedder to its golden digests, on any Linux machine, under qemu's user-mode emulation.
 #
-#   scripts/aarch64_digests.sh          the 40 shortest texts, one of each kind among them: a few minutes
-#   scripts/aarch64_digests.sh 100      the 100 shortest
+#   scripts/aarch64_digests.sh          40 texts, the shortest of each kind and the next: about 6 minutes after the build
+#   scripts/aarch64_digests.sh 100      100 texts
 #   scripts/aarch64_digests.sh --all    every text: hours
 #
 # Needs, on Debian: `apt-get install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross`, and
-# `rustup target add aarch64-unknown-linux-gnu`. The model is the one in the user's cache (`engram-node model fetch`), or in
+# `rustup target add aarch64-unknown-linux-gnu`. The model is the one in the user's cache (`engram model fetch`), or in
 # ENGRAM_MODEL_DIR. Ends with 0 if every kernel of the build gives every digest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
