@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Hold the aarch64 build of the embedder to its golden digests, on any Linux machine, under qemu's user-mode emulation.
 #
-#   scripts/aarch64_digests.sh          40 texts, the shortest of each kind and the next: about 6 minutes after the build
+#   scripts/aarch64_digests.sh          40 texts, the shortest of each kind and more: 6 minutes after the build
 #   scripts/aarch64_digests.sh 100      100 texts
 #   scripts/aarch64_digests.sh --all    every text: hours
 #
