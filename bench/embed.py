@@ -1,4 +1,4 @@
-"""Texts a second on one core, this CPU's kernel against `portable` in the same run; also loading and memory.
+"""Texts a second on one core, this CPU's kernel against `scalar` in the same run; also loading and memory.
 
 `python bench/embed.py [--wordnet FOLDER]`: 500 glosses of WordNet's `data.noun`, or, without it, the short texts of the
 reference fixture over and over. The baseline does the same arithmetic without wide registers or the CPU's fused
@@ -33,7 +33,7 @@ def main():
     loaded_s = time.perf_counter() - start
     memory = peak_mib() - before
     texts = glosses(wordnet)
-    baseline = load_embedder(files, kernel="portable")
+    baseline = load_embedder(files, kernel="scalar")
     tokens = sum(embedder.embed(texts).tokens) / len(texts)
     print(f"{embedder.kernel}: verified and loaded in {loaded_s:.2f} s, {memory:.0f} MiB; {tokens:.1f} tokens a text")
     alone, together, slow = [], [], []
@@ -41,7 +41,7 @@ def main():
         slow.append(texts_per_second(baseline, texts[:BASELINE_TEXTS], 1))
         alone.append(texts_per_second(embedder, texts, 1))
         together.append(texts_per_second(embedder, texts, BATCH))
-    print(f"portable (baseline): {max(slow):.1f} texts/s")
+    print(f"scalar (baseline): {max(slow):.1f} texts/s")
     for way, rates in (("one by one", alone), (f"by {BATCH}", together)):
         print(f"{embedder.kernel}, {way}: {max(rates):.1f} texts/s, {max(rates) / max(slow):.1f}x the baseline")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engram.embed._model import FINGERPRINT, verify_model
 from engram.embed._port import EmbeddedTexts
 from engram.embed._selftest import self_test
-from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
+from engram.errors import BadRequest, EngramError, TooLarge, Unavailable, Unprocessable
 from engram.limits import LIMITS
 from engram.native import _core
 from engram.record import CANONICAL_MODEL
@@ -37,11 +37,14 @@ class MiniLmEmbedder:
 
     @property
     def kernel(self) -> str:
-        """Name the kernel in use: `avx512`, `avx2`, `neon` or `portable`."""
+        """Name the kernel in use: `avx512`, `avx2`, `neon` or `scalar`."""
         return self._native.kernel
 
-    def embed(self, texts: Sequence[str]) -> EmbeddedTexts:
-        """Embed each text; see the class for what is refused. About 5 ms a short text on one core."""
+    def embed(self, texts: Sequence[str], stop: _core.Stop | None = None) -> EmbeddedTexts:
+        """Embed each text; see the class for what is refused. About 5 ms a short text on one core.
+
+        Once another thread sets `stop`, the call ends after at most 128 more tokens, or one text, with `Unavailable`.
+        """
         refusals: dict[int, EngramError] = {}
         vectors: list[bytes | None] = [None] * len(texts)
         tokens = [0] * len(texts)
@@ -49,7 +52,11 @@ class MiniLmEmbedder:
             if refusal := _not_unicode(text):
                 refusals[index] = refusal
         wanted = [index for index in range(len(texts)) if index not in refusals]
-        for index, vector, count in zip(wanted, *self._native.embed([texts[i] for i in wanted]), strict=True):
+        try:
+            embedded = self._native.embed([texts[i] for i in wanted], stop)
+        except _core.Stopped as error:
+            raise Unavailable("the texts are not embedded: the call was stopped") from error
+        for index, vector, count in zip(wanted, *embedded, strict=True):
             vectors[index], tokens[index] = vector, count
             if vector is None:
                 refusals[index] = _too_long(count)
@@ -67,7 +74,7 @@ def load_embedder(files: ModelFiles, *, kernel: str | None = None) -> MiniLmEmbe
 
     Both files are hashed whole each time: 0.06 s where the CPU has SHA instructions, 0.2 s elsewhere, which is little
     enough that no stamp of an earlier verification need be trusted. `kernel` (else the environment's `ENGRAM_KERNEL`)
-    forces one of `avx512`, `avx2`, `neon`, `portable`; one that is unknown or lacking here raises `Unprocessable`.
+    forces one of `avx512`, `avx2`, `neon`, `scalar`; one that is unknown or lacking here raises `Unprocessable`.
     Raises `ModelNotReady` if a file is missing or not the pinned one, or if the self-test fails.
     """
     verify_model(files)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engram.errors import EngramError
+    from engram.native._core import Stop
 
 
 class EmbeddedTexts(msgspec.Struct, frozen=True):
@@ -54,8 +55,11 @@ class Embedder(Protocol):
         """Name the implementation chosen for this CPU; it decides the speed and not the bits."""
         ...
 
-    def embed(self, texts: Sequence[str]) -> EmbeddedTexts:
-        """Embed each text; a text that cannot be embedded is refused alone, in the result."""
+    def embed(self, texts: Sequence[str], stop: Stop | None = None) -> EmbeddedTexts:
+        """Embed each text; a text that cannot be embedded is refused alone, in the result.
+
+        Once `stop` is set, from any thread, the call ends soon: it raises `Unavailable`, and no text is embedded.
+        """
         ...
 
     def count_tokens(self, text: str) -> int:

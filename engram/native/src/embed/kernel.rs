@@ -4,7 +4,7 @@ use super::simd::{Arrays, Lanes};
 use super::simd::{Avx2, Avx512};
 
 /// Every name that can be asked for, on any machine.
-pub const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "portable"];
+pub const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "scalar"];
 
 /// A kernel that this CPU can run.
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ pub enum Kernel {
     Avx2(Avx2),
     #[cfg(target_arch = "aarch64")]
     Neon(Arrays<true>),
-    Portable(Arrays<false>),
+    Scalar(Arrays<false>),
 }
 
 /// Work that is generic over the kernel and gives a result.
@@ -25,7 +25,7 @@ pub trait Call {
 }
 
 impl Kernel {
-    /// Those of this CPU, fastest first; the last, `portable`, is always there.
+    /// Those of this CPU, fastest first; the last, `scalar`, is always there.
     pub fn available() -> Vec<Self> {
         let kernels = [
             #[cfg(target_arch = "x86_64")]
@@ -34,7 +34,7 @@ impl Kernel {
             Avx2::detect().map(Self::Avx2),
             #[cfg(target_arch = "aarch64")]
             Some(Self::Neon(Arrays)),
-            Some(Self::Portable(Arrays)),
+            Some(Self::Scalar(Arrays)),
         ];
         kernels.into_iter().flatten().collect()
     }
@@ -65,7 +65,7 @@ impl Kernel {
             Self::Avx2(_) => "avx2",
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => "neon",
-            Self::Portable(_) => "portable",
+            Self::Scalar(_) => "scalar",
         }
     }
 
@@ -78,7 +78,7 @@ impl Kernel {
             Self::Avx2(lanes) => call.call(lanes),
             #[cfg(target_arch = "aarch64")]
             Self::Neon(lanes) => call.call(lanes),
-            Self::Portable(lanes) => call.call(lanes),
+            Self::Scalar(lanes) => call.call(lanes),
         }
     }
 }

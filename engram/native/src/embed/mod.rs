@@ -17,11 +17,12 @@ mod weights;
 
 use std::fmt;
 use std::io::{Read, Seek};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use kernel::{Kernel, NAMES};
 pub use model::{MAX_TOKENS, Vector};
 pub use shape::HIDDEN as DIM;
-pub use tokens::TokenizerError;
+pub use tokens::{Span, TokenizerError};
 pub use weights::WeightsError;
 
 use kernel::Call;
@@ -68,6 +69,31 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// Why texts were not embedded.
+#[derive(Debug)]
+pub enum EmbedError {
+    Tokenizer(TokenizerError),
+    /// The caller's flag was set before every text was done.
+    Stopped,
+}
+
+impl fmt::Display for EmbedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tokenizer(error) => error.fmt(f),
+            Self::Stopped => write!(f, "stopped before every text was embedded"),
+        }
+    }
+}
+
+impl std::error::Error for EmbedError {}
+
+impl From<TokenizerError> for EmbedError {
+    fn from(error: TokenizerError) -> Self {
+        Self::Tokenizer(error)
+    }
+}
+
 impl MiniLm {
     /// Read `model.safetensors` and `tokenizer.json`. `kernel` names one of `NAMES`; None is the fastest here.
     pub fn load(
@@ -95,11 +121,27 @@ impl MiniLm {
         self.pieces.ids(text).map(|ids| ids.len())
     }
 
+    /// Where the pieces of `text` stand in it, without [CLS] and [SEP] around them; any length.
+    pub fn token_spans(&self, text: &str) -> Result<Vec<Span>, TokenizerError> {
+        self.pieces.spans(text)
+    }
+
     /// Embed each text; one over `MAX_TOKENS` leaves the others alone.
-    pub fn embed(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Embedded>, TokenizerError> {
+    ///
+    /// `stop` is looked at before a text is cut into tokens and before a group of at most 128 tokens (or of one text) is
+    /// embedded; once it is set the whole call ends with `Stopped`.
+    pub fn embed(
+        &self,
+        texts: &[impl AsRef<str>],
+        stop: Option<&AtomicBool>,
+    ) -> Result<Vec<Embedded>, EmbedError> {
+        let go_on = || match stop.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            true => Err(EmbedError::Stopped),
+            false => Ok(()),
+        };
         let ids = texts
             .iter()
-            .map(|text| self.pieces.ids(text.as_ref()))
+            .map(|text| go_on().and_then(|()| Ok(self.pieces.ids(text.as_ref())?)))
             .collect::<Result<Vec<_>, _>>()?;
         let mut embedded: Vec<_> = ids
             .iter()
@@ -114,6 +156,7 @@ impl MiniLm {
             .filter(|ids| ids.len() <= MAX_TOKENS)
             .collect();
         for group in groups(&fitting) {
+            go_on()?;
             let vectors = self.kernel.call(Forward {
                 model: &self.model,
                 texts: group,
