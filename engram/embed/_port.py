@@ -9,6 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engram.embed._split import Split
     from engram.errors import EngramError
     from engram.native._core import Stop
 
@@ -64,4 +65,8 @@ class Embedder(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text`, the model's special ones included; raises `BadRequest` if it is not Unicode."""
+        ...
+
+    def split(self, text: str) -> Split:
+        """Cut `text` into parts that can each be embedded: one, the whole, where it fits. `BadRequest` as above."""
         ...

@@ -17,12 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CHUNK_PIECES = 254
-"""Most word pieces of a chunk: with the two special tokens they are the model's 256."""
+"""Most word pieces of a chunk: with the two special tokens they are the model's 256.
+
+A text of so many bytes of UTF-8 is never longer than that: a word piece has a character at least, and no character is
+taken apart into more pieces than it has bytes.
+"""
 
 OVERLAP_PIECES = 32
 """Most word pieces that a chunk repeats of the one before it."""
 
-_BLANKS = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+PIECE_BYTES = 12
+"""Bytes that tell where a word piece stands."""
+
+_BLANKS = (
+    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 _BREAK = r"(?:\r\n|\r(?!\n)|[\n\x0b\x0c\x85\u2028])"
 _STOPS = (
     ".!?\u2026\u203c\u2047\u2048\u2049"  # Latin and its neighbours
