@@ -144,9 +144,7 @@ def check_model(config: Config) -> Check:
     try:
         files = find_model(config.model_dir)
         if files is None:
-            return Check(
-                "model", "warn", "not here yet", "the first start fetches it; or now: `engram-node model fetch`"
-            )
+            return Check("model", "warn", "not here yet", "the first start fetches it; or now: `engram model fetch`")
         verify_model(files)
     except EngramError as error:
         return Check("model", "fail", error.message)
@@ -160,7 +158,7 @@ def check_embedder(config: Config) -> Check:
     try:
         files = find_model(config.model_dir)
         if files is None:
-            return Check("embedder", "warn", "not tested: the model is not here", "fetch it: `engram-node model fetch`")
+            return Check("embedder", "warn", "not tested: the model is not here", "fetch it: `engram model fetch`")
         embedder = load_embedder(files)
     except EngramError as error:
         return Check("embedder", "fail", error.message)

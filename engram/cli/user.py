@@ -9,7 +9,8 @@ from cyclopts import App
 
 from engram.cli._commands import Commands
 from engram.cli._ingest import Ingest
-from engram.cli._shell import EXIT_CODES, run
+from engram.cli._model import model_app
+from engram.cli._shell import EXIT_CODES, epilogue, run
 from engram.cli._target import open_target
 from engram.cli._text import paragraphs
 from engram.cli._version import version
@@ -79,6 +80,7 @@ def build(opener: Opener) -> App:
     _add(namespace, commands.namespace_create, _NAMESPACE_CREATE, name="create")
     _add(namespace, commands.namespace_list, ("engram namespace list",), name="list")
     app.command(namespace)
+    app.command(model_app("engram", sort_key=len(list(app))))
     return app
 
 
@@ -86,7 +88,7 @@ def _add(app: App, command: Callable[..., int], examples: Sequence[str], **setti
     app.command(
         command,
         help=paragraphs(command.__doc__ or ""),
-        help_epilogue="\n".join(["Examples:", *(f"  {line}" for line in examples), "", EXIT_CODES]),
+        help_epilogue=epilogue(examples),
         sort_key=len(list(app)),
         **settings,
     )

@@ -127,7 +127,7 @@ _KEYS = {
         _Key(
             "model_dir",
             str,
-            "Allowed: a path. Left out: your cache, filled once by the first start or by `engram-node model fetch`.",
+            "Allowed: a path. Left out: your cache, filled once by the first start or by `engram model fetch`.",
             "A folder with the embedding model's files, for a machine without internet.",
             _path,
         ),

@@ -391,3 +391,11 @@ def test_the_version_is_printed(engram):
     ran = engram("--version")
     assert ran.code == 0
     assert ran.out.strip()
+
+
+@pytest.mark.parametrize("command", ["fetch", "verify", "path"])
+def test_the_model_is_fetched_verified_and_found_by_the_users_program_too(engram, model_files, command):
+    ran = engram("model", command)
+    assert (ran.code, ran.err) == (0, "")
+    assert str(model_files.folder) in ran.out
+    assert f"engram model {command}" in engram("model", command, "--help").out.split("Examples:")[1]
