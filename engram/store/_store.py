@@ -354,11 +354,14 @@ class Store:
         limit: int,
         *,
         chunks: bool = False,
+        page_bytes: int | None = None,
     ) -> tuple[list[tuple[bytes, View]], bool]:
         """Give up to `limit` records whose metadata is accepted, oldest first, and whether more follow.
 
-        The chunks of long texts are left out, unless `chunks` says otherwise.
+        The chunks of long texts are left out, unless `chunks` says otherwise. No record but the first is given that
+        would bring the payloads over `page_bytes`.
         """
+        size = 0
         found: list[tuple[bytes, View]] = []
         with self._reading:
             for digest, location in tables.visible_records(self._reader, ns, chunks=chunks):
@@ -367,10 +370,11 @@ class Store:
                     continue
                 if offset:
                     offset -= 1
-                elif len(found) == limit:
+                    continue
+                size += view.size
+                if len(found) == limit or (found and page_bytes is not None and size > page_bytes):
                     return found, True
-                else:
-                    found.append((digest, view))
+                found.append((digest, view))
         return found, False
 
     def search(

@@ -298,6 +298,11 @@ class View:
         self._version_at = self._metadata_at + int.from_bytes(data[8:12], "little")
 
     @property
+    def size(self) -> int:
+        """The payload's size in bytes."""
+        return len(self._data)
+
+    @property
     def flags(self) -> int:
         """The payload's flags."""
         return self._data[4]

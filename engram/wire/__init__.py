@@ -48,6 +48,7 @@ from engram.wire._messages import (
     Status,
     StatusResult,
     Vector,
+    patience_s,
 )
 
 __all__ = [
@@ -96,4 +97,5 @@ __all__ = [
     "Vector",
     "checked",
     "error_info",
+    "patience_s",
 ]

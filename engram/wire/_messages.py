@@ -258,6 +258,21 @@ class Embed(Request[EmbedResult], frozen=True, kw_only=True):
     texts: Annotated[list[str], msgspec.Meta(max_length=LIMITS.batch_items)]
 
 
+_TEXT_PER_S = 2500
+
+
+def patience_s(request: Request[Any]) -> int:
+    """Give the seconds that a call may take beyond the usual: one for each 2,500 characters of text to be embedded."""
+    match request:
+        case Put():
+            return len(request.text or "") // _TEXT_PER_S
+        case PutMany():
+            return sum(len(item.text or "") for item in request.items) // _TEXT_PER_S
+        case Embed():
+            return sum(map(len, request.texts)) // _TEXT_PER_S
+    return 0
+
+
 # -- namespaces, node -------------------------------------------------------------------------------------------------
 
 

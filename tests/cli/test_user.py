@@ -199,7 +199,13 @@ def test_query_in_a_pipe_gives_a_line_a_hit(engram, three):
 
 def test_query_json_is_one_document(engram, three):
     document = json.loads(engram("query", "nothing at all", "-k", "2", "--json").out)
-    assert document["hits"][0] == {"cid": three[2], "score": 1.0, "metadata": {}, "text": "nothing at all"}
+    assert document["hits"][0] == {
+        "cid": three[2],
+        "score": 1.0,
+        "metadata": {},
+        "text": "nothing at all",
+        "chunk": None,
+    }
     assert len(document["hits"]) == 2
 
 
