@@ -3,7 +3,7 @@
 from engram.embed._fetch import fetch_model
 from engram.embed._minilm import MiniLmEmbedder, load_embedder
 from engram.embed._model import FINGERPRINT, SPLITTER, ModelFiles, find_model, model_cache, verify_model
-from engram.embed._port import EmbeddedTexts, Embedder
+from engram.embed._port import EmbeddedTexts, Embedder, Splitter
 from engram.embed._split import CHUNK_PIECES, Span, Split
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "ModelFiles",
     "Span",
     "Split",
+    "Splitter",
     "fetch_model",
     "find_model",
     "load_embedder",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -66,6 +66,11 @@ class Embedder(Protocol):
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text`, the model's special ones included; raises `BadRequest` if it is not Unicode."""
         ...
+
+
+@runtime_checkable
+class Splitter(Protocol):
+    """An embedder that says where a text is cut that is too long for it; the canonical one does."""
 
     def split(self, text: str) -> Split:
         """Cut `text` into parts that can each be embedded: one, the whole, where it fits. `BadRequest` as above."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from engram import cid as cids
 from engram import documents, record
 from engram.actors import CHUNK_TEXTS, Commit, EmbedTexts
-from engram.embed import CHUNK_PIECES, SPLITTER
+from engram.embed import CHUNK_PIECES, SPLITTER, Splitter
 from engram.errors import Busy, EngramError, TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.node._checks import needs_vector, prepare
@@ -139,6 +139,7 @@ class Writer:
             embedder = await self._embedding.ready()
         except EngramError as error:
             return dict.fromkeys(texts, error)
+        assert isinstance(embedder, Splitter), "the canonical embedder is one"
         calls = [
             functools.partial(self._offload.run, "embed", functools.partial(embedder.split, text)) for text in texts
         ]
