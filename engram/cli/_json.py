@@ -7,12 +7,12 @@ import math
 from array import array
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
+
 from engram.cli._text import UNSAFE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import msgspec
 
 _EXCERPT = 60
 
@@ -53,8 +53,12 @@ def write(value: Any, *, indent: int | None = 2) -> str:
 
 
 def fields(answer: msgspec.Struct) -> dict[str, Any]:
-    """Give every field of an answer by name, absent ones as null, so that a program finds the same keys each time."""
-    return {name: getattr(answer, name) for name in answer.__struct_fields__}
+    """Give every field of an answer by name, absent ones as null, so that a program finds the same keys each time.
+
+    An answer within it is given so too.
+    """
+    values = ((name, getattr(answer, name)) for name in answer.__struct_fields__)
+    return {name: fields(value) if isinstance(value, msgspec.Struct) else value for name, value in values}
 
 
 def numbers(vector: bytes) -> list[float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engram.embed._split import Split
     from engram.errors import EngramError
     from engram.native._core import Stop
 
@@ -64,4 +65,13 @@ class Embedder(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text`, the model's special ones included; raises `BadRequest` if it is not Unicode."""
+        ...
+
+
+@runtime_checkable
+class Splitter(Protocol):
+    """An embedder that says where a text is cut that is too long for it; the canonical one does."""
+
+    def split(self, text: str) -> Split:
+        """Cut `text` into parts that can each be embedded: one, the whole, where it fits. `BadRequest` as above."""
         ...

@@ -127,6 +127,7 @@ async def _actors(
             data_dir=config.data_dir,
             write_queue_items=config.write_queue_items,
             embedding_threads=threads,
+            on_long=config.on_long,
             wait_for_fetch_s=_FOREVER_S if embedded else 0.0,
         )
         try:

@@ -1,4 +1,7 @@
-"""The way of a write: look known texts up, embed the rest, name them, and have the store make them durable."""
+"""The way of a write: look known texts up, cut long ones into chunks, embed, name, and have the store keep them.
+
+A long text is a document and its chunks, which the store takes as one operation: see `docs/long_text.md`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ import functools
 import hashlib
 from typing import TYPE_CHECKING
 
-from engram import record
+from engram import cid as cids
+from engram import documents, record
 from engram.actors import CHUNK_TEXTS, Commit, EmbedTexts
-from engram.errors import Busy, EngramError, Unprocessable
+from engram.embed import CHUNK_PIECES, SPLITTER, Splitter
+from engram.errors import Busy, EngramError, TooLarge, Unprocessable
+from engram.limits import LIMITS
 from engram.node._checks import needs_vector, prepare
 from engram.runtime import gather
 from engram.store import PUBLIC, Done, PutOperation
@@ -18,11 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from engram.actors import Model
+    from engram.embed import Embedder, Split
     from engram.node._checks import Prepared
     from engram.ports import Offload
     from engram.runtime import Ref
     from engram.store import Namespace, Operation, Store
-    from engram.wire import Item
+    from engram.wire import Item, OnLong
 
 
 class Embedding:
@@ -35,10 +42,14 @@ class Embedding:
         self._threads = threads
         self._wait_for_fetch_s = wait_for_fetch_s
 
+    async def ready(self) -> Embedder:
+        """Give the embedder, or raise `ModelNotReady`."""
+        return await self._model.ready(wait_for_fetch_s=self._wait_for_fetch_s)
+
     async def embed(self, texts: Sequence[str]) -> list[tuple[bytes, int] | EngramError]:
         """Give (vector, tokens) or an error for each text."""
         try:
-            embedder = await self._model.ready(wait_for_fetch_s=self._wait_for_fetch_s)
+            embedder = await self.ready()
         except EngramError as error:
             return [error] * len(texts)
         chunks = [list(texts[start : start + CHUNK_TEXTS]) for start in range(0, len(texts), CHUNK_TEXTS)]
@@ -60,11 +71,12 @@ class Writer:
         self.waiting = 0
         """Memories on their way to the disk."""
 
-    async def put(self, items: Sequence[Item], space: Namespace) -> list[Prepared]:
+    async def put(self, items: Sequence[Item], space: Namespace, on_long: OnLong) -> list[Prepared]:
         """Keep items; each one's `outcome` says what became of it. `Busy` where too many are on their way."""
         with self._admitted(len(items)):
             prepared = [prepare(item, space) for item in items]
-            await self._look_up(prepared, space)
+            await self._look_up(prepared, space, on_long)
+            await self._split(prepared, space, on_long)
             await self._fill_vectors(prepared, space)
             await self._commit(prepared, space)
         return prepared
@@ -86,19 +98,52 @@ class Writer:
         finally:
             self.waiting -= items
 
-    async def _look_up(self, prepared: list[Prepared], space: Namespace) -> None:
+    async def _look_up(self, prepared: list[Prepared], space: Namespace, on_long: OnLong) -> None:
+        """Find the texts that are here already: as one record, or as a document if it may have become one."""
         texts = [item for item in prepared if item.outcome is None and item.text is not None and item.vector is None]
         if not texts:
             return
 
         def look_up() -> None:
             for item in texts:
-                content = hashlib.sha256((item.text or "").encode()).digest()
-                found = self._store.known(space.ns, self._store.key.public, content, item.metadata, space.model_version)
-                if found:
-                    item.digest, item.outcome = found[0], Done(found[1], created=False)
+                content = (item.text or "").encode()
+                forms = _document_forms(item.metadata) if on_long == "chunk" and len(content) > CHUNK_PIECES else []
+                hashed = hashlib.sha256(content).digest()
+                for metadata in [item.metadata, *forms]:
+                    found = self._store.known(space.ns, self._store.key.public, hashed, metadata, space.model_version)
+                    if found:
+                        item.digest, item.outcome = found[0], Done(found[1], created=False)
+                        item.chunks = self._store.chunks(item.digest)
+                        break
 
         await self._offload.run("search", look_up)
+
+    async def _split(self, prepared: list[Prepared], space: Namespace, on_long: OnLong) -> None:
+        """Cut the texts of ours that are too long for one record."""
+        if space.model_version != PUBLIC.model_version:
+            return
+        wanted = [item for item in prepared if item.outcome is None and len((item.text or "").encode()) > CHUNK_PIECES]
+        splits = await self._splits(list(dict.fromkeys(item.text for item in wanted if item.text is not None)))
+        for item in wanted:
+            split = splits[item.text or ""]
+            if isinstance(split, EngramError):
+                item.outcome = split
+            elif len(split.spans) > 1:
+                item.split, item.tokens, item.chunks = split, split.tokens, len(split.spans)
+                item.outcome = _too_long(split) if on_long == "reject" else _no_room(item.metadata, split)
+
+    async def _splits(self, texts: Sequence[str]) -> dict[str, Split | EngramError]:
+        if not texts:
+            return {}
+        try:
+            embedder = await self._embedding.ready()
+        except EngramError as error:
+            return dict.fromkeys(texts, error)
+        assert isinstance(embedder, Splitter), "the canonical embedder is one"
+        calls = [
+            functools.partial(self._offload.run, "embed", functools.partial(embedder.split, text)) for text in texts
+        ]
+        return dict(zip(texts, await gather(calls, _SPLITS), strict=True))
 
     async def _fill_vectors(self, prepared: list[Prepared], space: Namespace) -> None:
         """Embed what has no vector; where a vector stands beside a text of ours, compare it with the embedding."""
@@ -109,26 +154,34 @@ class Writer:
                 if item.vector is None:
                     item.outcome = needs_vector(space)
             return
-        texts = list(dict.fromkeys(item.text for item in wanted if item.text is not None))
+        texts = list(dict.fromkeys(part for item in wanted for part in item.parts))
         vectors = dict(zip(texts, await self._embedding.embed(texts), strict=True)) if texts else {}
         for item in wanted:
-            assert item.text is not None
-            embedded = vectors[item.text]
-            if isinstance(embedded, EngramError):
-                item.outcome = embedded
-            elif item.vector is None:
-                item.vector = embedded[0]
-            elif item.vector != embedded[0]:
-                item.outcome = Unprocessable(
-                    f"vector: it is not the {space.model_version} embedding of the text beside it; leave it out, "
-                    "or use a namespace of another model",
-                    field="vector",
-                )
+            self._take_vectors(item, [vectors[part] for part in item.parts], space)
+
+    def _take_vectors(self, item: Prepared, embedded: list[tuple[bytes, int] | EngramError], space: Namespace) -> None:
+        for part in embedded:
+            if isinstance(part, EngramError):
+                item.outcome = part
+                return
+            item.vectors.append(part[0])
+            item.tokens = item.tokens or part[1]
+        if item.vector is not None and item.vector != item.vectors[0]:
+            of = "its first chunk" if item.split else "the text beside it"
+            item.outcome = Unprocessable(
+                f"vector: it is not the {space.model_version} embedding of {of}; leave it out, or use a namespace of "
+                "another model",
+                field="vector",
+            )
+        item.vector = item.vectors[0]
 
     async def _commit(self, prepared: list[Prepared], space: Namespace) -> None:
         waiting = [item for item in prepared if item.outcome is None]
         for item in waiting:
-            self._encode(item, space)
+            if item.split is None:
+                self._encode(item, space)
+            else:
+                await self._offload.run("embed", functools.partial(self._encode_document, item, item.split, space))
         operations = [item.operation for item in waiting if item.operation is not None]
         if not operations:
             return
@@ -149,3 +202,43 @@ class Writer:
             return
         item.digest = digest
         item.operation = PutOperation(space.ns, digest, payload, self._store.key.public)
+
+    def _encode_document(self, item: Prepared, split: Split, space: Namespace) -> None:
+        assert item.text is not None
+        metadata = documents.document_metadata(item.metadata, SPLITTER)
+        digest, payload = record.encode_text(item.text, item.vectors[0], metadata, space.model_version)
+        spans = [(span.start, span.end) for span in split.spans]
+        places = documents.chunk_metadata(metadata, cids.from_digest(digest), spans)
+        parts = zip(item.parts, item.vectors, places, strict=True)
+        chunks = tuple(record.encode_text(*part, space.model_version) for part in parts)
+        item.digest = digest
+        item.operation = PutOperation(space.ns, digest, payload, self._store.key.public, chunks)
+
+
+_SPLITS = 2
+"""Texts that are cut at a time: tokenising a large one needs memory."""
+
+
+def _document_forms(metadata: bytes) -> list[bytes]:
+    """Give what this caller's metadata is in a document: none where it has no room for that."""
+    try:
+        return [documents.document_metadata(metadata, SPLITTER)]
+    except TooLarge:
+        return []
+
+
+def _too_long(split: Split) -> TooLarge:
+    special = LIMITS.text_tokens - CHUNK_PIECES
+    return TooLarge(
+        f"text: {split.tokens - special} word pieces are over the limit of {CHUNK_PIECES} for one record, and longer "
+        'texts are to be refused (on_long "reject"); "chunk" keeps it whole and in parts',
+        field="text",
+    )
+
+
+def _no_room(metadata: bytes, split: Split) -> TooLarge | None:
+    try:
+        documents.check_room(metadata, SPLITTER, [(span.start, span.end) for span in split.spans])
+    except TooLarge as error:
+        return error
+    return None

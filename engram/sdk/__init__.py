@@ -3,6 +3,6 @@
 from engram.sdk._api import Api, Health, Kept, Namespaces
 from engram.sdk._vectors import VectorLike, f32_bytes
 from engram.sdk.client import EngramClient
-from engram.wire import Hit, Record
+from engram.wire import Chunk, Hit, Record
 
-__all__ = ["Api", "EngramClient", "Health", "Hit", "Kept", "Namespaces", "Record", "VectorLike", "f32_bytes"]
+__all__ = ["Api", "Chunk", "EngramClient", "Health", "Hit", "Kept", "Namespaces", "Record", "VectorLike", "f32_bytes"]
