@@ -65,3 +65,7 @@ class Embedder(Protocol):
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text`, the model's special ones included; raises `BadRequest` if it is not Unicode."""
         ...
+
+    def close(self) -> None:
+        """Let go of what it holds outside of memory; nothing is embedded afterwards. Twice is allowed."""
+        ...
