@@ -81,7 +81,7 @@ class Target(Protocol):
         """Delete one memory; False where there is none."""
         ...
 
-    def embed(self, text: str, /) -> Sequence[float]:
+    def embed(self, text: str, /, *, model: str | None = None) -> Sequence[float]:
         """Turn a text into a vector."""
         ...
 

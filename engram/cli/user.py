@@ -42,7 +42,11 @@ _QUERY = (
     'engram query "small furry pets" --filter \'pos = "noun"\'',
     "engram query \"small furry pets\" --json | jq -r '.hits[].cid'",
 )
-_NAMESPACE_CREATE = ("engram namespace create notes", "engram namespace create clips --dim 512 --model clip/b32")
+_NAMESPACE_CREATE = (
+    "engram namespace create notes",
+    "engram namespace create letters --model mpnet",
+    "engram namespace create clips --dim 512 --model clip/b32",
+)
 
 
 def main() -> None:
@@ -73,7 +77,7 @@ def build(opener: Opener) -> App:
     _add(app, commands.list, ("engram list --limit 20 --offset 40", "engram list --filter 'source = \"notes\"'"))
     _add(app, commands.delete, ("engram delete v1::3f1c…",))
     _add(app, commands.status, ("engram status", "engram status --data ./engram-data --json"))
-    _add(app, commands.embed, ('engram embed "a text" --json | jq .dim',))
+    _add(app, commands.embed, ('engram embed "a text" --json | jq .dim', 'engram embed "a text" --model mpnet'))
     namespace = App(
         name="namespace", help="Create and list namespaces.", help_epilogue=EXIT_CODES, sort_key=len(list(app))
     )

@@ -5,11 +5,12 @@ from engram.embed._identity import same_model
 from engram.embed._minilm import MiniLmEmbedder, load_embedder
 from engram.embed._model import FINGERPRINT, ModelFiles, find_model, model_cache, verify_model
 from engram.embed._port import EmbeddedTexts, Embedder
-from engram.embed._specs import ModelSpec, RemoteSpec, SentenceTransformersSpec, StaticSpec, load_model
+from engram.embed._specs import REQUEST_TEXTS, ModelSpec, RemoteSpec, SentenceTransformersSpec, StaticSpec, load_model
 from engram.embed._url import parse_url
 
 __all__ = [
     "FINGERPRINT",
+    "REQUEST_TEXTS",
     "EmbeddedTexts",
     "Embedder",
     "MiniLmEmbedder",

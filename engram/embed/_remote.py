@@ -18,6 +18,7 @@ import msgspec
 from engram.embed._http import Answer, GivenUp, NoAnswer, Server
 from engram.embed._identity import fingerprint_of, version_of
 from engram.embed._outcomes import Outcomes, not_unicode
+from engram.embed._specs import REQUEST_TEXTS, RemoteSpec
 from engram.embed._url import parse_url
 from engram.errors import EngramError, ModelNotReady, TooLarge, Unavailable, Unprocessable
 from engram.limits import LIMITS
@@ -27,11 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from engram.embed._port import EmbeddedTexts
-    from engram.embed._specs import RemoteSpec
     from engram.native._core import Stop
-
-REQUEST_TEXTS = 64
-"""Texts in one request at most."""
 
 _REQUEST_BYTES = 256 * 1024
 _ANSWER_BYTES = 32 * 1024 * 1024
@@ -76,7 +73,7 @@ class RemoteEmbedder:
     def embed(self, texts: Sequence[str], stop: Stop | None = None) -> EmbeddedTexts:
         """Embed each text, in requests of up to 64; see the class for what is refused."""
         outcomes = Outcomes(texts)
-        stopped = (lambda: stop.is_set) if stop is not None else bool
+        stopped = _flag(stop)
         deadline = time.monotonic() + self._spec.timeout_s
         failure: EngramError | None = None
         for part in _parts(texts, outcomes.waiting):
@@ -96,10 +93,10 @@ class RemoteEmbedder:
         """Close the connections."""
         self._server.close()
 
-    def ask_dim(self) -> int:
+    def ask_dim(self, stop: Stop | None = None) -> int:
         """Ask the server how many numbers a vector has. Raises `Unavailable`."""
         try:
-            rows = self._rows([_PROBE], time.monotonic() + self._spec.timeout_s, bool)
+            rows = self._rows([_PROBE], time.monotonic() + self._spec.timeout_s, _flag(stop))
         except _Refused as error:
             raise self._unavailable(f"refuses every text (HTTP {error.status}{error.code})") from None
         if not 1 <= len(rows[0]) // 4 <= LIMITS.dim:
@@ -228,14 +225,14 @@ class RemoteEmbedder:
         return Unavailable(f"{self._name} {what}", retry_after_s=retry_after_s)
 
 
-def load_remote(spec: RemoteSpec) -> RemoteEmbedder:
+def load_remote(spec: RemoteSpec, stop: Stop | None = None) -> RemoteEmbedder:
     """Give a server's model; asks the server only where `dim` is not configured. `Unavailable`, `ModelNotReady`."""
     key = _key(spec.api_key_env)
     if spec.dim is not None:
         return RemoteEmbedder(spec, key, spec.dim)
     asking = RemoteEmbedder(spec, key, 0)
     try:
-        return RemoteEmbedder(spec, key, asking.ask_dim())
+        return RemoteEmbedder(spec, key, asking.ask_dim(stop))
     finally:
         asking.close()
 
@@ -260,6 +257,10 @@ class _Refused(Exception):
     @property
     def too_long(self) -> bool:
         return self.status == 413 or "length" in self.code
+
+
+def _flag(stop: Stop | None) -> Callable[[], bool]:
+    return bool if stop is None else lambda: stop.is_set
 
 
 def _parts(texts: Sequence[str], indices: Sequence[int]) -> Iterator[list[int]]:

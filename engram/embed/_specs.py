@@ -9,6 +9,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from engram.embed._port import Embedder
+    from engram.native._core import Stop
 
 
 class SentenceTransformersSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,12 +39,18 @@ class RemoteSpec(msgspec.Struct, frozen=True, kw_only=True):
     insecure: bool = False
 
 
+REQUEST_TEXTS = 64
+"""Texts in one request to a server at most."""
+
 ModelSpec = SentenceTransformersSpec | StaticSpec | RemoteSpec
 """What a model of a configuration is."""
 
 
-def load_model(spec: ModelSpec) -> Embedder:
-    """Load a configured model, each time from its files. Raises `ModelNotReady`, or `Unavailable` for a server."""
+def load_model(spec: ModelSpec, stop: Stop | None = None) -> Embedder:
+    """Load a configured model, each time from its files. Raises `ModelNotReady`, or `Unavailable` for a server.
+
+    `stop`: ends the question to a server; what is read from the disk is read to its end.
+    """
     # Imported here: torch and its like are loaded by those who use them.
     match spec:
         case SentenceTransformersSpec():
@@ -57,4 +64,4 @@ def load_model(spec: ModelSpec) -> Embedder:
         case RemoteSpec():
             from engram.embed._remote import load_remote  # noqa: PLC0415
 
-            return load_remote(spec)
+            return load_remote(spec, stop)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from engram import record
 from engram.actors import CHUNK_TEXTS, Commit, EmbedTexts
 from engram.errors import Busy, EngramError, Unprocessable
-from engram.node._checks import needs_vector, prepare
+from engram.node._checks import prepare
 from engram.runtime import gather
 from engram.store import PUBLIC, Done, PutOperation
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from engram.actors import Model
     from engram.node._checks import Prepared
+    from engram.node._models import Models
     from engram.ports import Offload
     from engram.runtime import Ref
     from engram.store import Namespace, Operation, Store
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 class Embedding:
     """Texts to vectors, through the embedder actor."""
 
-    def __init__(self, model: Model, embedder: Ref, threads: int, wait_for_fetch_s: float) -> None:
+    def __init__(
+        self, model: Model, embedder: Ref, threads: int, wait_for_fetch_s: float, chunk_texts: int = CHUNK_TEXTS
+    ) -> None:
         """`wait_for_fetch_s`: how long a text waits for a model that is being fetched."""
         self._model = model
         self._embedder = embedder
         self._threads = threads
         self._wait_for_fetch_s = wait_for_fetch_s
+        self._chunk_texts = chunk_texts
 
     async def embed(self, texts: Sequence[str]) -> list[tuple[bytes, int] | EngramError]:
         """Give (vector, tokens) or an error for each text."""
@@ -41,7 +45,8 @@ class Embedding:
             embedder = await self._model.ready(wait_for_fetch_s=self._wait_for_fetch_s)
         except EngramError as error:
             return [error] * len(texts)
-        chunks = [list(texts[start : start + CHUNK_TEXTS]) for start in range(0, len(texts), CHUNK_TEXTS)]
+        size = self._chunk_texts
+        chunks = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
         asks = [functools.partial(self._embedder.ask, EmbedTexts(embedder, chunk)) for chunk in chunks]
         answers = await gather(asks, self._threads)
         return [answer for part in answers for answer in part]
@@ -50,11 +55,11 @@ class Embedding:
 class Writer:
     """Writes for every door."""
 
-    def __init__(self, store: Store, store_ref: Ref, embedding: Embedding, offload: Offload, limit: int) -> None:
+    def __init__(self, store: Store, store_ref: Ref, models: Models, offload: Offload, limit: int) -> None:
         """`limit`: memories that may be on their way at once."""
         self._store = store
         self._store_ref = store_ref
-        self._embedding = embedding
+        self._models = models
         self._offload = offload
         self._limit = limit
         self.waiting = 0
@@ -101,16 +106,15 @@ class Writer:
         await self._offload.run("search", look_up)
 
     async def _fill_vectors(self, prepared: list[Prepared], space: Namespace) -> None:
-        """Embed what has no vector; where a vector stands beside a text of ours, compare it with the embedding."""
+        """Embed what has no vector; where a vector stands beside a text of ours, compare it with the embedding.
+
+        Only ours are compared: of another model's vectors the bits are not the same each time.
+        """
         ours = space.model_version == PUBLIC.model_version
-        wanted = [item for item in prepared if item.outcome is None and item.text is not None]
-        if not ours:
-            for item in wanted:
-                if item.vector is None:
-                    item.outcome = needs_vector(space)
-            return
+        texts_here = (item for item in prepared if item.outcome is None and item.text is not None)
+        wanted = [item for item in texts_here if ours or item.vector is None]
         texts = list(dict.fromkeys(item.text for item in wanted if item.text is not None))
-        vectors = dict(zip(texts, await self._embedding.embed(texts), strict=True)) if texts else {}
+        vectors = dict(zip(texts, await self._models.embed(space, texts), strict=True)) if texts else {}
         for item in wanted:
             assert item.text is not None
             embedded = vectors[item.text]

@@ -75,6 +75,8 @@ class Namespaces:
     def create(self, name: str, dim: int | None = None, model: str | None = None) -> NamespaceInfo:
         """Create a namespace, bound to one model and dimension; without them it takes texts.
 
+        `model` may be one of the node's configuration: then it takes texts, embedded by that model.
+
         Raises `Conflict` if it exists with others.
         """
         request = NamespaceCreate(name=name, dim=dim, model_version=model)
@@ -241,14 +243,19 @@ class Api(ABC):
         return self._call(List(filter=filter, limit=limit, offset=offset, namespace=namespace)).records
 
     @overload
-    def embed(self, text: str) -> builtins.list[float]: ...
+    def embed(self, text: str, model: str | None = None) -> builtins.list[float]: ...
     @overload
-    def embed(self, text: builtins.list[str]) -> builtins.list[builtins.list[float]]: ...
-    def embed(self, text: str | builtins.list[str]) -> builtins.list[float] | builtins.list[builtins.list[float]]:
-        """Give the vector of a text, or one vector for each of many, without keeping anything."""
+    def embed(self, text: builtins.list[str], model: str | None = None) -> builtins.list[builtins.list[float]]: ...
+    def embed(
+        self, text: str | builtins.list[str], model: str | None = None
+    ) -> builtins.list[float] | builtins.list[builtins.list[float]]:
+        """Give the vector of a text, or one vector for each of many, without keeping anything.
+
+        `model`: a model's name in the node's configuration, or a model version; None is the node's own.
+        """
         if isinstance(text, str):
-            return self._embed([text])[0]
-        return self._embed(builtins.list(many(text, "texts")))
+            return self._embed([text], model)[0]
+        return self._embed(builtins.list(many(text, "texts")), model)
 
     # -- the node --
 
@@ -289,12 +296,12 @@ class Api(ABC):
         )
         return self._call(put).cid
 
-    def _embed(self, texts: builtins.list[str]) -> builtins.list[builtins.list[float]]:
+    def _embed(self, texts: builtins.list[str], model: str | None) -> builtins.list[builtins.list[float]]:
         vectors: builtins.list[builtins.list[float]] = []
         for text in texts:
             clean_text(text, "texts")
         cuts = (texts[at : at + _EMBED_TEXTS] for at in range(0, len(texts), _EMBED_TEXTS))
-        for outcome in self._call_many(Embed(texts=cut) for cut in cuts):
+        for outcome in self._call_many(Embed(texts=cut, model=model) for cut in cuts):
             if isinstance(outcome, EngramError):
                 raise outcome
             vectors.extend(floats(vector) for vector in outcome.vectors)

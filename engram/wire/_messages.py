@@ -209,10 +209,12 @@ class EmbedResult(Answer, frozen=True, kw_only=True):
 
 
 class Embed(Request[EmbedResult], frozen=True, kw_only=True):
-    """Turn texts into vectors with the node's embedder, without keeping anything."""
+    """Turn texts into vectors with an embedder of the node, without keeping anything."""
 
     method: ClassVar[str] = "embed"
     texts: Annotated[list[str], msgspec.Meta(max_length=LIMITS.batch_items)]
+    model: str | None = None
+    """A configured model's name, or a model version; absent, the node's own."""
 
 
 # -- namespaces, node -------------------------------------------------------------------------------------------------
@@ -231,7 +233,10 @@ class NamespaceInfo(Answer, frozen=True, kw_only=True):
 
 
 class NamespaceCreate(Request[NamespaceInfo], frozen=True, kw_only=True):
-    """Create a namespace. Without `dim` and `model_version` it takes texts, by the node's own embedder."""
+    """Create a namespace. Without `dim` and `model_version` it takes texts, by the node's own embedder.
+
+    `model_version` may be the name of a model that the node is configured with: then it takes texts, by that model.
+    """
 
     method: ClassVar[str] = "namespace_create"
     name: str
@@ -252,18 +257,21 @@ class NamespaceList(Request[NamespaceListResult], frozen=True, kw_only=True):
 
 
 class ModelStatus(Answer, frozen=True, kw_only=True):
-    """The embedder's state. `done_bytes` and `total_bytes` count while it is fetched."""
+    """An embedder's state. `done_bytes` and `total_bytes` count while it is fetched."""
 
     model_version: str
+    """Empty, and `dim` 0, until a configured model has been loaded for the first time."""
     dim: int
     state: Literal["absent", "fetching", "loading", "ready", "failed"]
     message: str | None = None
     done_bytes: int = 0
     total_bytes: int = 0
     kernel: str | None = None
-    """What computes here: `avx512`, `avx2`, `neon` or `scalar`. The bits are the same."""
+    """What computes here: `avx512`, `avx2`, `neon` or `scalar` (the bits are the same); another model's library."""
     fingerprint: str | None = None
     """Hex SHA-256 of everything that decides the vectors' bits; vectors of different ones are never compared."""
+    name: str | None = None
+    """The name in the node's configuration; absent for the node's own model."""
 
 
 class StatusResult(Answer, frozen=True, kw_only=True):
@@ -285,6 +293,8 @@ class StatusResult(Answer, frozen=True, kw_only=True):
     bodies_bytes: int = 0
     queue_length: int = 0
     """Writes that wait for the disk."""
+    models: list[ModelStatus] = []
+    """The configured models beside the node's own."""
 
 
 class Status(Request[StatusResult], frozen=True, kw_only=True):
