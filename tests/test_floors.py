@@ -13,7 +13,7 @@ import pytest
 import engram
 
 ROOT = Path(engram.__file__).parent
-GROUND = {"errors", "limits", "ports", "cid", "record", "identity", "filter", "native"}
+GROUND = {"errors", "limits", "ports", "cid", "record", "documents", "identity", "filter", "native"}
 LIBRARIES = {"store", "index", "embed"}
 MAY_IMPORT = {
     "native": set(),
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "ports": set(),
     "cid": {"errors", "native"},
     "record": {"cid", "errors", "limits", "native"},
+    "documents": {"cid", "errors", "limits", "record"},
     "identity": {"errors", "limits", "ports"},
     "filter": {"errors", "limits"},
     "events": GROUND,

@@ -3,14 +3,17 @@
 from engram.embed._fetch import fetch_model
 from engram.embed._identity import same_model
 from engram.embed._minilm import MiniLmEmbedder, load_embedder
-from engram.embed._model import FINGERPRINT, ModelFiles, find_model, model_cache, verify_model
+from engram.embed._model import FINGERPRINT, SPLITTER, ModelFiles, find_model, model_cache, verify_model
 from engram.embed._port import EmbeddedTexts, Embedder
 from engram.embed._specs import REQUEST_TEXTS, ModelSpec, RemoteSpec, SentenceTransformersSpec, StaticSpec, load_model
+from engram.embed._split import CHUNK_PIECES, Span, Split
 from engram.embed._url import parse_url
 
 __all__ = [
+    "CHUNK_PIECES",
     "FINGERPRINT",
     "REQUEST_TEXTS",
+    "SPLITTER",
     "EmbeddedTexts",
     "Embedder",
     "MiniLmEmbedder",
@@ -18,6 +21,8 @@ __all__ = [
     "ModelSpec",
     "RemoteSpec",
     "SentenceTransformersSpec",
+    "Span",
+    "Split",
     "StaticSpec",
     "fetch_model",
     "find_model",

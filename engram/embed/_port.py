@@ -9,6 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engram.embed._split import Split
     from engram.errors import EngramError
     from engram.native._core import Stop
 
@@ -55,6 +56,11 @@ class Embedder(Protocol):
         """Name the implementation chosen for this CPU; it decides the speed and not the bits."""
         ...
 
+    @property
+    def whole_bytes(self) -> int:
+        """Give the bytes of UTF-8 up to which `split` leaves any text whole."""
+        ...
+
     def embed(self, texts: Sequence[str], stop: Stop | None = None) -> EmbeddedTexts:
         """Embed each text; a text that cannot be embedded is refused alone, in the result.
 
@@ -64,6 +70,10 @@ class Embedder(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text`, the model's special ones included; raises `BadRequest` if it is not Unicode."""
+        ...
+
+    def split(self, text: str) -> Split:
+        """Cut `text` into parts that can each be embedded: one, the whole, where it fits. `BadRequest` as above."""
         ...
 
     def close(self) -> None:

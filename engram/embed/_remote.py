@@ -19,6 +19,7 @@ from engram.embed._http import Answer, GivenUp, NoAnswer, Server
 from engram.embed._identity import fingerprint_of, version_of
 from engram.embed._outcomes import Outcomes, not_unicode
 from engram.embed._specs import REQUEST_TEXTS, RemoteSpec
+from engram.embed._split import Span, Split
 from engram.embed._url import parse_url
 from engram.errors import EngramError, ModelNotReady, TooLarge, Unavailable, Unprocessable
 from engram.limits import LIMITS
@@ -56,6 +57,7 @@ class RemoteEmbedder:
     """
 
     kernel = "remote"
+    whole_bytes = LIMITS.text_bytes
 
     def __init__(self, spec: RemoteSpec, key: str | None, dim: int) -> None:
         self._spec = spec
@@ -88,6 +90,10 @@ class RemoteEmbedder:
         if refusal := not_unicode(text):
             raise refusal
         return 0
+
+    def split(self, text: str) -> Split:
+        """Leave the text whole: where it would have to be cut, only the server knows."""
+        return Split(self.count_tokens(text), (Span(0, len(text)),))
 
     def close(self) -> None:
         """Close the connections."""

@@ -7,13 +7,16 @@ over the model's files says.
 
 from __future__ import annotations
 
+import sys
 import threading
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engram.embed._identity import file_hashes, fingerprint_of, folder_name, version_of
 from engram.embed._outcomes import Outcomes, not_unicode
+from engram.embed._split import OVERLAP_PIECES, Span, Split, split
 from engram.errors import ModelNotReady, TooLarge, Unavailable, Unprocessable
 from engram.limits import LIMITS
 from engram.record import stored_vector
@@ -29,10 +32,14 @@ if TYPE_CHECKING:
 _BATCH_TEXTS = 8
 _DATA = ("*.json", "*.safetensors", "*.model", "vocab.txt", "merges.txt")
 _NO_LIMIT = 1 << 30
+_NO_WORD = 1 << 31
+"""Where the numbers of tokens begin that are of no word: each is one of its own."""
 
 
 class SentenceTransformersEmbedder:
     """A model of sentence-transformers. A text of more tokens than it reads is refused with `TooLarge`, never cut."""
+
+    whole_bytes = 0
 
     def __init__(self, model: Any, kernel: str, dim: int, version: tuple[str, str]) -> None:
         """`model`: a `SentenceTransformer`; `version`: model version and fingerprint."""
@@ -63,6 +70,26 @@ class SentenceTransformersEmbedder:
         with self._lock:
             return self._counts([text])[0]
 
+    def split(self, text: str) -> Split:
+        """Cut `text` into chunks that can each be embedded; raises `BadRequest` for a lone surrogate.
+
+        A tokeniser that cannot tell where its tokens stand leaves it whole; a text too long for it is then refused.
+        """
+        tokens = self.count_tokens(text)
+        if tokens <= self._limit or not self._model.tokenizer.is_fast:
+            return Split(tokens, (Span(0, len(text)),))
+        with self._lock:
+            around = self._counts([""])[0]  # the special tokens, and those of the prompt
+            limit = max(1, self._limit - around)
+            spans = split(
+                text,
+                self._pieces(text),
+                lambda chunk: self._counts([chunk])[0] - around,
+                limit=limit,
+                overlap=min(OVERLAP_PIECES, limit // 4),
+            )
+        return Split(tokens, spans)
+
     def close(self) -> None:
         """Do nothing: all of it is in memory."""
 
@@ -88,6 +115,19 @@ class SentenceTransformersEmbedder:
             except Unprocessable as error:
                 message = f"text has no vector by {self.model_version}: {error.message.removeprefix('vector: ')}"
                 outcomes.refuse(index, Unprocessable(message, field="text"), counts[index])
+
+    def _pieces(self, text: str) -> bytes:
+        """Give where each token stands in the text: start, end, and the number of its word."""
+        found = self._model.tokenizer(
+            text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
+        )
+        words = found.word_ids(0)
+        pieces = array("I")
+        for place, (start, end) in enumerate(found["offset_mapping"]):
+            pieces.extend((start, end, _NO_WORD + place if words[place] is None else words[place]))
+        if sys.byteorder == "big":
+            pieces.byteswap()
+        return pieces.tobytes()
 
     def _counts(self, texts: list[str]) -> list[int]:
         prompted = [self._prompt + text for text in texts]

@@ -14,6 +14,7 @@ import msgspec
 
 from engram.embed._identity import file_hashes, fingerprint_of, folder_name, version_of
 from engram.embed._outcomes import Outcomes, not_unicode
+from engram.embed._split import Span, Split
 from engram.errors import ModelNotReady, Unavailable, Unprocessable
 from engram.limits import LIMITS
 from engram.record import stored_vector
@@ -34,6 +35,7 @@ class StaticEmbedder:
     """A static model. Any length of text; one that has no token of the model is refused with `Unprocessable`."""
 
     kernel = "numpy"
+    whole_bytes = LIMITS.text_bytes
 
     def __init__(self, tokenizer: Any, unknown: int | None, rows: Any, weights: Any, version: tuple[str, str]) -> None:
         """`rows`: one a token, `weights`: one a token or None, `version`: model version and fingerprint."""
@@ -68,6 +70,10 @@ class StaticEmbedder:
         if refusal := not_unicode(text):
             raise refusal
         return len(self._tokens(text))
+
+    def split(self, text: str) -> Split:
+        """Leave the text whole: there is no limit to what is read."""
+        return Split(self.count_tokens(text), (Span(0, len(text)),))
 
     def close(self) -> None:
         """Do nothing: all of it is in memory."""

@@ -37,6 +37,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Memories that may wait for the disk; over it, writes are answered `busy`."""
     embedding_threads: int = 0
     """0: one less than the cores, at least 1."""
+    on_long: Literal["chunk", "reject"] = "chunk"
+    """What becomes of a text that is too long for one record, where the caller does not say."""
     models: dict[str, ModelSpec] = {}
     """Other embedding models, by the name that namespaces are created with."""
 
@@ -138,6 +140,13 @@ _KEYS = {
             "Allowed: 0 to 256; 0 takes one less than there are cores.",
             "Threads that turn texts into vectors; the vectors are the same with any number.",
             in_range(0, 256),
+        ),
+        Key(
+            "on_long",
+            Literal["chunk", "reject"],
+            'Allowed: "chunk", "reject". A caller may say otherwise for each text.',
+            "A text of more than 254 word pieces: keep it whole and find it by its parts, or refuse it. Never cut off.",
+            unchanged,
         ),
     )
 }

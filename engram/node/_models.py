@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from engram.actors import Model
-    from engram.embed import Embedder
+    from engram.embed import Embedder, Split
     from engram.node._writing import Embedding
     from engram.store import Namespace
     from engram.wire import ModelStatus
@@ -52,6 +52,14 @@ class Models:
         except EngramError as error:
             return [error] * len(texts)
         return await served.bulk.embed(texts)
+
+    async def split(self, space: Namespace, texts: Sequence[str]) -> list[Split | EngramError | None]:
+        """Cut texts that are to be kept in a namespace; None for one that is short enough."""
+        try:
+            served = await self._serving(space)
+        except EngramError as error:
+            return [error] * len(texts)
+        return await served.bulk.split(texts)
 
     async def ask(self, space: Namespace, text: str) -> bytes:
         """Give the vector to query a namespace by. Raises what keeps the text from having one."""

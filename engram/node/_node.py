@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from engram.actors import CHUNK_TEXTS, ConfiguredModel, EmbedderActor, Model, StoreActor
+from engram.actors import ConfiguredModel, EmbedderActor, Model, StoreActor
 from engram.embed import REQUEST_TEXTS, RemoteSpec
 from engram.gateway import serve_rpc
 from engram.native._core import Stop, __version__
 from engram.node._models import Models, Served
 from engram.node._service import NodeService, ServiceSettings
-from engram.node._writing import Embedding
+from engram.node._writing import Embedding, Lane
 from engram.runtime import (
     Log,
     RealClock,
@@ -68,31 +68,21 @@ def _threads(lanes: Mapping[str, int]) -> Threads:
 
 
 class _Lanes(msgspec.Struct, frozen=True):
-    """The threads of a model, and how many texts one takes at once."""
+    """Where a model embeds: what is kept, and queries."""
 
-    bulk: str
-    threads: int
-    ask: str
-    ask_threads: int
-    chunk_texts: int
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return {self.bulk: self.threads, self.ask: self.ask_threads}
+    bulk: Lane
+    ask: Lane
 
 
 def _lanes(config: Config, threads: int) -> dict[str | None, _Lanes]:
     """Give each model lanes of its own, so that none waits for another: None is the node's own model."""
-    lanes: dict[str | None, _Lanes] = {None: _Lanes("embed", threads, "ask", 1, CHUNK_TEXTS)}
+    lanes: dict[str | None, _Lanes] = {None: _Lanes(Lane("embed", threads), Lane("ask", 1))}
     for name, spec in config.models.items():
-        remote = isinstance(spec, RemoteSpec)
-        lanes[name] = _Lanes(
-            f"embed {name}",
-            _REMOTE_THREADS if remote else 1,
-            f"ask {name}",
-            _REMOTE_ASKING if remote else 1,
-            REQUEST_TEXTS if remote else CHUNK_TEXTS,
-        )
+        bulk, ask = f"embed {name}", f"ask {name}"
+        if isinstance(spec, RemoteSpec):
+            lanes[name] = _Lanes(Lane(bulk, _REMOTE_THREADS, REQUEST_TEXTS), Lane(ask, _REMOTE_ASKING))
+        else:
+            lanes[name] = _Lanes(Lane(bulk, 1), Lane(ask, 1))
     return lanes
 
 
@@ -107,7 +97,7 @@ async def running(
     """Open the data folder and start the actors, without doors; leaving it stops them and writes a checkpoint."""
     threads = config.embedding_threads or max(1, (os.cpu_count() or 2) - 1)
     lanes = _lanes(config, threads)
-    counts = {lane: count for own in lanes.values() for lane, count in own.counts.items()}
+    counts = {lane.name: lane.threads for own in lanes.values() for lane in (own.bulk, own.ask)}
     offload = world.offload({"writer": 1, "search": 1, "model": 1} | counts)
     try:
         store = await _open_store(config.data_dir.absolute(), world, offload, on_event)
@@ -161,13 +151,14 @@ async def _actors(
         ]
         nursery.start_soon(own.prepare, config.model_dir, offload, world.clock, on_event)
         for name, model in configured.items():
-            nursery.start_soon(model.load, offload, lanes[name].ask, world.clock, on_event)
+            nursery.start_soon(model.load, offload, lanes[name].ask.name, world.clock, on_event)
         models = Models(served[0], served[1:], wait_s)
         settings = ServiceSettings(
             role=config.role,
             version=__version__,
             data_dir=config.data_dir,
             write_queue_items=config.write_queue_items,
+            on_long=config.on_long,
         )
         try:
             yield NodeService(settings, store, models, store_ref, offload, world.clock, world.rng)
@@ -187,13 +178,17 @@ async def _serve_model(
     if isinstance(model, ConfiguredModel):
         stop = model.stopping  # a server may take its time; the node's own model ends what it is at
     of = f" of {model.name}" if model.name else ""
-    bulk = await supervisor.start(f"embedder{of}", lambda: EmbedderActor(offload, lanes.bulk, lanes.threads, stop))
-    ask = await supervisor.start(f"asker{of}", lambda: EmbedderActor(offload, lanes.ask, lanes.ask_threads, stop))
+    bulk = await supervisor.start(f"embedder{of}", _embedder(offload, lanes.bulk, stop))
+    ask = await supervisor.start(f"asker{of}", _embedder(offload, lanes.ask, stop))
     return Served(
         model,
-        Embedding(model, bulk, lanes.threads, wait_s, lanes.chunk_texts),
-        Embedding(model, ask, lanes.ask_threads, wait_s),
+        Embedding(model, bulk, offload, lanes.bulk, wait_s),
+        Embedding(model, ask, offload, lanes.ask, wait_s),
     )
+
+
+def _embedder(offload: Offload, lane: Lane, stop: Stop) -> Callable[[], EmbedderActor]:
+    return functools.partial(EmbedderActor, offload, lane.name, lane.threads, stop)
 
 
 async def run(

@@ -13,7 +13,6 @@ import msgspec
 import trio
 
 from engram import cid as cids
-from engram import record
 from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable, Unprocessable
 from engram.identity import PUBLIC_NAMESPACE, hello_message, namespace_id
 from engram.limits import LIMITS
@@ -23,6 +22,7 @@ from engram.node._checks import (
     check_binding,
     checked_text,
     checked_vector,
+    hit_of,
     item_result,
     predicate,
     record_answer,
@@ -40,7 +40,6 @@ from engram.wire import (
     Get,
     Hello,
     HelloResult,
-    Hit,
     Item,
     List,
     ListResult,
@@ -66,10 +65,11 @@ if TYPE_CHECKING:
     from engram.node._models import Models
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Ref
-    from engram.store import Store
-    from engram.wire import Answer, Request
+    from engram.store import Count, Store
+    from engram.wire import Answer, OnLong, Request
 
 _OTHERS = 100
+_PAGE_BYTES = LIMITS.message_bytes // 2
 _CATCH_UP_S = 5.0
 
 
@@ -80,6 +80,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     data_dir: Path
     write_queue_items: int
+    on_long: OnLong = "chunk"
+    """What becomes of a text that is too long for one record, where the caller does not say."""
 
 
 class NodeService:
@@ -126,27 +128,32 @@ class NodeService:
 
     async def _put(self, request: Put) -> PutResult:
         item = Item(text=request.text, vector=request.vector, metadata=request.metadata)
-        [prepared] = await self._keep([item], request.namespace, request.model_version)
+        [prepared] = await self._keep([item], request)
         if isinstance(prepared.outcome, EngramError):
             raise prepared.outcome
         assert prepared.outcome is not None
         assert prepared.digest is not None
-        cid = cids.from_digest(prepared.digest)
-        return PutResult(cid=cid, position=prepared.outcome.position, created=prepared.outcome.created)
+        return PutResult(
+            cid=cids.from_digest(prepared.digest),
+            position=prepared.outcome.position,
+            created=prepared.outcome.created,
+            tokens=prepared.tokens,
+            chunks=prepared.chunks,
+        )
 
     async def _put_many(self, request: PutMany) -> PutManyResult:
         if len(request.items) > LIMITS.batch_items:
             raise TooLarge(
                 f"items: {len(request.items)} are over the limit of {LIMITS.batch_items} a batch", field="items"
             )
-        done = await self._keep(request.items, request.namespace, request.model_version)
+        done = await self._keep(request.items, request)
         positions = [item.outcome.position for item in done if isinstance(item.outcome, Done)]
         return PutManyResult(items=[item_result(item) for item in done], position=max(positions, default=0))
 
-    async def _keep(self, items: Sequence[Item], namespace: str | None, model_version: str | None) -> list[Prepared]:
-        space = self._namespace(namespace)
-        check_binding(space, model_version)
-        return await self._writer.put(items, space)
+    async def _keep(self, items: Sequence[Item], request: Put | PutMany) -> list[Prepared]:
+        space = self._namespace(request.namespace)
+        check_binding(space, request.model_version)
+        return await self._writer.put(items, space, request.on_long or self._settings.on_long)
 
     async def _delete(self, request: Delete) -> DeleteResult:
         space = self._namespace(request.namespace)
@@ -167,16 +174,7 @@ class NodeService:
 
         def search() -> QueryResult:
             found, position = self._store.search(space.ns, vector, top_k, accept)
-            hits = [
-                Hit(
-                    cid=cids.from_digest(item.digest),
-                    score=item.score,
-                    metadata=record.decode_metadata(bytes(item.view.metadata)),
-                    text=item.view.text,
-                )
-                for item in found
-            ]
-            return QueryResult(hits=hits, position=position)
+            return QueryResult(hits=[hit_of(item) for item in found], position=position)
 
         return await self._offload.run("search", search)
 
@@ -198,7 +196,8 @@ class NodeService:
             view = self._store.get(space.ns, digests[0]) if digests else None
             if view is None:
                 raise NotFound(f"no record {request.cid} in this namespace", field="cid")
-            return record_answer(digests[0], view, include_vector=request.include_vector, others=digests[1:])
+            chunks = self._store.chunks(digests[0])
+            return record_answer(digests[0], view, chunks, include_vector=request.include_vector, others=digests[1:])
 
         return await self._offload.run("search", get)
 
@@ -211,9 +210,11 @@ class NodeService:
 
         def browse() -> ListResult:
             position = self._store.published.position
-            found, more = self._store.browse(space.ns, accept, offset, limit)
-            records = [record_answer(digest, view) for digest, view in found]
-            return ListResult(records=records, position=position, next_offset=offset + limit if more else None)
+            found, more = self._store.browse(
+                space.ns, accept, offset, limit, chunks=request.chunks, page_bytes=_PAGE_BYTES
+            )
+            records = [record_answer(digest, view, self._store.chunks(digest)) for digest, view in found]
+            return ListResult(records=records, position=position, next_offset=offset + len(found) if more else None)
 
         return await self._offload.run("search", browse)
 
@@ -286,13 +287,15 @@ class NodeService:
         return NamespaceListResult(namespaces=await self._offload.run("search", infos))
 
     def _info(self, space: Namespace, position: int) -> NamespaceInfo:
+        count = self._store.tally(space.ns)
         return NamespaceInfo(
             name=space.name,
             id=space.ns.hex(),
             owner=None if space.ns == PUBLIC_NAMESPACE else self._store.key.address,
             model_version=space.model_version,
             dim=space.dim,
-            records=self._store.count(space.ns),
+            records=count.records,
+            chunks=count.chunks,
             position=position,
         )
 
@@ -300,15 +303,16 @@ class NodeService:
         del request
         published = self._store.published
 
-        def look() -> tuple[int, int, int]:
-            return self._store.count(), *self._store.sizes()
+        def look() -> tuple[Count, int, int]:
+            return self._store.tally(), *self._store.sizes()
 
-        records, log_bytes, bodies_bytes = await self._offload.run("search", look)
+        count, log_bytes, bodies_bytes = await self._offload.run("search", look)
         return StatusResult(
             version=self._settings.version,
             role=self._settings.role,
             node_key=self._store.key.address,
-            records=records,
+            records=count.records,
+            chunks=count.chunks,
             namespaces=len(published.namespaces),
             position=published.position,
             log_root=published.root.hex(),

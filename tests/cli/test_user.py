@@ -36,7 +36,8 @@ def test_ingest_prints_the_cid_alone(engram, memory):
 
 
 def test_ingest_json_is_one_object(engram, memory):
-    assert json.loads(engram("ingest", "a text", "--json").out) == {"cid": next(iter(memory.records))}
+    answer = json.loads(engram("ingest", "a text", "--json").out)
+    assert answer == {"cid": next(iter(memory.records)), "tokens": 2, "chunks": 0}
 
 
 def test_ingest_passes_metadata_and_namespace(engram, memory):
@@ -199,7 +200,13 @@ def test_query_in_a_pipe_gives_a_line_a_hit(engram, three):
 
 def test_query_json_is_one_document(engram, three):
     document = json.loads(engram("query", "nothing at all", "-k", "2", "--json").out)
-    assert document["hits"][0] == {"cid": three[2], "score": 1.0, "metadata": {}, "text": "nothing at all"}
+    assert document["hits"][0] == {
+        "cid": three[2],
+        "score": 1.0,
+        "metadata": {},
+        "text": "nothing at all",
+        "chunk": None,
+    }
     assert len(document["hits"]) == 2
 
 
@@ -259,7 +266,7 @@ def test_get_shows_a_record(engram, three):
 def test_get_json_has_every_field_and_the_vector_on_demand(engram, three):
     record = json.loads(engram("get", three[1], "--json").out)
     assert set(record) == {
-        "cid", "content_cid", "text", "metadata", "model_version", "dim", "vector", "others",
+        "cid", "content_cid", "text", "metadata", "model_version", "dim", "vector", "others", "chunks",
     }  # fmt: skip
     assert record["vector"] is None
     assert json.loads(engram("get", three[1], "--json", "--vector").out)["vector"] == [0.5, -0.25]

@@ -93,6 +93,18 @@ def test_a_known_text_costs_no_request(node, server):
         assert len(server.asked) == asked + 1
 
 
+def test_long_texts_of_models_that_read_any_length_are_one_record(node, server):
+    long = " ".join(f"the cat sat on mat {number}." for number in range(400))
+    with node.client() as client:
+        for model in ("tiny", "far"):
+            client.namespaces.create(f"of {model}", model=model)
+            cid = client.ingest(long, namespace=f"of {model}")
+            assert client.get(cid, namespace=f"of {model}").chunks == 0
+            assert client.query(long, namespace=f"of {model}")[0].cid == cid
+        assert long in server.texts()
+        assert client.get(client.ingest(long)).chunks > 1
+
+
 def test_the_status_and_the_command_line_name_the_models(node, server):
     with node.client() as client:
         status = client.status()

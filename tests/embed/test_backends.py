@@ -12,7 +12,7 @@ from embed.st_folder import make_minilm
 from embedding_server import serving
 
 from engram.embed import RemoteSpec, SentenceTransformersSpec, StaticSpec, load_model
-from engram.errors import Unavailable
+from engram.errors import BadRequest, Unavailable
 from engram.native import _core
 
 TEXTS = ["A cat sat on the mat.", "the dog ran", "Water boils at 100", "it is a cat", "the mat"]
@@ -102,3 +102,30 @@ def test_threads_may_share_it(backend):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_short_text_is_one_part_and_whole(backend):
+    for text in TEXTS:
+        split = backend.split(text)
+        assert [(span.start, span.end) for span in split.spans] == [(0, len(text))]
+        assert split.tokens == backend.count_tokens(text)
+    with pytest.raises(BadRequest):
+        backend.split("a \ud800 cat")
+
+
+def test_every_part_of_a_long_text_is_embedded_and_no_word_is_lost(backend):
+    """Backends that read any length leave it whole; what is over `whole_bytes` may be cut."""
+    text = " ".join(f"the cat sat on mat {number}." for number in range(400))
+    spans = backend.split(text).spans
+    parts = [text[span.start : span.end] for span in spans]
+    assert backend.embed(parts).refusals == {}
+    covered = set()
+    for span in spans:
+        covered.update(range(span.start, span.end))
+    assert all(at in covered for at, letter in enumerate(text) if letter != " ")
+    assert (len(spans) > 1) == (backend.embed([text]).vectors == (None,))
+
+
+def test_what_is_under_whole_bytes_is_never_cut(backend):
+    text = ("ab cd \u0e4d \ufdfa \uac00 " * 10_000).encode()[: backend.whole_bytes].decode(errors="ignore")
+    assert len(backend.split(text).spans) == 1

@@ -47,6 +47,13 @@ def test_a_text_over_its_limit_is_refused_and_not_cut(model):
 
 
 @pytest.mark.st
+def test_long_texts_are_cut_where_the_native_embedder_cuts_them(model, embedder):
+    """The same tokeniser, by another way, under the same rule."""
+    for text in ("One sentence of some words. " * 200, "wörter " * 700, "日本語の文章です。" * 100):
+        assert model.split(text) == embedder.split(text)
+
+
+@pytest.mark.st
 def test_its_fingerprint_is_of_the_files_that_decide(model, folder, tmp_path, request):
     assert model.model_version.startswith("st/all-MiniLM-L6-v2@")
     copy = make_minilm(tmp_path / "copy", request)

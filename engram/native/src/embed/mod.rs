@@ -1,10 +1,15 @@
 //! all-MiniLM-L6-v2: the same text gives the same 384 floats, bit for bit, in any company and on any CPU.
 //!
 //! `tokens` cuts a text into word pieces, `model` runs them through BERT; `simd`, `gemm`, `math` and `attention` are the
-//! arithmetic, whose order of operations is fixed; `kernel` chooses the instructions it is done with.
+//! arithmetic, whose order of operations is fixed; `kernel` chooses the instructions it is done with, and `ieee` sees to it
+//! that the thread rounds as IEEE 754 has it. `weights` and `map` read the model's file.
 mod attention;
 mod gemm;
+#[allow(unsafe_code)]
+mod ieee;
 mod kernel;
+#[allow(unsafe_code)]
+mod map;
 mod math;
 mod model;
 mod shape;
@@ -16,7 +21,7 @@ mod tokens;
 mod weights;
 
 use std::fmt;
-use std::io::{Read, Seek};
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use kernel::{Kernel, NAMES};
@@ -96,13 +101,9 @@ impl From<TokenizerError> for EmbedError {
 
 impl MiniLm {
     /// Read `model.safetensors` and `tokenizer.json`. `kernel` names one of `NAMES`; None is the fastest here.
-    pub fn load(
-        weights: impl Read + Seek,
-        tokenizer: &[u8],
-        kernel: Option<&str>,
-    ) -> Result<Self, LoadError> {
+    pub fn load(weights: File, tokenizer: &[u8], kernel: Option<&str>) -> Result<Self, LoadError> {
         let kernel = Kernel::choose(kernel).map_err(LoadError::Kernel)?;
-        let model = Model::read(weights).map_err(LoadError::Weights)?;
+        let model = ieee::by_default(|| Model::read(weights)).map_err(LoadError::Weights)?;
         let pieces =
             WordPieces::parse(tokenizer, model.vocabulary()).map_err(LoadError::Tokenizer)?;
         Ok(Self {
@@ -157,10 +158,11 @@ impl MiniLm {
             .collect();
         for group in groups(&fitting) {
             go_on()?;
-            let vectors = self.kernel.call(Forward {
+            let forward = Forward {
                 model: &self.model,
                 texts: group,
-            });
+            };
+            let vectors = ieee::by_default(|| self.kernel.call(forward));
             vectors
                 .into_iter()
                 .zip(&mut wanted)
