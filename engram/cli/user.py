@@ -10,6 +10,7 @@ from cyclopts import App
 from engram.cli._commands import Commands
 from engram.cli._ingest import Ingest
 from engram.cli._model import model_app
+from engram.cli._reindex import Reindex
 from engram.cli._shell import EXIT_CODES, epilogue, run
 from engram.cli._target import open_target
 from engram.cli._text import paragraphs
@@ -46,6 +47,10 @@ _NAMESPACE_CREATE = (
     "engram namespace create notes",
     "engram namespace create letters --model mpnet",
     "engram namespace create clips --dim 512 --model clip/b32",
+)
+_REINDEX = (
+    "engram reindex notes --model mpnet --into notes-mpnet > map.tsv",
+    "engram reindex letters --into letters-v1 --json",
 )
 
 
@@ -84,6 +89,7 @@ def build(opener: Opener) -> App:
     _add(namespace, commands.namespace_create, _NAMESPACE_CREATE, name="create")
     _add(namespace, commands.namespace_list, ("engram namespace list",), name="list")
     app.command(namespace)
+    _add(app, Reindex(opener).reindex, _REINDEX)
     app.command(model_app("engram", sort_key=len(list(app))))
     return app
 

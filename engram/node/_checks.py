@@ -162,7 +162,9 @@ def binding_of(request: NamespaceCreate, embedder: Embedder | None) -> tuple[str
             f"model_version: {model_version!r} is a name that Engram keeps for itself", field="model_version"
         )
     if dim is None:
-        raise Unprocessable(f"dim: say how many dimensions {model_version} has", field="dim")
+        raise Unprocessable(
+            f"dim: say how many dimensions {model_version} has; this node runs no such model", field="dim"
+        )
     return model_version, within("dim", dim, 1, LIMITS.dim)
 
 

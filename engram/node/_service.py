@@ -205,16 +205,18 @@ class NodeService:
         space = self._namespace(request.namespace)
         limit = within("limit", request.limit, 1, LIMITS.list_limit)
         offset = within("offset", request.offset, 0, 2**62)
+        after = within("after", request.after, 0, 2**62)
         accept = predicate(request.filter)
         await self._wait_for(request.min_position)
 
         def browse() -> ListResult:
             position = self._store.published.position
-            found, more = self._store.browse(
-                space.ns, accept, offset, limit, chunks=request.chunks, page_bytes=_PAGE_BYTES
+            found, more_after = self._store.browse(
+                space.ns, accept, offset, limit, chunks=request.chunks, page_bytes=_PAGE_BYTES, after=after
             )
             records = [record_answer(digest, view, self._store.chunks(digest)) for digest, view in found]
-            return ListResult(records=records, position=position, next_offset=offset + len(found) if more else None)
+            more_offset = None if more_after is None else offset + len(found)
+            return ListResult(records=records, position=position, next_offset=more_offset, next_after=more_after)
 
         return await self._offload.run("search", browse)
 

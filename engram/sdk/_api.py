@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from engram.errors import BadRequest, DeadlineExceeded, EngramError, Internal, Unavailable, from_wire
 from engram.sdk._items import Slot, batches, clean_text, make_item, many, slots_of
 from engram.sdk._lines import at_line, open_lines, read_slots
+from engram.sdk._reindex import Reindexed, reindex
 from engram.sdk._vectors import VectorLike, f32_bytes, floats
 from engram.wire import (
     Answer,
@@ -296,6 +297,16 @@ class Api(ABC):
         if isinstance(text, str):
             return self._embed([text], model)[0]
         return self._embed(builtins.list(many(text, "texts")), model)
+
+    def reindex(self, namespace: str | None, into: str, model: str | None = None) -> Iterator[Reindexed]:
+        """Embed every text of a namespace again into another one, by another model; give what became of each memory.
+
+        `into` is created where it is not there, bound to `model`: a name of the node's configuration, a model version,
+        or None for the node's own. The old namespace stays as it is. Batches may come into the new one in another order
+        than they had. Done again after an interruption, it finds what is there already at once. It ends by raising
+        `Unavailable` or `ModelNotReady` where the node or its model is gone; other errors are given, memory by memory.
+        """
+        return reindex(self, namespace, into, model)
 
     # -- the node --
 

@@ -220,23 +220,31 @@ class Get(Request[Record], frozen=True, kw_only=True):
 
 
 class ListResult(Answer, frozen=True, kw_only=True):
-    """Records in the order in which they came; `next_offset` is absent on the last page.
+    """Records in the order in which they came; `next_offset` and `next_after` are absent on the last page.
 
-    A page of large records may have fewer than were asked for, and a `next_offset`.
+    A page of large records may have fewer than were asked for, and both.
     """
 
     records: list[Record]
     position: int
     next_offset: int | None = None
+    """The next page's `offset`, counted from where this one's was."""
+    next_after: int | None = None
+    """The next page's `after`, with an `offset` of 0."""
 
 
 class List(Request[ListResult], frozen=True, kw_only=True):
-    """List a namespace's memories, oldest first; the chunks of long texts only if `chunks` says so."""
+    """List a namespace's memories, oldest first; the chunks of long texts only if `chunks` says so.
+
+    `after`: a position, such as `next_after`; only what came later is listed. It costs nothing, where an `offset` walks
+    all that it skips.
+    """
 
     method: ClassVar[str] = "list"
     filter: FilterSpec | None = None
     limit: Index = 50
     offset: Index = 0
+    after: Index = 0
     chunks: bool = False
     namespace: str | None = None
     min_position: Index = 0
