@@ -4,10 +4,11 @@ from engram.sdk._api import Api, Health, Kept, Namespaces
 from engram.sdk._reindex import Reindexed
 from engram.sdk._vectors import VectorLike, f32_bytes
 from engram.sdk.client import EngramClient
-from engram.wire import Hit, Record
+from engram.wire import Chunk, Hit, Record
 
 __all__ = [
     "Api",
+    "Chunk",
     "EngramClient",
     "Health",
     "Hit",
