@@ -18,7 +18,8 @@ class EmbeddedTexts(msgspec.Struct, frozen=True):
     """What became of each text of a batch, in order; one refused text leaves the others alone.
 
     `vectors`: little-endian float32 of the embedder's dimension, or None where `refusals` has the error.
-    `tokens`: tokens of each text, the model's special ones included; 0 where there is no text to count.
+    `tokens`: tokens of each text, the model's special ones included; 0 where there is no text to count, or where only a
+    server could.
     """
 
     vectors: tuple[bytes | None, ...]

@@ -73,13 +73,12 @@ class RemoteEmbedder:
         self.model_version = version_of("openai", spec.model, self.fingerprint)
 
     def embed(self, texts: Sequence[str], stop: Stop | None = None) -> EmbeddedTexts:
-        """Embed each text, in requests of up to 64; see the class for what is refused."""
+        """Embed each text, in requests of up to 32; see the class for what is refused."""
         outcomes = Outcomes(texts)
         stopped = _flag(stop)
-        deadline = time.monotonic() + self._spec.timeout_s
         failure: EngramError | None = None
         for part in _parts(texts, outcomes.waiting):
-            failure = failure or self._fill(texts, part, outcomes, deadline, stopped)
+            failure = failure or self._fill(texts, part, outcomes, stopped)
         if failure is not None:
             for index in outcomes.waiting:
                 outcomes.refuse(index, failure)
@@ -102,7 +101,7 @@ class RemoteEmbedder:
     def ask_dim(self, stop: Stop | None = None) -> int:
         """Ask the server how many numbers a vector has. Raises `Unavailable`."""
         try:
-            rows = self._rows([_PROBE], time.monotonic() + self._spec.timeout_s, _flag(stop))
+            rows = self._rows([_PROBE], _flag(stop))
         except _Refused as error:
             raise self._unavailable(f"refuses every text (HTTP {error.status}{error.code})") from None
         if not 1 <= len(rows[0]) // 4 <= LIMITS.dim:
@@ -116,20 +115,19 @@ class RemoteEmbedder:
         texts: Sequence[str],
         part: list[int],
         outcomes: Outcomes,
-        deadline: float,
         stopped: Callable[[], bool],
     ) -> EngramError | None:
         """Embed a part; where the server refuses it, halve it until the text is found. Give what ends the batch."""
         try:
-            rows = self._rows([texts[index] for index in part], deadline, stopped)
+            rows = self._rows([texts[index] for index in part], stopped)
             vectors = [self._checked(row) for row in rows]
         except _Refused as refused:
             if len(part) == 1:
                 outcomes.refuse(part[0], self._refusal(refused))
                 return None
             middle = len(part) // 2
-            first = self._fill(texts, part[:middle], outcomes, deadline, stopped)
-            return first or self._fill(texts, part[middle:], outcomes, deadline, stopped)
+            first = self._fill(texts, part[:middle], outcomes, stopped)
+            return first or self._fill(texts, part[middle:], outcomes, stopped)
         except Unavailable as error:
             if stopped():
                 raise
@@ -152,26 +150,24 @@ class RemoteEmbedder:
 
     # -- a request --
 
-    def _rows(self, texts: list[str], deadline: float, stopped: Callable[[], bool]) -> list[bytes]:
+    def _rows(self, texts: list[str], stopped: Callable[[], bool]) -> list[bytes]:
         """Give the float32 bytes of each text's vector, in order. Raises `_Refused`, `Unavailable`."""
         if self._base64 is not False:
             try:
-                rows = self._asked(texts, deadline, stopped, {"encoding_format": "base64"})
+                rows = self._asked(texts, stopped, {"encoding_format": "base64"})
             except _Refused:
                 if self._base64:
                     raise
             else:
                 self._base64 = True
                 return rows
-        rows = self._asked(texts, deadline, stopped, {})
+        rows = self._asked(texts, stopped, {})
         self._base64 = False
         return rows
 
-    def _asked(
-        self, texts: list[str], deadline: float, stopped: Callable[[], bool], more: dict[str, str]
-    ) -> list[bytes]:
+    def _asked(self, texts: list[str], stopped: Callable[[], bool], more: dict[str, str]) -> list[bytes]:
         body = msgspec.json.encode({"model": self._spec.model, "input": texts} | more)
-        answer = self._answered(body, deadline, stopped)
+        answer = self._answered(body, stopped)
         if answer.status == 200:
             return self._read(answer.body, len(texts))
         code = _code(answer.body)
@@ -187,8 +183,9 @@ class RemoteEmbedder:
             raise self._unavailable(f"has no such address or no model {self._spec.model!r} {said}")
         raise self._unavailable(f"answers with an error {said}")
 
-    def _answered(self, body: bytes, deadline: float, stopped: Callable[[], bool]) -> Answer:
+    def _answered(self, body: bytes, stopped: Callable[[], bool]) -> Answer:
         """Post until an answer comes that another try would not change. Raises `Unavailable`."""
+        deadline = time.monotonic() + self._spec.timeout_s
         wait_s = _FIRST_WAIT_S
         while True:
             try:

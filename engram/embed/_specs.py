@@ -28,7 +28,7 @@ class RemoteSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A model behind a server's `{url}/embeddings`.
 
     `dim` None: asked of the server. `api_key_env` names the variable with the key, which is nowhere else.
-    `timeout_s`: for one call in all, with its retries.
+    `timeout_s`: for one request, of up to 32 texts, with its retries.
     """
 
     url: str
@@ -39,7 +39,7 @@ class RemoteSpec(msgspec.Struct, frozen=True, kw_only=True):
     insecure: bool = False
 
 
-REQUEST_TEXTS = 64
+REQUEST_TEXTS = 32
 """Texts in one request to a server at most."""
 
 ModelSpec = SentenceTransformersSpec | StaticSpec | RemoteSpec

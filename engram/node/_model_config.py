@@ -36,7 +36,7 @@ TEACHING = """
 # model = "text-embedding-3-small"     # what the server calls it
 # dim = 1536                           # numbers in a vector; left out, the server is asked at each start
 # api_key_env = "OPENAI_API_KEY"       # the environment variable with the key; left out, no key is sent
-# timeout_s = 20                       # for a call in all, 1 to 600
+# timeout_s = 20                       # for one request, of up to 32 texts, 1 to 600
 # insecure = false                     # true: http to another machine, where others can read along
 """
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 import time
 
 import pytest
 import static_model
-from e2e.processes import NODE, USER, code_of, run
+from e2e.processes import NODE, ROOT, USER, code_of, run
+from embed.st_folder import make_minilm
 from embedding_server import DIM, Embeddings, packed, serving, vector
 
 import engram
@@ -271,3 +274,24 @@ def test_an_embedded_memory_takes_models_too(tmp_path, server, weights):
     error = code_of(engram.open, tmp_path / "data", models={"tiny": {"backend": "static"}})
     assert (error.code, error.field) == ("bad_request", "path")
     assert "models.tiny.path is missing" in error.message
+
+
+@pytest.mark.st
+def test_a_model_of_sentence_transformers_in_a_node(make_node, tmp_path, request, weights):
+    """The canonical model by the other library: near the native vectors, and never taken for them."""
+    folder = make_minilm(tmp_path / "MiniLM", request)
+    (tmp_path / "node.toml").write_text(f'[models.mini]\nbackend = "sentence-transformers"\npath = "{folder}"\n')
+    node = make_node("data", "--config", tmp_path / "node.toml", PYTHONPATH=os.pathsep.join([str(ROOT), *sys.path]))
+    node.wait_for("model mini ready")
+    with node.client() as client:
+        client.namespaces.create("own")
+        info = client.namespaces.create("letters", model="mini")
+        assert info.model_version.startswith("st/MiniLM@")
+        texts = ["The cat sat on the mat.", "Water boils at 100 degrees.", "One more sentence. " * 200]
+        for space in ("own", "letters"):
+            assert all(isinstance(cid, str) for cid in client.ingest_many(texts, namespace=space))
+        ours, theirs = (client.query("a cat on a mat", namespace=space) for space in ("own", "letters"))
+        assert [hit.text for hit in ours] == [hit.text for hit in theirs]
+        assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs], abs=1e-5)
+        assert not {hit.cid for hit in ours} & {hit.cid for hit in theirs}
+        assert theirs[-1].chunk or theirs[1].chunk

@@ -80,7 +80,7 @@ def test_nothing_is_asked_where_the_dimension_is_configured(server, load):
 def test_many_texts_are_several_requests_over_one_connection(server, load):
     texts = [f"text {number}" for number in range(150)]
     assert load().embed(texts).vectors == tuple(packed(vector(text)) for text in texts)
-    assert [len(request["input"]) for _, request in server.asked] == [64, 64, 22]
+    assert [len(request["input"]) for _, request in server.asked] == [32, 32, 32, 32, 22]
     assert len(server.connections) == 1
 
 
@@ -219,9 +219,9 @@ def test_a_text_that_the_server_refuses_is_refused_alone(server, load, status):
         return server.answer(request)
 
     server.behave = picky
-    texts = [f"{'bad' if number in (3, 40) else 'good'} {number}" for number in range(64)]
+    texts = [f"{'bad' if number in (3, 20) else 'good'} {number}" for number in range(32)]
     done = load().embed(texts)
-    assert sorted(done.refusals) == [3, 40]
+    assert sorted(done.refusals) == [3, 20]
     for index, error in done.refusals.items():
         assert (error.code, error.field) == ("too_large", "text")
         assert f"HTTP {status}, context_length_exceeded" in error.message
