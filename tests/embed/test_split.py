@@ -115,9 +115,9 @@ def _words(pieces):
 
 
 def toy_pieces(text):
-    """A tokeniser of three letters a piece. `&` is two words on one character, as no real one is."""
+    """A tokeniser of three letters a piece, and of four pieces a word. `&` is two words on one character, as no real one is."""
     pieces, word = [], -1
-    for found in re.finditer(r"[a-z]+|\S", text):
+    for found in re.finditer(r"[a-z]{1,12}|\S", text):
         word += 1
         if found[0] == "&":
             pieces += [(found.start(), found.end(), word), (found.start(), found.end(), word + 1)]
@@ -136,15 +136,18 @@ def toy_count(text):
 @settings(max_examples=300, deadline=None)
 @given(
     text=st.lists(
-        st.sampled_from(["a", "word", "xx", "xxyy", "&", ".", "?)", ".))))", ".)))))", " ", " ", "\n", "\n\n"]),
-        max_size=200,
+        st.sampled_from(
+            ["a", "word", "xx", "xxyy", "&", "&", "&&", ".", "?)", ".))))", ".)))))", " ", " ", "\n", "\n\n"]
+        ),
+        min_size=60,
+        max_size=300,
     ).map("".join)
 )
 def test_the_rule_on_a_tokeniser_that_is_odder_than_ours(text):
     found = toy_pieces(text)
     data = b"".join(struct.pack("<III", *piece) for piece in found)
-    spans = [(span.start, span.end) for span in split(text, data, toy_count, limit=40, overlap=8)]
-    assert spans == split_oracle.split(text, found, toy_count, 40, 8)
+    spans = [(span.start, span.end) for span in split(text, data, toy_count, limit=12, overlap=4)]
+    assert spans == split_oracle.split(text, found, toy_count, 12, 4)
     covered = {at for start, end in spans for at in range(start, end)}
     assert all(at in covered for at, character in enumerate(text) if not character.isspace())
 
