@@ -50,6 +50,10 @@ TOUCH_THE_WORLD = {
         "urllib",
     },  # fetching the weights, once, before there is a node
     "embed._hub": {"urllib"},
+    "embed._http": {"socket", "threading", "time"},  # embedding servers: on a thread of their own, in cut waits
+    "embed._remote": {"time"},
+    "embed._url": {"urllib"},  # its parser
+    "embed._sentence_transformers": {"threading"},  # a lock around what two threads must not do at once
     "gateway._connection": {"secrets"},  # names of incidents, for the log
     "node._embedded": {"threading"},  # the one thread of an embedded memory
     "store._allowed": {"threading"},  # a lock: any thread may search

@@ -140,15 +140,23 @@ class Commands:
         return OK
 
     def embed(
-        self, text: Annotated[str, Parameter(help="The text to embed.")], /, *, where: Where = DEFAULT_WHERE
+        self,
+        text: Annotated[str, Parameter(help="The text to embed.")],
+        /,
+        *,
+        model: Annotated[
+            str | None, Parameter(help="A model of the node's configuration, or a model version; else the node's own.")
+        ] = None,
+        where: Where = DEFAULT_WHERE,
     ) -> int:
         """Turn a text into its vector, without keeping anything.
 
         On a terminal you see the first numbers; in a pipe, one number a line.
         """
         text = utf8(text, "TEXT")
+        model = None if model is None else utf8(model, "--model")
         with self._open(where) as target:
-            vector = target.embed(text)
+            vector = target.embed(text, model=model)
         if where.json:
             say(write({"dim": len(vector), "vector": vector}, indent=None))
         elif _terminal():
@@ -164,12 +172,16 @@ class Commands:
         /,
         *,
         dim: Annotated[int | None, Parameter(help="Numbers in each vector, for vectors of your own.")] = None,
-        model: Annotated[str | None, Parameter(help="The model that your vectors come from.")] = None,
+        model: Annotated[
+            str | None,
+            Parameter(help="A model of the node's configuration, or the one that your own vectors come from."),
+        ] = None,
         where: Where = DEFAULT_WHERE,
     ) -> int:
         """Create a namespace, bound for ever to one model.
 
-        Without --dim and --model it takes texts, embedded by the node.
+        Without --dim and --model it takes texts, embedded by the node. With a --model of the node's configuration it
+        takes texts, embedded by that one. With any other --model and its --dim it takes vectors of yours.
         """
         name = utf8(name, "NAME")
         model = None if model is None else utf8(model, "--model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from engram.embed import ModelSpec
     from engram.node import Config
 
 FORMAT = 1
@@ -32,6 +34,7 @@ _ROOM = 1 << 30
 _SYNCS = 15
 _SLOW_SYNC_S = 0.02
 _TIMEOUT_S = 2.0
+_WORD = "a"
 _KERNELS = {"avx512": "AVX-512", "avx2": "AVX2", "neon": "NEON", "scalar": "scalar"}
 
 
@@ -46,7 +49,11 @@ class Check(msgspec.Struct, frozen=True):
 
 def examine(config: Config) -> list[Check]:
     """Make every check, in the order in which a node needs what they check."""
-    return [_made(name, check, config) for name, check in CHECKS.items()]
+    checks = [_made(name, check, config) for name, check in CHECKS.items()]
+    models = (
+        (f"model {name}", functools.partial(check_configured, name, spec)) for name, spec in config.models.items()
+    )
+    return checks + [_made(name, check, config) for name, check in models]
 
 
 def check_python(_config: Config) -> Check:
@@ -171,6 +178,23 @@ def check_embedder(config: Config) -> Check:
     return Check("embedder", "ok", found)
 
 
+def check_configured(name: str, spec: ModelSpec, _config: Config) -> Check:
+    """Judge whether a configured model loads and embeds; a server is asked to embed one word."""
+    from engram.embed import load_model
+
+    title = f"model {name}"
+    try:
+        embedder = load_model(spec)
+        try:
+            embedder.embed([_WORD]).vector(0)
+        finally:
+            embedder.close()
+    except EngramError as error:
+        return Check(title, "fail", error.message, "mend it in node.toml; the node runs without it meanwhile")
+    found = f"{embedder.model_version}, dim {embedder.dim}, fingerprint {embedder.fingerprint[:16]}…"
+    return Check(title, "ok", found)
+
+
 CHECKS: dict[str, Callable[[Config], Check]] = {
     "python": check_python,
     "platform": check_platform,
@@ -182,7 +206,7 @@ CHECKS: dict[str, Callable[[Config], Check]] = {
     "model": check_model,
     "embedder": check_embedder,
 }
-"""Every check by its name, in order."""
+"""Every check by its name, in order; the configured models come after."""
 
 
 def _made(name: str, check: Callable[[Config], Check], config: Config) -> Check:

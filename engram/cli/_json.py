@@ -57,8 +57,13 @@ def fields(answer: msgspec.Struct) -> dict[str, Any]:
 
     An answer within it is given so too.
     """
-    values = ((name, getattr(answer, name)) for name in answer.__struct_fields__)
-    return {name: fields(value) if isinstance(value, msgspec.Struct) else value for name, value in values}
+    return {name: _plain(getattr(answer, name)) for name in answer.__struct_fields__}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return fields(value) if isinstance(value, msgspec.Struct) else value
 
 
 def numbers(vector: bytes) -> list[float]:

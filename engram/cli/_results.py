@@ -11,7 +11,7 @@ from engram.record import OURS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from engram.wire import Hit, NamespaceInfo, Record, StatusResult
+    from engram.wire import Hit, ModelStatus, NamespaceInfo, Record, StatusResult
 
 _CELL = 400
 """Characters of a text or of metadata that are drawn; no terminal's line is longer."""
@@ -101,11 +101,18 @@ def status_rows(status: StatusResult) -> list[tuple[str, str]]:
         ("log root", status.log_root),
         ("model", f"{model.model_version}, {model.dim} numbers, {state}{kernel}"),
         *([("", model.message)] if model.message else []),
+        *((f"model {other.name}", _model(other)) for other in status.models),
         ("writes waiting", f"{status.queue_length:,}"),
         ("data folder", status.data_dir),
         ("node key", status.node_key),
     ]
     return [(name, printable(value)) for name, value in rows]
+
+
+def _model(model: ModelStatus) -> str:
+    if model.state == "ready":
+        return f"{model.model_version}, {model.dim} numbers, ready, {model.kernel}"
+    return f"{model.state}: {model.message}" if model.message else model.state
 
 
 def rows_lines(rows: Iterable[tuple[str, str]]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from engram.sdk import Kept
+    from engram.sdk import Kept, Reindexed
     from engram.wire import Hit, NamespaceInfo, OnLong, Record, StatusResult
 
 DEFAULT_URL = "engram://127.0.0.1:8090"
@@ -90,8 +90,12 @@ class Target(Protocol):
         """Delete one memory; False where there is none."""
         ...
 
-    def embed(self, text: str, /) -> Sequence[float]:
+    def embed(self, text: str, /, *, model: str | None = None) -> Sequence[float]:
         """Turn a text into a vector."""
+        ...
+
+    def reindex(self, namespace: str | None, /, *, into: str, model: str | None = None) -> Iterator[Reindexed]:
+        """Embed a namespace's texts again into another; give what became of each memory."""
         ...
 
     def status(self) -> StatusResult:

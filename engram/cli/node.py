@@ -108,7 +108,7 @@ def doctor(
 ) -> int:
     """Check what a node needs, and say what to do where something is amiss.
 
-    Looks at Python, the platform, the native core, the data folder, the disk, the port and the model, and changes
+    Looks at Python, the platform, the native core, the data folder, the disk, the port and the models, and changes
     nothing. The exit code is 1 if a check fails; warnings do not count.
     """
     from engram.cli._config_file import configure

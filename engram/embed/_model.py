@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import platformdirs
 
+from engram.embed._identity import fingerprint_of
 from engram.errors import ModelNotReady
 from engram.native import _core
 
@@ -52,7 +53,7 @@ _DECIDES = {
     "tokenizer": TOKENIZER.sha256,
     "weights": WEIGHTS.sha256,
 }
-FINGERPRINT = hashlib.sha256(b"engram/model/1\n" + _core.canonical(_DECIDES)).hexdigest()
+FINGERPRINT = fingerprint_of(_DECIDES)
 """Hex SHA-256 over everything that decides a bit of a vector, or which texts have one: what `v1` is short for."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -18,7 +18,8 @@ class EmbeddedTexts(msgspec.Struct, frozen=True):
     """What became of each text of a batch, in order; one refused text leaves the others alone.
 
     `vectors`: little-endian float32 of the embedder's dimension, or None where `refusals` has the error.
-    `tokens`: tokens of each text, the model's special ones included; 0 where there is no text to count.
+    `tokens`: tokens of each text, the model's special ones included; 0 where there is no text to count, or where only a
+    server could.
     """
 
     vectors: tuple[bytes | None, ...]
@@ -56,6 +57,11 @@ class Embedder(Protocol):
         """Name the implementation chosen for this CPU; it decides the speed and not the bits."""
         ...
 
+    @property
+    def whole_bytes(self) -> int:
+        """Give the bytes of UTF-8 up to which `split` leaves any text whole."""
+        ...
+
     def embed(self, texts: Sequence[str], stop: Stop | None = None) -> EmbeddedTexts:
         """Embed each text; a text that cannot be embedded is refused alone, in the result.
 
@@ -67,11 +73,10 @@ class Embedder(Protocol):
         """Count the tokens of `text`, the model's special ones included; raises `BadRequest` if it is not Unicode."""
         ...
 
-
-@runtime_checkable
-class Splitter(Protocol):
-    """An embedder that says where a text is cut that is too long for it; the canonical one does."""
-
     def split(self, text: str) -> Split:
         """Cut `text` into parts that can each be embedded: one, the whole, where it fits. `BadRequest` as above."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds outside of memory; nothing is embedded afterwards. Twice is allowed."""
         ...

@@ -18,7 +18,7 @@ from engram.wire import Chunk, Hit, ItemResult, Record, error_info
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from engram.embed import Split
+    from engram.embed import Embedder, Split
     from engram.store import Found, Namespace, View
     from engram.wire import Item, NamespaceCreate
 
@@ -137,9 +137,13 @@ def check_binding(space: Namespace, model_version: str | None) -> None:
         )
 
 
-def binding_of(request: NamespaceCreate) -> tuple[str, int]:
-    """Give the (model_version, dim) that a new namespace is bound to."""
+def binding_of(request: NamespaceCreate, embedder: Embedder | None) -> tuple[str, int]:
+    """Give the (model_version, dim) that a new namespace is bound to; `embedder`: of the model it names, if any."""
     model_version, dim = request.model_version, request.dim
+    if embedder is not None:
+        if dim not in (None, embedder.dim):
+            raise Unprocessable(f"dim: {model_version} has {embedder.dim} dimensions, not {dim}", field="dim")
+        return embedder.model_version, embedder.dim
     if model_version is None:
         if dim not in (None, PUBLIC.dim):
             raise Unprocessable(
@@ -158,7 +162,9 @@ def binding_of(request: NamespaceCreate) -> tuple[str, int]:
             f"model_version: {model_version!r} is a name that Engram keeps for itself", field="model_version"
         )
     if dim is None:
-        raise Unprocessable(f"dim: say how many dimensions {model_version} has", field="dim")
+        raise Unprocessable(
+            f"dim: say how many dimensions {model_version} has; this node runs no such model", field="dim"
+        )
     return model_version, within("dim", dim, 1, LIMITS.dim)
 
 

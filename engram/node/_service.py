@@ -24,12 +24,11 @@ from engram.node._checks import (
     checked_vector,
     hit_of,
     item_result,
-    needs_vector,
     predicate,
     record_answer,
     within,
 )
-from engram.node._writing import Embedding, Writer
+from engram.node._writing import Writer
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespace
 from engram.wire import (
     METHODS,
@@ -63,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from engram.actors import Model
+    from engram.node._models import Models
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Ref
     from engram.store import Count, Store
@@ -81,11 +80,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     data_dir: Path
     write_queue_items: int
-    embedding_threads: int
     on_long: OnLong = "chunk"
     """What becomes of a text that is too long for one record, where the caller does not say."""
-    wait_for_fetch_s: float = 0.0
-    """How long a text waits for a model that is being fetched; a node says `model_not_ready` at once."""
 
 
 class NodeService:
@@ -95,20 +91,16 @@ class NodeService:
         self,
         settings: ServiceSettings,
         store: Store,
-        model: Model,
+        models: Models,
         store_ref: Ref,
-        embedder_ref: Ref,
-        asker_ref: Ref,
         offload: Offload,
         clock: Clock,
         rng: Rng,
     ) -> None:
         self._settings = settings
         self._store = store
-        self._model = model
-        self._embedding = Embedding(model, embedder_ref, settings.embedding_threads, settings.wait_for_fetch_s)
-        self._asking = Embedding(model, asker_ref, 1, settings.wait_for_fetch_s)
-        self._writer = Writer(store, store_ref, self._embedding, offload, settings.write_queue_items)
+        self._models = models
+        self._writer = Writer(store, store_ref, models, offload, settings.write_queue_items)
         self._offload = offload
         self._clock = clock
         self._rng = rng
@@ -191,13 +183,7 @@ class NodeService:
             raise BadRequest("give either text or vector to query by", field="text")
         if request.vector is not None:
             return checked_vector(request.vector, space)
-        text = checked_text(request.text or "")
-        if space.model_version != PUBLIC.model_version:
-            raise needs_vector(space)
-        [embedded] = await self._asking.embed([text])
-        if isinstance(embedded, EngramError):
-            raise embedded
-        return embedded[0]
+        return await self._models.ask(space, checked_text(request.text or ""))
 
     async def _get(self, request: Get) -> Record:
         space = self._namespace(request.namespace)
@@ -219,16 +205,18 @@ class NodeService:
         space = self._namespace(request.namespace)
         limit = within("limit", request.limit, 1, LIMITS.list_limit)
         offset = within("offset", request.offset, 0, 2**62)
+        after = within("after", request.after, 0, 2**62)
         accept = predicate(request.filter)
         await self._wait_for(request.min_position)
 
         def browse() -> ListResult:
             position = self._store.published.position
-            found, more = self._store.browse(
-                space.ns, accept, offset, limit, chunks=request.chunks, page_bytes=_PAGE_BYTES
+            found, more_after = self._store.browse(
+                space.ns, accept, offset, limit, chunks=request.chunks, page_bytes=_PAGE_BYTES, after=after
             )
             records = [record_answer(digest, view, self._store.chunks(digest)) for digest, view in found]
-            return ListResult(records=records, position=position, next_offset=offset + len(found) if more else None)
+            more_offset = None if more_after is None else offset + len(found)
+            return ListResult(records=records, position=position, next_offset=more_offset, next_after=more_after)
 
         return await self._offload.run("search", browse)
 
@@ -238,15 +226,17 @@ class NodeService:
                 f"texts: {len(request.texts)} are over the limit of {LIMITS.batch_items} a call", field="texts"
             )
         texts = [checked_text(text, f"texts[{index}]") for index, text in enumerate(request.texts)]
+        served = await self._models.named(request.model)
         vectors, tokens = [], []
-        for index, embedded in enumerate(await self._embedding.embed(texts)):
+        for index, embedded in enumerate(await served.bulk.embed(texts)):
             if isinstance(embedded, EngramError):
                 raise type(embedded)(
                     f"texts[{index}]: {embedded.message}", field="texts", retry_after_s=embedded.retry_after_s
                 )
             vectors.append(embedded[0])
             tokens.append(embedded[1])
-        return EmbedResult(vectors=vectors, tokens=tokens, model_version=PUBLIC.model_version, dim=PUBLIC.dim)
+        status = served.model.status
+        return EmbedResult(vectors=vectors, tokens=tokens, model_version=status.model_version, dim=status.dim)
 
     async def _wait_for(self, position: int) -> None:
         """Wait until this node has folded up to `position`."""
@@ -279,7 +269,8 @@ class NodeService:
         if request.name == PUBLIC.name:
             raise Conflict("the public namespace is always there; choose another name", field="name")
         ns = namespace_id(self._store.key.public, request.name)
-        model_version, dim = binding_of(request)
+        embedder = await self._models.binding(request.model_version) if request.model_version else None
+        model_version, dim = binding_of(request, embedder)
         operation = CreateOperation(self._store.key.public, request.name, model_version, dim)
         [outcome] = await self._writer.write([operation])
         if isinstance(outcome, EngramError):
@@ -327,7 +318,8 @@ class NodeService:
             namespaces=len(published.namespaces),
             position=published.position,
             log_root=published.root.hex(),
-            model=self._model.status,
+            model=self._models.own.model.status,
+            models=self._models.statuses,
             uptime_s=self._clock.monotonic() - self._started,
             data_dir=str(self._settings.data_dir.absolute()),
             log_bytes=log_bytes,

@@ -10,13 +10,15 @@ import functools
 import hashlib
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from engram import cid as cids
 from engram import documents, record
 from engram.actors import CHUNK_TEXTS, Commit, EmbedTexts
-from engram.embed import CHUNK_PIECES, SPLITTER, Splitter
+from engram.embed import CHUNK_PIECES, SPLITTER
 from engram.errors import Busy, EngramError, TooLarge, Unprocessable
 from engram.limits import LIMITS
-from engram.node._checks import needs_vector, prepare
+from engram.node._checks import prepare
 from engram.runtime import gather
 from engram.store import PUBLIC, Done, PutOperation
 
@@ -26,20 +28,30 @@ if TYPE_CHECKING:
     from engram.actors import Model
     from engram.embed import Embedder, Split
     from engram.node._checks import Prepared
+    from engram.node._models import Models
     from engram.ports import Offload
     from engram.runtime import Ref
     from engram.store import Namespace, Operation, Store
     from engram.wire import Item, OnLong
 
 
+class Lane(msgspec.Struct, frozen=True):
+    """The threads on which a model embeds, and the texts that one takes at once."""
+
+    name: str
+    threads: int
+    chunk_texts: int = CHUNK_TEXTS
+
+
 class Embedding:
     """Texts to vectors, through the embedder actor."""
 
-    def __init__(self, model: Model, embedder: Ref, threads: int, wait_for_fetch_s: float) -> None:
+    def __init__(self, model: Model, embedder: Ref, offload: Offload, lane: Lane, wait_for_fetch_s: float) -> None:
         """`wait_for_fetch_s`: how long a text waits for a model that is being fetched."""
         self._model = model
         self._embedder = embedder
-        self._threads = threads
+        self._offload = offload
+        self._lane = lane
         self._wait_for_fetch_s = wait_for_fetch_s
 
     async def ready(self) -> Embedder:
@@ -52,20 +64,38 @@ class Embedding:
             embedder = await self.ready()
         except EngramError as error:
             return [error] * len(texts)
-        chunks = [list(texts[start : start + CHUNK_TEXTS]) for start in range(0, len(texts), CHUNK_TEXTS)]
+        size = self._lane.chunk_texts
+        chunks = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
         asks = [functools.partial(self._embedder.ask, EmbedTexts(embedder, chunk)) for chunk in chunks]
-        answers = await gather(asks, self._threads)
+        answers = await gather(asks, self._lane.threads)
         return [answer for part in answers for answer in part]
+
+    async def split(self, texts: Sequence[str]) -> list[Split | EngramError | None]:
+        """Give what each text is cut into, or an error; None for one that is short enough without a look."""
+        try:
+            embedder = await self.ready()
+        except EngramError as error:
+            return [error] * len(texts)
+        whole = embedder.whole_bytes
+        long = [text for text in texts if len(text.encode()) > whole]
+        run = functools.partial(self._offload.run, self._lane.name)
+        calls = [functools.partial(run, functools.partial(embedder.split, text)) for text in long]
+        splits = dict(zip(long, await gather(calls, min(_SPLITS, self._lane.threads)), strict=True))
+        return [splits.get(text) for text in texts]
+
+
+_SPLITS = 2
+"""Texts that are cut at a time: tokenising a large one needs memory."""
 
 
 class Writer:
     """Writes for every door."""
 
-    def __init__(self, store: Store, store_ref: Ref, embedding: Embedding, offload: Offload, limit: int) -> None:
+    def __init__(self, store: Store, store_ref: Ref, models: Models, offload: Offload, limit: int) -> None:
         """`limit`: memories that may be on their way at once."""
         self._store = store
         self._store_ref = store_ref
-        self._embedding = embedding
+        self._models = models
         self._offload = offload
         self._limit = limit
         self.waiting = 0
@@ -107,7 +137,8 @@ class Writer:
         def look_up() -> None:
             for item in texts:
                 content = (item.text or "").encode()
-                forms = _document_forms(item.metadata) if on_long == "chunk" and len(content) > CHUNK_PIECES else []
+                short = space.model_version == PUBLIC.model_version and len(content) <= CHUNK_PIECES
+                forms = _document_forms(item.metadata) if on_long == "chunk" and not short else []
                 hashed = hashlib.sha256(content).digest()
                 for metadata in [item.metadata, *forms]:
                     found = self._store.known(space.ns, self._store.key.public, hashed, metadata, space.model_version)
@@ -119,43 +150,26 @@ class Writer:
         await self._offload.run("search", look_up)
 
     async def _split(self, prepared: list[Prepared], space: Namespace, on_long: OnLong) -> None:
-        """Cut the texts of ours that are too long for one record."""
-        if space.model_version != PUBLIC.model_version:
-            return
-        wanted = [item for item in prepared if item.outcome is None and len((item.text or "").encode()) > CHUNK_PIECES]
-        splits = await self._splits(list(dict.fromkeys(item.text for item in wanted if item.text is not None)))
+        """Cut the texts that are too long for one record of this namespace's model."""
+        wanted = _to_embed(prepared, space)
+        texts = list(dict.fromkeys(item.text for item in wanted if item.text is not None))
+        splits = dict(zip(texts, await self._models.split(space, texts), strict=True)) if texts else {}
         for item in wanted:
             split = splits[item.text or ""]
             if isinstance(split, EngramError):
                 item.outcome = split
-            elif len(split.spans) > 1:
+            elif split is not None and len(split.spans) > 1:
                 item.split, item.tokens, item.chunks = split, split.tokens, len(split.spans)
-                item.outcome = _too_long(split) if on_long == "reject" else _no_room(item.metadata, split)
-
-    async def _splits(self, texts: Sequence[str]) -> dict[str, Split | EngramError]:
-        if not texts:
-            return {}
-        try:
-            embedder = await self._embedding.ready()
-        except EngramError as error:
-            return dict.fromkeys(texts, error)
-        assert isinstance(embedder, Splitter), "the canonical embedder is one"
-        calls = [
-            functools.partial(self._offload.run, "embed", functools.partial(embedder.split, text)) for text in texts
-        ]
-        return dict(zip(texts, await gather(calls, _SPLITS), strict=True))
+                item.outcome = _too_long(split, space) if on_long == "reject" else _no_room(item.metadata, split)
 
     async def _fill_vectors(self, prepared: list[Prepared], space: Namespace) -> None:
-        """Embed what has no vector; where a vector stands beside a text of ours, compare it with the embedding."""
-        ours = space.model_version == PUBLIC.model_version
-        wanted = [item for item in prepared if item.outcome is None and item.text is not None]
-        if not ours:
-            for item in wanted:
-                if item.vector is None:
-                    item.outcome = needs_vector(space)
-            return
+        """Embed what has no vector; where a vector stands beside a text of ours, compare it with the embedding.
+
+        Only ours are compared: of another model's vectors the bits are not the same each time.
+        """
+        wanted = _to_embed(prepared, space)
         texts = list(dict.fromkeys(part for item in wanted for part in item.parts))
-        vectors = dict(zip(texts, await self._embedding.embed(texts), strict=True)) if texts else {}
+        vectors = dict(zip(texts, await self._models.embed(space, texts), strict=True)) if texts else {}
         for item in wanted:
             self._take_vectors(item, [vectors[part] for part in item.parts], space)
 
@@ -165,7 +179,7 @@ class Writer:
                 item.outcome = part
                 return
             item.vectors.append(part[0])
-            item.tokens = item.tokens or part[1]
+            item.tokens = item.tokens or part[1] or None
         if item.vector is not None and item.vector != item.vectors[0]:
             of = "its first chunk" if item.split else "the text beside it"
             item.outcome = Unprocessable(
@@ -215,10 +229,6 @@ class Writer:
         item.operation = PutOperation(space.ns, digest, payload, self._store.key.public, chunks)
 
 
-_SPLITS = 2
-"""Texts that are cut at a time: tokenising a large one needs memory."""
-
-
 def _document_forms(metadata: bytes) -> list[bytes]:
     """Give what this caller's metadata is in a document: none where it has no room for that."""
     try:
@@ -227,7 +237,23 @@ def _document_forms(metadata: bytes) -> list[bytes]:
         return []
 
 
-def _too_long(split: Split) -> TooLarge:
+def _to_embed(prepared: Sequence[Prepared], space: Namespace) -> list[Prepared]:
+    """Give the items whose text is to be embedded: all of ours, to be compared with a vector beside it.
+
+    Beside another model's text a vector is taken as it is: its bits are not the same each time.
+    """
+    ours = space.model_version == PUBLIC.model_version
+    texts = (item for item in prepared if item.outcome is None and item.text is not None)
+    return [item for item in texts if ours or item.vector is None]
+
+
+def _too_long(split: Split, space: Namespace) -> TooLarge:
+    if space.model_version != PUBLIC.model_version:
+        return TooLarge(
+            f"text: {split.tokens} tokens are more than {space.model_version} takes at once, and longer texts are to "
+            'be refused (on_long "reject"); "chunk" keeps it whole and in parts',
+            field="text",
+        )
     special = LIMITS.text_tokens - CHUNK_PIECES
     return TooLarge(
         f"text: {split.tokens - special} word pieces are over the limit of {CHUNK_PIECES} for one record, and longer "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from engram.errors import BadRequest, DeadlineExceeded, EngramError, Internal, Unavailable, from_wire
 from engram.sdk._items import Slot, batches, clean_text, make_item, many, slots_of
 from engram.sdk._lines import at_line, open_lines, read_slots
+from engram.sdk._reindex import Reindexed, reindex
 from engram.sdk._vectors import VectorLike, f32_bytes, floats
 from engram.wire import (
     Answer,
@@ -80,6 +81,8 @@ class Namespaces:
 
     def create(self, name: str, dim: int | None = None, model: str | None = None) -> NamespaceInfo:
         """Create a namespace, bound to one model and dimension; without them it takes texts.
+
+        `model` may be one of the node's configuration: then it takes texts, embedded by that model.
 
         Raises `Conflict` if it exists with others.
         """
@@ -283,14 +286,29 @@ class Api(ABC):
             offset = page.next_offset  # large records: an answer holds fewer than were asked for
 
     @overload
-    def embed(self, text: str) -> builtins.list[float]: ...
+    def embed(self, text: str, model: str | None = None) -> builtins.list[float]: ...
     @overload
-    def embed(self, text: builtins.list[str]) -> builtins.list[builtins.list[float]]: ...
-    def embed(self, text: str | builtins.list[str]) -> builtins.list[float] | builtins.list[builtins.list[float]]:
-        """Give the vector of a text, or one vector for each of many, without keeping anything."""
+    def embed(self, text: builtins.list[str], model: str | None = None) -> builtins.list[builtins.list[float]]: ...
+    def embed(
+        self, text: str | builtins.list[str], model: str | None = None
+    ) -> builtins.list[float] | builtins.list[builtins.list[float]]:
+        """Give the vector of a text, or one vector for each of many, without keeping anything.
+
+        `model`: a model's name in the node's configuration, or a model version; None is the node's own.
+        """
         if isinstance(text, str):
-            return self._embed([text])[0]
-        return self._embed(builtins.list(many(text, "texts")))
+            return self._embed([text], model)[0]
+        return self._embed(builtins.list(many(text, "texts")), model)
+
+    def reindex(self, namespace: str | None, into: str, model: str | None = None) -> Iterator[Reindexed]:
+        """Embed every text of a namespace again into another one, by another model; give what became of each memory.
+
+        `into` is created where it is not there, bound to `model`: a name of the node's configuration, a model version,
+        or None for the node's own. The old namespace stays as it is. Batches may come into the new one in another order
+        than they had. Done again after an interruption, it finds what is there already at once. It ends by raising
+        `Unavailable` or `ModelNotReady` where the node or its model is gone; other errors are given, memory by memory.
+        """
+        return reindex(self, namespace, into, model)
 
     # -- the node --
 
@@ -333,12 +351,12 @@ class Api(ABC):
         done = self._call(put)
         return Kept(cid=done.cid, created=done.created, tokens=done.tokens, chunks=done.chunks)
 
-    def _embed(self, texts: builtins.list[str]) -> builtins.list[builtins.list[float]]:
+    def _embed(self, texts: builtins.list[str], model: str | None) -> builtins.list[builtins.list[float]]:
         vectors: builtins.list[builtins.list[float]] = []
         for text in texts:
             clean_text(text, "texts")
         cuts = (texts[at : at + _EMBED_TEXTS] for at in range(0, len(texts), _EMBED_TEXTS))
-        for outcome in self._call_many(Embed(texts=cut) for cut in cuts):
+        for outcome in self._call_many(Embed(texts=cut, model=model) for cut in cuts):
             if isinstance(outcome, EngramError):
                 raise outcome
             vectors.extend(floats(vector) for vector in outcome.vectors)

@@ -355,16 +355,18 @@ class Store:
         *,
         chunks: bool = False,
         page_bytes: int | None = None,
-    ) -> tuple[list[tuple[bytes, View]], bool]:
-        """Give up to `limit` records whose metadata is accepted, oldest first, and whether more follow.
+        after: int = 0,
+    ) -> tuple[list[tuple[bytes, View]], int | None]:
+        """Give up to `limit` records whose metadata is accepted, oldest first, and what more come `after`, if any do.
 
+        Counting from `offset` walks all that come before it; from `after`, a position, nothing is walked.
         The chunks of long texts are left out, unless `chunks` says otherwise. No record but the first is given that
         would bring the payloads over `page_bytes`.
         """
-        size = 0
+        size, last = 0, after
         found: list[tuple[bytes, View]] = []
         with self._reading:
-            for digest, location in tables.visible_records(self._reader, ns, chunks=chunks):
+            for digest, location, position in tables.visible_records(self._reader, ns, chunks=chunks, after=after):
                 view = View(self._bodies.read(location))
                 if accept is not None and not accept(record.decode_metadata(bytes(view.metadata))):
                     continue
@@ -373,9 +375,10 @@ class Store:
                     continue
                 size += view.size
                 if len(found) == limit or (found and page_bytes is not None and size > page_bytes):
-                    return found, True
+                    return found, last
                 found.append((digest, view))
-        return found, False
+                last = position
+        return found, None
 
     def search(
         self, ns: bytes, query: bytes, top_k: int, accept: Callable[[dict[str, Any]], bool] | None

@@ -354,16 +354,21 @@ def chunks_of(connection: sqlite3.Connection, ns: bytes, signer: bytes, document
     return [digest for (digest,) in rows]
 
 
-def visible_records(connection: sqlite3.Connection, ns: bytes, *, chunks: bool = True) -> Iterator[tuple[bytes, int]]:
-    """Give (digest, location) of a namespace's records, with chunks or without, in the order in which they came."""
+def visible_records(
+    connection: sqlite3.Connection, ns: bytes, *, chunks: bool = True, after: int = 0
+) -> Iterator[tuple[bytes, int, int]]:
+    """Give (digest, location, position) of a namespace's records, with chunks or without, in the order they came in.
+
+    `after`: only those of later positions; the index goes there at once.
+    """
     # Without the index named, SQLite looks for the other memberships among all that came earlier: quadratic.
     yield from connection.execute(
-        """SELECT m.digest, m.location FROM memberships m
-           WHERE m.ns = ? AND m.alive AND m.chunk <= ? AND NOT EXISTS (
+        """SELECT m.digest, m.location, m.position FROM memberships m INDEXED BY memberships_by_position
+           WHERE m.ns = ? AND m.alive AND m.position > ? AND m.chunk <= ? AND NOT EXISTS (
              SELECT 1 FROM memberships o INDEXED BY memberships_by_record
              WHERE o.ns = m.ns AND o.digest = m.digest AND o.alive AND o.position < m.position)
            ORDER BY m.position""",
-        (ns, chunks),
+        (ns, after, chunks),
     )
 
 

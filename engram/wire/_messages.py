@@ -220,23 +220,31 @@ class Get(Request[Record], frozen=True, kw_only=True):
 
 
 class ListResult(Answer, frozen=True, kw_only=True):
-    """Records in the order in which they came; `next_offset` is absent on the last page.
+    """Records in the order in which they came; `next_offset` and `next_after` are absent on the last page.
 
-    A page of large records may have fewer than were asked for, and a `next_offset`.
+    A page of large records may have fewer than were asked for, and both.
     """
 
     records: list[Record]
     position: int
     next_offset: int | None = None
+    """The next page's `offset`, counted from where this one's was."""
+    next_after: int | None = None
+    """The next page's `after`, with an `offset` of 0."""
 
 
 class List(Request[ListResult], frozen=True, kw_only=True):
-    """List a namespace's memories, oldest first; the chunks of long texts only if `chunks` says so."""
+    """List a namespace's memories, oldest first; the chunks of long texts only if `chunks` says so.
+
+    `after`: a position, such as `next_after`; only what came later is listed. It costs nothing, where an `offset` walks
+    all that it skips.
+    """
 
     method: ClassVar[str] = "list"
     filter: FilterSpec | None = None
     limit: Index = 50
     offset: Index = 0
+    after: Index = 0
     chunks: bool = False
     namespace: str | None = None
     min_position: Index = 0
@@ -252,10 +260,12 @@ class EmbedResult(Answer, frozen=True, kw_only=True):
 
 
 class Embed(Request[EmbedResult], frozen=True, kw_only=True):
-    """Turn texts into vectors with the node's embedder, without keeping anything."""
+    """Turn texts into vectors with an embedder of the node, without keeping anything."""
 
     method: ClassVar[str] = "embed"
     texts: Annotated[list[str], msgspec.Meta(max_length=LIMITS.batch_items)]
+    model: str | None = None
+    """A configured model's name, or a model version; absent, the node's own."""
 
 
 _TEXT_PER_S = 2500
@@ -293,7 +303,10 @@ class NamespaceInfo(Answer, frozen=True, kw_only=True):
 
 
 class NamespaceCreate(Request[NamespaceInfo], frozen=True, kw_only=True):
-    """Create a namespace. Without `dim` and `model_version` it takes texts, by the node's own embedder."""
+    """Create a namespace. Without `dim` and `model_version` it takes texts, by the node's own embedder.
+
+    `model_version` may be the name of a model that the node is configured with: then it takes texts, by that model.
+    """
 
     method: ClassVar[str] = "namespace_create"
     name: str
@@ -314,18 +327,21 @@ class NamespaceList(Request[NamespaceListResult], frozen=True, kw_only=True):
 
 
 class ModelStatus(Answer, frozen=True, kw_only=True):
-    """The embedder's state. `done_bytes` and `total_bytes` count while it is fetched."""
+    """An embedder's state. `done_bytes` and `total_bytes` count while it is fetched."""
 
     model_version: str
+    """Empty, and `dim` 0, until a configured model has been loaded for the first time."""
     dim: int
     state: Literal["absent", "fetching", "loading", "ready", "failed"]
     message: str | None = None
     done_bytes: int = 0
     total_bytes: int = 0
     kernel: str | None = None
-    """What computes here: `avx512`, `avx2`, `neon` or `scalar`. The bits are the same."""
+    """What computes here: `avx512`, `avx2`, `neon` or `scalar` (the bits are the same); another model's library."""
     fingerprint: str | None = None
     """Hex SHA-256 of everything that decides the vectors' bits; vectors of different ones are never compared."""
+    name: str | None = None
+    """The name in the node's configuration; absent for the node's own model."""
 
 
 class StatusResult(Answer, frozen=True, kw_only=True):
@@ -350,6 +366,8 @@ class StatusResult(Answer, frozen=True, kw_only=True):
     """Writes that wait for the disk."""
     chunks: int = 0
     """How many of `records` are chunks of long texts."""
+    models: list[ModelStatus] = []
+    """The configured models beside the node's own."""
 
 
 class Status(Request[StatusResult], frozen=True, kw_only=True):

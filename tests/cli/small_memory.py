@@ -10,7 +10,7 @@ import struct
 from contextlib import contextmanager
 
 from engram.errors import BadRequest, Conflict, EngramError, NotFound, Unavailable, Unprocessable
-from engram.sdk import Kept
+from engram.sdk import Kept, Reindexed
 from engram.wire import Chunk, Hit, ModelStatus, NamespaceInfo, Record, StatusResult
 
 
@@ -112,12 +112,20 @@ class SmallMemory:
     def delete(self, cid, namespace=None):
         return self.records.pop(cid, None) is not None
 
-    def embed(self, text):
+    def embed(self, text, model=None):
         return [0.5, -0.25]
 
     def _answer(self):
         if self.gone_after is not None and len(self.records) >= self.gone_after:
             raise Unavailable("no node answers", field="url")
+
+    def reindex(self, namespace, into, model=None):
+        self.namespaces.create(into, model=model)
+        for number, cid in enumerate(list(self.records)):
+            if self.interrupt_after is not None and number == self.interrupt_after:
+                raise KeyboardInterrupt
+            self._answer()
+            yield Reindexed(old=cid, new=cid.replace("v1::", "m1::"), created=True)
 
     def status(self):
         self._answer()

@@ -406,3 +406,36 @@ def test_the_model_is_fetched_verified_and_found_by_the_users_program_too(engram
     assert (ran.code, ran.err) == (0, "")
     assert str(model_files.folder) in ran.out
     assert f"engram model {command}" in engram("model", command, "--help").out.split("Examples:")[1]
+
+
+# -- reindex ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_reindex_says_how_far_it_came(engram, memory, three):
+    memory.interrupt_after = 2
+    ran = engram("reindex", "public", "--into", "new", "--model", "m/1")
+    assert ran.code == 130
+    assert ran.out == "".join(f"{cid}\t{cid.replace('v1::', 'm1::')}\n" for cid in three[:2])
+    assert "interrupted after 2 records" in ran.err
+    assert "run the same again" in ran.err
+
+
+def test_a_reindex_whose_node_goes_says_how_far_it_came(engram, memory, three, monkeypatch):
+    seen = []
+
+    def answer():
+        seen.append(1)
+        if len(seen) > 1:
+            raise Unavailable("no node answers", field="url")
+
+    monkeypatch.setattr(memory, "_answer", answer)
+    ran = engram("reindex", "public", "--into", "new")
+    assert ran.code != 0
+    assert "ended after 1 record" in ran.err
+    assert "no node answers" in ran.err
+
+
+def test_reindex_needs_to_know_where_to(engram):
+    ran = engram("reindex", "public")
+    assert ran.code == 2
+    assert "--into" in ran.err

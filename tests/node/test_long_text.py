@@ -35,7 +35,7 @@ async def service(tmp_path, model_files):
 
 
 def handled(service):
-    return service._embedding._embedder.stats.handled
+    return service._models.own.bulk._embedder.stats.handled
 
 
 async def listed(service, **options):

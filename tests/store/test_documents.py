@@ -89,7 +89,7 @@ def test_a_document_is_one_operation_one_frame_and_one_hit(store, three):
 def test_lists_and_counts_tell_chunks_from_memories(store, three):
     store.commit([put(store, "east", 1.0), three, put(store, "north", 0.0, 1.0)], NOW)
     listed, more = store.browse(PUBLIC.ns, None, 0, 9)
-    assert ([view.text for _, view in listed], more) == (["east", "three0 three1 three2", "north"], False)
+    assert ([view.text for _, view in listed], more) == (["east", "three0 three1 three2", "north"], None)
     assert len(store.browse(PUBLIC.ns, None, 0, 9, chunks=True)[0]) == 6
     assert (store.tally().records, store.tally().chunks) == (6, 3)
     assert store.tally(PUBLIC.ns) == store.tally()
