@@ -145,12 +145,14 @@ class Api(ABC):
         text: str | None = None,
         namespace: str | None = None,
         model_version: str | None = None,
+        on_long: OnLong | None = None,
     ) -> str:
-        """Keep a vector, with the text it stands for if there is one; give its CID.
+        """Keep a vector, with the text it stands for if there is one; give its CID. `on_long` as in `ingest`.
 
         `vector` is bytes of little-endian float32, a numpy array, or numbers; each is rounded to float32.
         """
-        return self._put(make_item(text=text, vector=vector, metadata=metadata), namespace, model_version).cid
+        item = make_item(text=text, vector=vector, metadata=metadata)
+        return self._put(item, namespace, model_version, on_long).cid
 
     def ingest_embeddings(
         self,

@@ -114,6 +114,51 @@ def _words(pieces):
     return [[piece for piece in pieces if piece[2] == word] for word in numbers]
 
 
+def toy_pieces(text):
+    """A tokeniser of three letters a piece, and of four pieces a word. `&` is two words on one character, as no real one is."""
+    pieces, word = [], -1
+    for found in re.finditer(r"[a-z]{1,12}|\S", text):
+        word += 1
+        if found[0] == "&":
+            pieces += [(found.start(), found.end(), word), (found.start(), found.end(), word + 1)]
+            word += 1
+        else:
+            starts = range(found.start(), found.end(), 3)
+            pieces += [(start, min(start + 3, found.end()), word) for start in starts]
+    return pieces
+
+
+def toy_count(text):
+    """As if some words had more pieces alone than in the text."""
+    return len(toy_pieces(text)) + 3 * text.count("xx")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.lists(
+        st.sampled_from(
+            ["a", "word", "xx", "xxyy", "&", "&", "&&", ".", "?)", ".))))", ".)))))", " ", " ", "\n", "\n\n"]
+        ),
+        min_size=60,
+        max_size=300,
+    ).map("".join)
+)
+def test_the_rule_on_a_tokeniser_that_is_odder_than_ours(text):
+    found = toy_pieces(text)
+    data = b"".join(struct.pack("<III", *piece) for piece in found)
+    spans = [(span.start, span.end) for span in split(text, data, toy_count, limit=12, overlap=4)]
+    assert spans == split_oracle.split(text, found, toy_count, 12, 4)
+    covered = {at for start, end in spans for at in range(start, end)}
+    assert all(at in covered for at, character in enumerate(text) if not character.isspace())
+
+
+def test_at_most_four_closers_stand_between_a_stop_and_its_border(embedder):
+    for closers, ends_there in [(0, True), (4, True), (5, False)]:
+        start = "cat " * 140 + "dog." + ")" * closers
+        first = embedder.split(start + " " + "cat " * 200).spans[0]
+        assert (first.end == len(start)) is ends_there
+
+
 def test_real_texts_against_the_oracle(embedder, reference):
     for text in [PROSE, LICENCE * 3, "\n".join(GLOSSES), "\n\n".join(GLOSSES), "\n".join(reference[0]), *GLOSSES[:20]]:
         spans = embedder.split(text).spans

@@ -16,6 +16,12 @@ from engram.node import Config, real_world, running
 from engram.wire import Delete, Embed, Get, Item, List, NamespaceCreate, Put, PutMany, Query, Status
 
 GLOSSES = [json.loads(line)["text"] for line in (golden.DATA / "glosses.jsonl").read_text("utf-8").splitlines()]
+GOLDEN = (
+    "v1::01fc5c1689fdfc238b7816ab240efa382cee163189a3fbc49fddbe007f635066",
+    400,
+    2,
+    "472dc9c4eea52f9b247336dcc17e94583a32f06a939258e7330281cef83626b6",
+)
 
 
 def prose(start, sentences=40):
@@ -66,6 +72,13 @@ async def test_the_cids_are_those_of_the_records_alone(service):
     own = record.canonical_metadata({"n": 1, "engram.splitter": "split/1"}, ours=True)
     digest, _ = record.encode_text(text, vectors[0], own, "v1")
     assert done.cid == f"v1::{digest.hex()}"
+
+
+async def test_golden_names(service):
+    """`v1` and `split/1` give a text these names for ever, on any machine."""
+    done = await service.call(Put(text=prose(0, 20), metadata={"n": 1}))
+    names = hashlib.sha256("".join(one.cid for one in await listed(service, chunks=True)).encode()).hexdigest()
+    assert (done.cid, done.tokens, done.chunks, names) == GOLDEN
 
 
 async def test_a_text_that_fits_is_one_record_as_before(service):
