@@ -1,15 +1,39 @@
 """The native embedder against docs/embedding.md in numpy, bit for bit; and that numpy's fma against exact fractions."""
 
+import hashlib
+import json
+import math
+import re
 from fractions import Fraction
 
 import golden
 import numpy as np
 import pytest
-from embed.oracle import Oracle, exp, fma, gelu
+import rfc8785
+from embed.oracle import (
+    EPSILON,
+    EXP,
+    FARTHEST,
+    GELU,
+    LEAST,
+    LN2_LOWER,
+    LN2_UPPER,
+    LOG2_E,
+    ROUNDER,
+    SCALE,
+    Oracle,
+    exp,
+    fma,
+    gelu,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engram.embed import FINGERPRINT
+
 ITEMS = golden.load("minilm_digests")["items"]
+PAGE = golden.DATA.parents[1] / "docs" / "embedding.md"
+KERNELS = golden.DATA.parents[1] / "engram" / "native" / "src" / "embed"
 LARGEST = Fraction(float(np.finfo(np.float32).max))
 
 SHORT = ["", "Same text in, same CID out.", "Où est [MASK] né? 東京 🌻", "naïve coöperation of " + "x" * 101]
@@ -36,6 +60,51 @@ def test_texts_of_every_kind_and_of_most_lengths_have_the_bits_of_the_page(oracl
         assert oracle.embed(text) == embedder.embed([text]).vector(0), text
 
 
+def test_the_page_states_every_constant_of_the_oracle():
+    page = PAGE.read_text("utf-8").replace("\u2212", "-")
+    single = (EPSILON, SCALE, ROUNDER, LOG2_E, -LN2_UPPER, -LN2_LOWER)
+    for constant in (*map(written, single), *EXP, *GELU):
+        assert constant in page
+
+
+def written(constant):
+    mantissa, exponent = float(constant).hex().split("p")
+    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}"
+
+
+def test_the_kernels_coefficients_are_those_of_the_page():
+    """A last bit of some of them shows in no text that we have, so they are compared as they are written."""
+    source = "".join((KERNELS / name).read_text("utf-8") for name in ("math.rs", "attention.rs", "model.rs"))
+    assert [bits(x) for x in literals(source, "EXP_TAIL")] == [bits(x) for x in EXP]
+    assert [bits(x) for x in literals(source, "GELU_TAIL")] == [bits(x) for x in GELU]
+    single = {"EPSILON": EPSILON, "SCALE": SCALE, "ROUNDER": ROUNDER, "LN2_HIGH": LN2_UPPER, "LN2_LOW": LN2_LOWER}
+    for name, expected in (single | {"EXP_LEAST": LEAST, "GELU_END": FARTHEST}).items():
+        assert [bits(x) for x in literals(source, name)] == [bits(expected)], name
+    assert bits(LOG2_E) == bits(math.log2(math.e))
+    assert "std::f32::consts::LOG2_E" in source
+
+
+def literals(source, name):
+    """Give the numbers of a constant as Rust source has them."""
+    text = re.search(rf"const {name}: [^=]*= ([^;]*);", source)[1].replace("_", "")
+    return [float(x) for x in re.findall(r"-?\d[\d.e-]*", text.replace("std::f32::consts::LN2", str(math.log(2))))]
+
+
+def bits(value):
+    return np.float32(float.fromhex(value) if isinstance(value, str) else value).tobytes().hex()
+
+
+def test_the_page_states_the_fingerprint_and_what_it_is_made_of(model_files):
+    page = PAGE.read_text("utf-8")
+    line = next(line for line in page.splitlines() if line.startswith("{"))
+    decides = json.loads(line)
+    assert rfc8785.dumps(decides) == line.encode()
+    assert hashlib.sha256(f"engram/model/1\n{line}".encode()).hexdigest() == FINGERPRINT
+    assert f"\n{FINGERPRINT}\n" in page
+    for name, path in (("weights", model_files.weights), ("tokenizer", model_files.tokenizer)):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == decides[name]
+
+
 def nearest(exact):
     """Round a fraction to the nearest binary32, ties to even, as a fraction."""
     exponent = -149
@@ -51,15 +120,17 @@ few_bits = st.builds(lambda n, e: float(np.float32(n * 2.0**e)), st.integers(-40
 
 
 @st.composite
-def near_ties(draw):
-    """A product and what, added to it, makes the sum end midway between two float32, or a little beside."""
-    a, b = (draw(st.integers(1, 2**12)) * 2 + 1 for _ in range(2))
-    up, down = draw(st.integers(-40, 30)), draw(st.integers(-50, 50))
-    big = float(np.float32(draw(st.integers(2**23, 2**24 - 1)) * 2.0**up))
-    half = Fraction(2) ** (up - 1) * draw(st.sampled_from([-1, 1, 3]))
-    return draw(
-        st.sampled_from([(float(half), 1.0, big), (float(half), 1 + 2.0**-23, big), (a * 2.0**down, float(b), big)])
-    )
+def beside_ties(draw):
+    """A product midway between two float32 (25 bits, odd), and an addend that float64 loses beside it."""
+    a, b = (2 * draw(st.integers(2049, 2895)) + 1 for _ in range(2))
+    up, down = draw(st.integers(-60, 40)), draw(st.integers(29, 60))
+    return a * 2.0**up, float(b), draw(st.sampled_from([-1.0, 1.0])) * 2.0 ** (up - down)
+
+
+@st.composite
+def beside_subnormal_ties(draw):
+    """A product a little under half the smallest float32, and an addend that makes float64 forget by how much."""
+    return (2.0**20 + 1) * 2.0**-95, (2.0**20 - 1) * 2.0**-95, draw(st.integers(2**22, 2**23)) * 2.0**-149
 
 
 def cancelling(a, b, steps):
@@ -77,7 +148,8 @@ triples = st.one_of(
     st.tuples(few_bits, few_bits, few_bits),
     st.builds(cancelling, floats, floats, st.integers(-2, 2)),
     st.builds(cancelling, small, few_bits, st.integers(-2, 2)),
-    near_ties(),
+    beside_ties(),
+    beside_subnormal_ties(),
 )
 
 
@@ -92,8 +164,10 @@ def test_emulated_fma_is_the_exact_sum_rounded_once(triples):
 @pytest.mark.parametrize(
     ("a", "b", "c"),
     [
-        (1 + 2.0**-23, 2.0**24, 2.0**-30),  # beside a tie by less than float64 can say
-        (1 + 2.0**-23, 2.0**24, -(2.0**-30)),
+        (97.0, 172961.0, 2.0**-30),  # 2^24 + 1, a tie, and beside it less than float64 can say
+        (97.0, 172961.0, -(2.0**-30)),
+        (97.0, -172961.0, -(2.0**-30)),
+        ((2.0**20 + 1) * 2.0**-95, (2.0**20 - 1) * 2.0**-95, 2.0**-127 + 2.0**-149),  # the same, subnormal
         (2.0**-75, 1.0, 2.0**-149),  # subnormal, a tie
         (2.0**-100, 2.0**-50 * 1.5, 2.0**-149 * 3),
         (2.0**-100, 2.0**-50, -(2.0**-149)),

@@ -1,4 +1,6 @@
 //! Which kernel runs here. All give the same bits; they differ in speed alone.
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 use super::simd::{Arrays, Lanes};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
@@ -14,8 +16,8 @@ pub enum Kernel {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "aarch64")]
-    Neon(Arrays<true>),
-    Scalar(Arrays<false>),
+    Neon(Neon),
+    Scalar(Arrays),
 }
 
 /// Work that is generic over the kernel and gives a result.
@@ -33,7 +35,7 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Avx2::detect().map(Self::Avx2),
             #[cfg(target_arch = "aarch64")]
-            Some(Self::Neon(Arrays)),
+            Some(Self::Neon(Neon)),
             Some(Self::Scalar(Arrays)),
         ];
         kernels.into_iter().flatten().collect()
