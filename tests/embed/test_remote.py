@@ -370,6 +370,20 @@ def test_a_connection_that_ends_is_made_again(server, load):
     assert len(calls) == 3
 
 
+def test_a_kept_connection_that_was_closed_meanwhile_costs_no_wait(server, load):
+    """There is less time than the first wait between two tries takes."""
+    calls = []
+
+    def hang_up_once(request):
+        calls.append(request)
+        return None if len(calls) == 2 else server.answer(request)
+
+    server.behave = hang_up_once
+    model = load(timeout_s=0.45)
+    assert model.embed(["one"]).refusals == {}
+    assert model.embed(["two"]).refusals == {}
+
+
 def test_a_server_that_always_hangs_up_is_unavailable(server, load):
     server.behave = lambda _: None
     error = refused(load(timeout_s=2.0))

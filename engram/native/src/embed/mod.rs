@@ -22,7 +22,9 @@ mod weights;
 
 use std::fmt;
 use std::fs::File;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 pub use kernel::{Kernel, NAMES};
 pub use model::{MAX_TOKENS, Vector};
@@ -31,7 +33,7 @@ pub use tokens::{Span, TokenizerError};
 pub use weights::WeightsError;
 
 use kernel::Call;
-use model::Model;
+use model::{Model, VOCABULARY};
 use simd::Lanes;
 use tokens::WordPieces;
 
@@ -103,12 +105,16 @@ impl MiniLm {
     /// Read `model.safetensors` and `tokenizer.json`. `kernel` names one of `NAMES`; None is the fastest here.
     pub fn load(weights: File, tokenizer: &[u8], kernel: Option<&str>) -> Result<Self, LoadError> {
         let kernel = Kernel::choose(kernel).map_err(LoadError::Kernel)?;
-        let model = ieee::by_default(|| Model::read(weights)).map_err(LoadError::Weights)?;
-        let pieces =
-            WordPieces::parse(tokenizer, model.vocabulary()).map_err(LoadError::Tokenizer)?;
+        let (model, pieces) = thread::scope(|scope| {
+            let pieces = scope.spawn(|| WordPieces::parse(tokenizer, VOCABULARY));
+            let model = ieee::by_default(|| Model::read(weights));
+            (model, pieces.join())
+        });
         Ok(Self {
-            model,
-            pieces,
+            model: model.map_err(LoadError::Weights)?,
+            pieces: pieces
+                .unwrap_or_else(|panic| resume_unwind(panic))
+                .map_err(LoadError::Tokenizer)?,
             kernel,
         })
     }

@@ -10,7 +10,8 @@ use super::weights::{Number, Tensor, Tensors, WeightsError};
 
 const LAYERS: usize = 6;
 const INTERMEDIATE: usize = 1536;
-const VOCABULARY: usize = 30_522;
+/// Token ids that the model has a row for: all below this.
+pub const VOCABULARY: usize = 30_522;
 const POSITIONS: usize = 512;
 const EPSILON: f32 = 1e-12;
 
@@ -75,11 +76,6 @@ impl Model {
             norm,
             layers,
         })
-    }
-
-    /// Token ids that the model has a row for: all below this.
-    pub fn vocabulary(&self) -> usize {
-        self.words.len() / HIDDEN
     }
 
     /// Embed texts of 1 to `MAX_TOKENS` token ids each.

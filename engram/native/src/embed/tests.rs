@@ -89,6 +89,20 @@ fn fused_rounds_once_where_two_roundings_differ() {
     ] {
         assert_eq!(fused(a, b, c).to_bits(), a.mul_add(b, c).to_bits());
     }
+    // Here rounding to f64 to nearest, instead of to odd, is seen: in normal numbers and in subnormal ones.
+    let tiny = 2.0_f32.powi(-30);
+    let (a, b) = (
+        1_048_577.0 * 2.0_f32.powi(-95),
+        1_048_575.0 * 2.0_f32.powi(-95),
+    );
+    let subnormal = 2.0_f32.powi(-127) + f32::from_bits(1);
+    for (a, b, c) in [
+        (97.0, 172_961.0, tiny),
+        (97.0, 172_961.0, -tiny),
+        (a, b, subnormal),
+    ] {
+        assert_eq!(fused(a, b, c).to_bits(), a.mul_add(b, c).to_bits());
+    }
     for subnormal in [1e-40_f32, -3e-42, f32::from_bits(1)] {
         assert_eq!(
             fused(1e-20, 1e-20, subnormal).to_bits(),
