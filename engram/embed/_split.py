@@ -54,7 +54,7 @@ _ENDED = re.compile(rf"[{re.escape(_STOPS + _FULL_STOPS)}][{re.escape(_CLOSERS)}
 _FULLY_ENDED = re.compile(rf"[{_FULL_STOPS}][{re.escape(_CLOSERS)}]{{0,{_CLOSERS_SEEN}}}\Z")
 _GOES_ON = frozenset(_STOPS + _FULL_STOPS + _CLOSERS)
 
-_WORD, _SPACE, _LINE, _SENTENCE, _PARAGRAPH = range(5)
+_INSIDE, _WORD, _SPACE, _LINE, _SENTENCE, _PARAGRAPH = range(6)
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ def split(
     while end < len(found):
         end = _end(found, first, limit)
         span = found.span(first, end)
-        while count(text[span.start : span.end]) > limit and (cuts := found.borders(first + 1, end)):
+        while count(text[span.start : span.end]) > limit and (cuts := found.cuts(first + 1, end)):
             end = max(cuts)
             span = found.span(first, end)
         spans.append(span)
@@ -104,7 +104,9 @@ def _end(found: _Pieces, first: int, limit: int) -> int:
     """Choose the end of the chunk that begins at `first`: the last border of the highest kind in its second half."""
     if len(found) - first <= limit:
         return len(found)
-    cuts = found.borders(first + 1, first + limit + 1)
+    cuts = found.cuts(first + 1, first + limit + 1)
+    if not cuts:  # one character of more pieces than the limit: a chunk that the model will refuse
+        return min(found.cuts(first + limit + 1, len(found)), default=len(found))
     return max(cuts, key=lambda cut: (cut - first > limit // 2, cuts[cut], cut))
 
 
@@ -134,6 +136,12 @@ class _Pieces:
         inner = chunk.lstrip(_BLANKS)
         start += len(chunk) - len(inner)
         return Span(start, start + len(inner.rstrip(_BLANKS)))
+
+    def cuts(self, least: int, end: int) -> dict[int, int]:
+        """Give the borders, or within one long word the pieces that share no character with the one before."""
+        return self.borders(least, end) or dict.fromkeys(
+            (piece for piece in range(least, end) if self._ends[piece - 1] <= self._starts[piece]), _INSIDE
+        )
 
     def borders(self, least: int, end: int) -> dict[int, int]:
         """Give the pieces from `least` to before `end` that a cut may stand before, and each one's kind of border."""

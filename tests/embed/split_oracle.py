@@ -61,6 +61,10 @@ def split(text, pieces, count, limit, overlap):
         if before[2] != here[2] and before[1] <= here[0]
     }
 
+    def inner(first, end):
+        """The pieces after `first` that share no character with the one before."""
+        return [at for at in range(first + 1, end) if pieces[at - 1][1] <= pieces[at][0]]
+
     def characters(first, end):
         start = pieces[first][0] if first else 0
         stop = pieces[end][0] if end < len(pieces) else len(text)
@@ -78,7 +82,12 @@ def split(text, pieces, count, limit, overlap):
                 for end in range(first + limit, first + least - 1, -1):
                     if kinds.get(end) == wanted:
                         return end
-        raise AssertionError("no border")
+        inside = inner(first, first + limit + 1)
+        if upper := [at for at in inside if at - first > limit // 2]:
+            return upper[-1]
+        if inside:
+            return inside[-1]
+        return next(iter(inner(first + limit, len(pieces))), len(pieces))
 
     def next_first(first, end):
         for wanted in ((PARAGRAPH, SENTENCE), (LINE,), (SPACE,), (WORD,)):
@@ -91,7 +100,7 @@ def split(text, pieces, count, limit, overlap):
     while end < len(pieces):
         end = best_end(first)
         while count(text[slice(*characters(first, end))]) > limit:
-            lower = [at for at in kinds if first < at < end]
+            lower = [at for at in kinds if first < at < end] or inner(first, end)
             if not lower:
                 break
             end = lower[-1]

@@ -115,13 +115,15 @@ def _words(pieces):
 
 
 def toy_pieces(text):
-    """A tokeniser of three letters a piece, and of four pieces a word. `&` is two words on one character, as no real one is."""
+    """A tokeniser of three letters a piece, and of four pieces a word but where a `Z` begins it. `&` is two words on one character, as no real one is."""
     pieces, word = [], -1
-    for found in re.finditer(r"[a-z]{1,12}|\S", text):
+    for found in re.finditer(r"Z[a-z]*|[a-z]{1,12}|\S", text):
         word += 1
         if found[0] == "&":
             pieces += [(found.start(), found.end(), word), (found.start(), found.end(), word + 1)]
             word += 1
+        elif found[0] == "%":
+            pieces += [(found.start(), found.end(), word)] * 20
         else:
             starts = range(found.start(), found.end(), 3)
             pieces += [(start, min(start + 3, found.end()), word) for start in starts]
@@ -137,7 +139,25 @@ def toy_count(text):
 @given(
     text=st.lists(
         st.sampled_from(
-            ["a", "word", "xx", "xxyy", "&", "&", "&&", ".", "?)", ".))))", ".)))))", " ", " ", "\n", "\n\n"]
+            [
+                "a",
+                "word",
+                "xx",
+                "xxyy",
+                "&",
+                "&",
+                "&&",
+                "%",
+                "Z" + "y" * 90,
+                ".",
+                "?)",
+                ".))))",
+                ".)))))",
+                " ",
+                " ",
+                "\n",
+                "\n\n",
+            ]
         ),
         min_size=60,
         max_size=300,
