@@ -196,7 +196,7 @@ class NodeService:
             view = self._store.get(space.ns, digests[0]) if digests else None
             if view is None:
                 raise NotFound(f"no record {request.cid} in this namespace", field="cid")
-            chunks = self._store.chunks(digests[0])
+            chunks = self._store.chunks(space.ns, digests[0])
             return record_answer(digests[0], view, chunks, include_vector=request.include_vector, others=digests[1:])
 
         return await self._offload.run("search", get)
@@ -214,7 +214,7 @@ class NodeService:
             found, more_after = self._store.browse(
                 space.ns, accept, offset, limit, chunks=request.chunks, page_bytes=_PAGE_BYTES, after=after
             )
-            records = [record_answer(digest, view, self._store.chunks(digest)) for digest, view in found]
+            records = [record_answer(digest, view, self._store.chunks(space.ns, digest)) for digest, view in found]
             more_offset = None if more_after is None else offset + len(found)
             return ListResult(records=records, position=position, next_offset=more_offset, next_after=more_after)
 

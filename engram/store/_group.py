@@ -125,8 +125,9 @@ class Group:
     def _put(self, operation: PutOperation) -> Done:
         ns, signer = operation.ns, operation.signer
         done = self._put_record(ns, operation.digest, operation.payload, signer)
-        for digest, payload in operation.chunks:
-            self._put_record(ns, digest, payload, signer)
+        if done.created:  # of one that lives the chunks do: others would be the same text again, in other bits
+            for digest, payload in operation.chunks:
+                self._put_record(ns, digest, payload, signer)
         return done
 
     def _put_record(self, ns: bytes, digest: bytes, payload: bytes, signer: bytes) -> Done:

@@ -93,7 +93,7 @@ def test_lists_and_counts_tell_chunks_from_memories(store, three):
     assert len(store.browse(PUBLIC.ns, None, 0, 9, chunks=True)[0]) == 6
     assert (store.tally().records, store.tally().chunks) == (6, 3)
     assert store.tally(PUBLIC.ns) == store.tally()
-    assert [store.chunks(digest) for digest in (three.digest, three.chunks[0][0])] == [3, 0]
+    assert [store.chunks(PUBLIC.ns, digest) for digest in (three.digest, three.chunks[0][0])] == [3, 0]
 
 
 def test_deleting_a_document_ends_its_chunks_in_one_frame(store, three, tmp_path):
@@ -130,6 +130,25 @@ def test_a_deleted_document_comes_back_whole(store, three):
     assert names(store, vector(0.0, 0.0, 1.0)) == [("three2", three.digest)]
     assert (store.tally().records, store.tally().chunks) == (4, 3)
     assert len(dump(store)["bodies"]) == 4
+
+
+def test_a_document_has_the_chunks_of_its_last_put_where_a_models_bits_vary(store):
+    """Another model may give the first chunk the same vector twice, and so the document its CID, and another chunk not."""
+    store.commit([CreateOperation(store.key.public, "other", "m/1", 2)], NOW)
+    other = next(ns for ns in store.published.namespaces.values() if ns.name == "other")
+    heads = [[record.stored_vector(vector) for vector in ([1.0, 0.0], second)] for second in ([0.0, 1.0], [0.1, 1.0])]
+    once, again = (document(store, "twice", *vectors, ns=other) for vectors in heads)
+    assert once.digest == again.digest
+    assert once.chunks[0] == again.chunks[0]
+    assert once.chunks[1] != again.chunks[1]
+    outcomes = store.commit([once, again], NOW)
+    assert [done.created for done in outcomes] == [True, False]
+    assert store.tally(other.ns) == tables.Count(records=3, chunks=2)
+    store.commit([delete(store, once), again], NOW)
+    assert store.chunks(other.ns, once.digest) == 2
+    assert store.tally(other.ns) == tables.Count(records=3, chunks=2)
+    [found] = store.search(other.ns, heads[1][1], 5, None)[0]
+    assert found.digest == again.chunks[1][0]
 
 
 def test_the_tables_of_documents_are_a_fold_of_the_log(store, three, tmp_path):
