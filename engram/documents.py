@@ -80,7 +80,14 @@ def chunk_metadata(document_json: bytes, parent: str, spans: Sequence[tuple[int,
 
 
 def check_room(metadata_json: bytes, splitter: str, spans: Sequence[tuple[int, int]]) -> None:
-    """Refuse, with `TooLarge`, a caller's metadata that leaves no room for what a long text's chunks need beside it."""
+    """Refuse, with `TooLarge`, what cannot be kept as one operation: too many chunks, or no room in their metadata.
+
+    The events of all chunks stand in one frame of the log, which is what bounds their number.
+    """
+    if len(spans) > LIMITS.text_chunks:
+        raise TooLarge(
+            f"text: {len(spans)} chunks are over the limit of {LIMITS.text_chunks} for one text; split it", field="text"
+        )
     try:
         chunk_metadata(document_metadata(metadata_json, splitter), _SOME_CID, spans)
     except TooLarge:

@@ -12,6 +12,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     message_depth: int = 32
     text_bytes: int = 1_000_000
     text_tokens: int = 256
+    text_chunks: int = 16_384
     metadata_bytes: int = 4096
     metadata_depth: int = 16
     metadata_key_bytes: int = 256

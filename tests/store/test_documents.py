@@ -13,6 +13,7 @@ from store.test_store import NOW, dump, open_store, put, vector
 from engram import cid as cids
 from engram import documents, events, record
 from engram.errors import NotFound, TooLarge, Unprocessable
+from engram.limits import LIMITS
 from engram.native import _core
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, PutOperation
 from engram.store import _tables as tables
@@ -319,6 +320,19 @@ def test_metadata_has_the_room_that_the_error_names():
     documents.check_room(metadata(left), "split/1", spans)
     with pytest.raises(TooLarge, match=f"metadata: {left + 1} bytes"):
         documents.check_room(metadata(left + 1), "split/1", spans)
+
+
+def test_a_text_has_no_more_chunks_than_a_frame_holds():
+    """A frame is at most 8 MiB and 65,536 events (formats, section 3); the group before it may be nearly full."""
+    documents.check_room(b"{}", "split/1", [(0, 9)] * LIMITS.text_chunks)
+    with pytest.raises(TooLarge, match=f"{LIMITS.text_chunks + 1} chunks .* {LIMITS.text_chunks}") as caught:
+        documents.check_room(b"{}", "split/1", [(0, 9)] * (LIMITS.text_chunks + 1))
+    assert caught.value.field == "text"
+    key, cid = bytes(32), cids.from_digest(bytes(32))
+    stored = events.RecordStored(ns=key, cid=cid, payload=key, signer=key, issued_unix_ms=2**63 - 1)
+    most = FRAME_EVENTS - 1 + 1 + LIMITS.text_chunks
+    assert most <= 65_536
+    assert most * (len(events.encode(stored)) + 8) < 8 << 20
 
 
 def test_events_of_a_document_stand_side_by_side_its_own_first(store, three):
