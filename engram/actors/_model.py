@@ -7,7 +7,7 @@ Models come in the background, so that a node's ports open at once. A text that 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import trio
@@ -113,8 +113,8 @@ class Model:
         on_event("model_ready", {"seconds": seconds, "kernel": embedder.kernel, **named})
         self._settled.set()
 
-    def _fail(self, message: str, on_event: OnEvent) -> None:
-        self._set(state="failed", message=message)
+    def _fail(self, message: str, on_event: OnEvent, state: Literal["failed", "loading"] = "failed") -> None:
+        self._set(state=state, message=message)
         named = {"name": self.name} if self.name else {}
         log.warning("model_failed", **named)
         on_event("model_failed", {"message": message, **named})
@@ -151,7 +151,9 @@ class ConfiguredModel(Model):
             try:
                 embedder = await offload.run(lane, functools.partial(load_model, self._spec, self.stopping))
             except Unavailable as error:
-                self._fail(f"the model {self.name} cannot be loaded, and is tried again: {error.message}", on_event)
+                # Still loading, so that whoever asks meanwhile is told to come again, and not that it is not run here.
+                message = f"the model {self.name} cannot be loaded, and is tried again: {error.message}"
+                self._fail(message, on_event, "loading")
             except (EngramError, OSError) as error:
                 said = error.message if isinstance(error, EngramError) else str(error)
                 self._fail(f"the model {self.name} cannot be loaded: {said}", on_event)

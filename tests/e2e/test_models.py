@@ -199,6 +199,26 @@ def test_a_server_that_comes_later_is_found(make_node, configured, weights):
         excuse_failed_models(node)
 
 
+def test_a_namespace_of_a_server_that_comes_later_is_not_refused_for_good(node, server):
+    """Without `dim` the server must answer before the model's version is known."""
+    with node.client() as client:
+        client.namespaces.create("of far", model="far")
+    node.stop()
+    server.behave = lambda _: (503, {"Retry-After": "60"}, {})
+    node.start()
+    node.wait_for("model far failed: ")
+    with node.client() as client:
+        for ask in (client.ingest, client.query):
+            error = code_of(ask, "one", namespace="of far")
+            assert (error.code, error.field, error.retry_after_s) == ("model_not_ready", "text", 2.0)
+            assert "tried again" in error.message
+        assert client.status().models[1].state == "loading"
+        server.behave = server.answer
+        node.wait_for("model far ready")
+        assert client.ingest("one", namespace="of far")
+    excuse_failed_models(node)
+
+
 def test_a_hanging_server_holds_up_neither_the_other_models_nor_the_nodes_end(node, server):
     entered = threading.Event()
     with node.client() as client:
