@@ -7,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from engram.embed._model import FINGERPRINT, verify_model
-from engram.embed._outcomes import not_unicode
-from engram.embed._port import EmbeddedTexts
+from engram.embed._outcomes import Outcomes, not_unicode, was_stopped
 from engram.embed._selftest import self_test
 from engram.embed._split import CHUNK_PIECES, PIECE_BYTES, Split, split
-from engram.errors import EngramError, TooLarge, Unavailable, Unprocessable
+from engram.errors import TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.native import _core
 from engram.record import CANONICAL_MODEL
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engram.embed._model import ModelFiles
+    from engram.embed._port import EmbeddedTexts
 
 _SPECIAL_TOKENS = LIMITS.text_tokens - CHUNK_PIECES  # [CLS] and [SEP]
 
@@ -49,22 +49,18 @@ class MiniLmEmbedder:
 
         Once another thread sets `stop`, the call ends after at most 128 more tokens, or one text, with `Unavailable`.
         """
-        refusals: dict[int, EngramError] = {}
-        vectors: list[bytes | None] = [None] * len(texts)
-        tokens = [0] * len(texts)
-        for index, text in enumerate(texts):
-            if refusal := not_unicode(text):
-                refusals[index] = refusal
-        wanted = [index for index in range(len(texts)) if index not in refusals]
+        outcomes = Outcomes(texts)
+        waiting = outcomes.waiting
         try:
-            embedded = self._native.embed([texts[i] for i in wanted], stop)
+            embedded = self._native.embed([texts[index] for index in waiting], stop)
         except _core.Stopped as error:
-            raise Unavailable("the texts are not embedded: the call was stopped") from error
-        for index, vector, count in zip(wanted, *embedded, strict=True):
-            vectors[index], tokens[index] = vector, count
+            raise was_stopped() from error
+        for index, vector, tokens in zip(waiting, *embedded, strict=True):
             if vector is None:
-                refusals[index] = _too_long(count)
-        return EmbeddedTexts(tuple(vectors), tuple(tokens), refusals)
+                outcomes.refuse(index, _too_long(tokens), tokens)
+            else:
+                outcomes.keep(index, vector, tokens)
+        return outcomes.done()
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text`, [CLS] and [SEP] included; raises `BadRequest` for a lone surrogate."""
@@ -115,6 +111,6 @@ def _asked_kernel() -> str | None:
     return os.environ.get("ENGRAM_KERNEL") or None
 
 
-def _too_long(tokens: int) -> EngramError:
+def _too_long(tokens: int) -> TooLarge:
     pieces = tokens - _SPECIAL_TOKENS
     return TooLarge(f"text has {pieces} word pieces and the model takes at most {CHUNK_PIECES}: split it", field="text")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engram.embed._port import EmbeddedTexts
-from engram.errors import BadRequest, EngramError
+from engram.errors import BadRequest, EngramError, Unavailable, Unprocessable
+from engram.record import stored_vector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
 class Outcomes:
@@ -31,6 +33,14 @@ class Outcomes:
         """Note a text's vector, and how many tokens it has."""
         self._vectors[index], self._tokens[index] = vector, tokens
 
+    def take(self, index: int, numbers: Any, tokens: int, model_version: str) -> None:
+        """Note what another library computed for a text: its vector as it is stored, or that it is none."""
+        try:
+            self.keep(index, stored_vector(numbers), tokens)
+        except Unprocessable as error:
+            message = f"text has no vector by {model_version}: {error.message.removeprefix('vector: ')}"
+            self.refuse(index, Unprocessable(message, field="text"), tokens)
+
     def refuse(self, index: int, error: EngramError, tokens: int = 0) -> None:
         """Note why a text has no vector."""
         self._refusals[index], self._tokens[index] = error, tokens
@@ -39,6 +49,11 @@ class Outcomes:
         """Give the batch; every text has its vector or its refusal."""
         assert not self.waiting, "a text was forgotten"
         return EmbeddedTexts(tuple(self._vectors), tuple(self._tokens), self._refusals)
+
+
+def was_stopped() -> Unavailable:
+    """Give the error of a call whose `Stop` was set."""
+    return Unavailable("the texts are not embedded: the call was stopped")
 
 
 def not_unicode(text: str) -> EngramError | None:

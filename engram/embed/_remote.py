@@ -17,7 +17,7 @@ import msgspec
 
 from engram.embed._http import Answer, GivenUp, NoAnswer, Server
 from engram.embed._identity import fingerprint_of, version_of
-from engram.embed._outcomes import Outcomes, not_unicode
+from engram.embed._outcomes import Outcomes, not_unicode, was_stopped
 from engram.embed._specs import REQUEST_TEXTS, RemoteSpec
 from engram.embed._split import Span, Split
 from engram.embed._url import parse_url
@@ -195,7 +195,7 @@ class RemoteEmbedder:
             except TimeoutError:
                 raise self._unavailable(f"gave no answer within {self._spec.timeout_s:g} s") from None
             except GivenUp:
-                raise Unavailable("the texts are not embedded: the call was stopped") from None
+                raise was_stopped() from None
             else:
                 if answer.status not in _PASSING:
                     return answer

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engram.embed._identity import file_hashes, fingerprint_of, folder_name, version_of
-from engram.embed._outcomes import Outcomes, not_unicode
+from engram.embed._outcomes import Outcomes, not_unicode, was_stopped
 from engram.embed._split import OVERLAP_PIECES, Span, Split, split
-from engram.errors import ModelNotReady, TooLarge, Unavailable, Unprocessable
+from engram.errors import ModelNotReady, TooLarge
 from engram.limits import LIMITS
-from engram.record import stored_vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +58,7 @@ class SentenceTransformersEmbedder:
         for start in range(0, len(waiting), _BATCH_TEXTS):
             with self._lock:
                 if stop is not None and stop.is_set:
-                    raise Unavailable("the texts are not embedded: the call was stopped")
+                    raise was_stopped()
                 self._fill(texts, waiting[start : start + _BATCH_TEXTS], outcomes)
         return outcomes.done()
 
@@ -110,11 +109,7 @@ class SentenceTransformersEmbedder:
             normalize_embeddings=True,
         )
         for index, row in zip(fitting, rows, strict=True):
-            try:
-                outcomes.keep(index, stored_vector(row.astype("f4", copy=False)), counts[index])
-            except Unprocessable as error:
-                message = f"text has no vector by {self.model_version}: {error.message.removeprefix('vector: ')}"
-                outcomes.refuse(index, Unprocessable(message, field="text"), counts[index])
+            outcomes.take(index, row.astype("f4", copy=False), counts[index], self.model_version)
 
     def _pieces(self, text: str) -> bytes:
         """Give where each token stands in the text: start, end, and the number of its word."""

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engram.embed._identity import file_hashes, fingerprint_of, folder_name, version_of
-from engram.embed._outcomes import Outcomes, not_unicode
+from engram.embed._outcomes import Outcomes, not_unicode, was_stopped
 from engram.embed._split import Span, Split
-from engram.errors import ModelNotReady, Unavailable, Unprocessable
+from engram.errors import ModelNotReady, Unprocessable
 from engram.limits import LIMITS
-from engram.record import stored_vector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,18 +50,14 @@ class StaticEmbedder:
         outcomes = Outcomes(texts)
         for index in outcomes.waiting:
             if stop is not None and stop.is_set:
-                raise Unavailable("the texts are not embedded: the call was stopped")
+                raise was_stopped()
             tokens = self._tokens(texts[index])
             if not tokens:
                 outcomes.refuse(
                     index, Unprocessable(f"text has no token that {self.model_version} knows", field="text")
                 )
                 continue
-            try:
-                outcomes.keep(index, stored_vector(self._rows.mean(tokens, self._weights)), len(tokens))
-            except Unprocessable as error:
-                message = f"text has no vector by {self.model_version}: {error.message.removeprefix('vector: ')}"
-                outcomes.refuse(index, Unprocessable(message, field="text"), len(tokens))
+            outcomes.take(index, self._rows.mean(tokens, self._weights), len(tokens), self.model_version)
         return outcomes.done()
 
     def count_tokens(self, text: str) -> int:
