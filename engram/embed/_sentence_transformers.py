@@ -17,7 +17,7 @@ import msgspec
 from engram.embed._identity import file_hashes, fingerprint_of, folder_name, version_of
 from engram.embed._outcomes import Outcomes, not_unicode, was_stopped
 from engram.embed._split import OVERLAP_PIECES, Span, Split, split
-from engram.errors import ModelNotReady, TooLarge
+from engram.errors import ModelNotReady, TooLarge, Unprocessable
 from engram.limits import LIMITS
 
 if TYPE_CHECKING:
@@ -52,14 +52,20 @@ class SentenceTransformersEmbedder:
         self.model_version, self.fingerprint = version
 
     def embed(self, texts: Sequence[str], stop: Stop | None = None) -> EmbeddedTexts:
-        """Embed each text, eight at a time."""
+        """Embed each text, eight at a time; those on which the library fails are refused with `Unprocessable`."""
         outcomes = Outcomes(texts)
         waiting = outcomes.waiting
         for start in range(0, len(waiting), _BATCH_TEXTS):
             with self._lock:
                 if stop is not None and stop.is_set:
                     raise was_stopped()
-                self._fill(texts, waiting[start : start + _BATCH_TEXTS], outcomes)
+                part = waiting[start : start + _BATCH_TEXTS]
+                try:
+                    self._fill(texts, part, outcomes)
+                except Exception as error:  # noqa: BLE001 (another's bug is these texts' error, and not the node's end)
+                    failed = f"text: {self.model_version} failed on it, or on one beside it ({type(error).__name__})"
+                    for index in set(part).intersection(outcomes.waiting):
+                        outcomes.refuse(index, Unprocessable(failed, field="text"))
         return outcomes.done()
 
     def count_tokens(self, text: str) -> int:

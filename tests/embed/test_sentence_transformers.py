@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from embed.st_folder import make_minilm
 
 from engram.embed import SentenceTransformersSpec, load_model
+from engram.embed._sentence_transformers import SentenceTransformersEmbedder
 from engram.errors import ModelNotReady
 
 
@@ -75,6 +77,35 @@ def test_a_damaged_folder_is_an_error_that_names_it(folder, tmp_path, request):
     (broken / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ModelNotReady, match=str(broken)):
         load_model(SentenceTransformersSpec(path=broken))
+
+
+class Failing:
+    """What the backend asks of a `SentenceTransformer`, which fails on one text."""
+
+    max_seq_length = 8
+    prompts: ClassVar = {}
+    default_prompt_name = None
+
+    class tokenizer:  # noqa: N801 - the library's name
+        model_max_length = 8
+
+        def __new__(cls, texts, **_):
+            return {"input_ids": [text.split() for text in texts]}
+
+    def encode(self, texts, **_):
+        if "bad" in texts:
+            raise IndexError("index out of range in self")
+        return np.ones((len(texts), 2), "f4")
+
+
+def test_a_failure_of_the_library_is_an_error_of_the_texts_at_hand():
+    """An exception would start the embedder again, and, coming again and again, end the node."""
+    model = SentenceTransformersEmbedder(Failing(), "torch", 2, ("st/failing@0", "0"))
+    done = model.embed(["bad", "a " * 9, *["good"] * 10])
+    assert [error.code for error in done.refusals.values()].count("unprocessable") == 7
+    assert done.refusals[1].code == "too_large"
+    assert "IndexError" in done.refusals[0].message
+    assert done.vectors[8:] == (np.ones(2, "f4").tobytes(),) * 4
 
 
 def test_without_the_package_it_says_what_to_install(folder, monkeypatch):
