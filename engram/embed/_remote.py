@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _REQUEST_BYTES = 256 * 1024
 _ANSWER_BYTES = 32 * 1024 * 1024
 _FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 3600.0
 _SLICE_S = 0.1
 _PROBE = "Engram"
 _REFUSED = {400, 413, 422}
@@ -302,13 +303,14 @@ def _code(body: bytes) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Read Retry-After: seconds, or a date."""
+    """Read Retry-After: seconds, or a date; an hour at most."""
     if retry_after is None:
         return None
     try:
         if retry_after.strip().isdigit():
-            return float(retry_after)
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+            return min(float(retry_after), _LONGEST_WAIT_S)
+        seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+        return min(max(0.0, seconds), _LONGEST_WAIT_S)
     except (ValueError, OverflowError):
         return None
 

@@ -190,6 +190,12 @@ def test_a_server_that_asks_for_more_time_than_there_is_is_not_waited_for(server
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("said", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_no_caller_is_sent_away_for_longer_than_an_hour(server, load, said):
+    server.behave = lambda _: (429, {"Retry-After": said}, {})
+    assert refused(load()).retry_after_s == 3600
+
+
 @pytest.mark.parametrize(
     ("status", "says"),
     [
