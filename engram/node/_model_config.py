@@ -63,8 +63,6 @@ def _name(name: object, title: Callable[[str], str]) -> str:
 
 def _model(name: str, given: object, title: Callable[[str], str]) -> ModelSpec:
     at = f"models.{name}"
-    if isinstance(given, SentenceTransformersSpec | StaticSpec | RemoteSpec):
-        return given
     if not isinstance(given, Mapping):
         raise BadRequest(f"{title(at)} = {shown(given)} will not do. {_A_TABLE}", field=at)
     backend = given.get("backend")
