@@ -31,6 +31,11 @@ def test_every_link_leads_somewhere():
         assert (ROOT / target).is_file(), target
 
 
+def test_every_page_is_one_to_read_on():
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)]+)\)", README))
+
+
 def test_every_script_that_it_names_is_there():
     for script in set(re.findall(r"scripts/\w+\.py", README)):
         assert (ROOT / script).is_file(), script
