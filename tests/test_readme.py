@@ -72,6 +72,17 @@ def test_its_python_for_a_client_runs_as_printed(tmp_path, capsys):
     assert "Attention is a weighted average." in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("model_files")
+def test_the_cid_that_it_draws_is_the_one_that_every_machine_gets(tmp_path):
+    [text] = {*re.findall(r'^ +"(.+)"$', README, flags=re.MULTILINE)}
+    drawn = {*re.findall(r"v1::([0-9a-f]{12})…", README)}
+    with engram.open(tmp_path) as memory:
+        cid = memory.ingest(text)
+        [hit] = memory.query("how does attention work?")
+    assert drawn == {cid.removeprefix("v1::")[:12]}
+    assert f"{hit.score:.4f}  {cid[:16]}…" in README
+
+
 def test_sources_without_their_native_core_say_what_to_do(tmp_path):
     """A shell in a clone, with Engram installed elsewhere: Python takes the sources of the folder it stands in."""
     clone = shutil.copytree(ROOT / "engram", tmp_path / "engram", ignore=shutil.ignore_patterns("*.so", "target"))
