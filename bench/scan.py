@@ -1,4 +1,4 @@
-"""Time the exact scan's first phase against its portable kernel (the baseline) and numpy, alternating in one run.
+"""Time the exact scan's first phase against its scalar kernel (the baseline) and numpy, alternating in one run.
 
 Usage: python bench/scan.py [--rows 117659] [--dim 384] [--rounds 15]
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 K = 10
-BASELINE = "scan, portable"
+BASELINE = "scan, scalar"
 
 
 def unit_vectors(rng: np.random.Generator, rows: int, centres: np.ndarray) -> np.ndarray:

@@ -25,6 +25,10 @@ OURS = "engram."
 
 EMPTY_METADATA = b"{}"
 
+CANONICAL_MODEL = "v1"
+CANONICAL_DIM = 384
+"""The canonical embedder's model version, which names its fingerprint (`docs/embedding.md`), and its dimension."""
+
 _LONG_INTEGER = re.compile(rb"\d{17}")
 """What may be an integer beyond 2^53: JCS prints the shortest digits that name its double, zeros behind them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,10 +21,15 @@ ENGRAM = (sys.executable, "-c", "from engram.cli.user import main; main()")
 class NodeProcess:
     """A node on a data folder, on any free port of loopback; `url` is where it listens."""
 
-    def __init__(self, data: Path, *, wait: bool = True) -> None:
+    def __init__(self, data: Path, *, wait: bool = True, kernel: str | None = None) -> None:
+        """`kernel` names the one to embed with; the fastest of this CPU if left out."""
         self.started = time.perf_counter()
         self._process = subprocess.Popen(
-            [*NODE, "--data", data, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*NODE, "--data", data, "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | ({"ENGRAM_KERNEL": kernel} if kernel else {}),
         )
         self.url = ""
         if wait:

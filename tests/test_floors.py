@@ -13,7 +13,7 @@ import pytest
 import engram
 
 ROOT = Path(engram.__file__).parent
-GROUND = {"errors", "limits", "ports", "cid", "record", "identity", "filter", "native"}
+GROUND = {"errors", "limits", "ports", "cid", "record", "documents", "identity", "filter", "native"}
 LIBRARIES = {"store", "index", "embed"}
 MAY_IMPORT = {
     "native": set(),
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "ports": set(),
     "cid": {"errors", "native"},
     "record": {"cid", "errors", "limits", "native"},
+    "documents": {"cid", "errors", "limits", "record"},
     "identity": {"errors", "limits", "ports"},
     "filter": {"errors", "limits"},
     "events": GROUND,
@@ -49,6 +50,10 @@ TOUCH_THE_WORLD = {
         "urllib",
     },  # fetching the weights, once, before there is a node
     "embed._hub": {"urllib"},
+    "embed._http": {"socket", "threading", "time"},  # embedding servers: on a thread of their own, in cut waits
+    "embed._remote": {"time"},
+    "embed._url": {"urllib"},  # its parser
+    "embed._sentence_transformers": {"threading"},  # a lock around what two threads must not do at once
     "gateway._connection": {"secrets"},  # names of incidents, for the log
     "node._embedded": {"threading"},  # the one thread of an embedded memory
     "store._allowed": {"threading"},  # a lock: any thread may search

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from engram.ports import Clock, Offload
 
 GROUP_MESSAGES = 64
-FRAME_OPERATIONS = 8192
-"""Operations a commit, so that their events fit one frame of the log."""
 
 
 class Commit(Message[list[Done | EngramError]], frozen=True):
@@ -36,10 +34,6 @@ class StoreActor(Actor):
     async def commit(self, messages: Sequence[Commit]) -> list[list[Done | EngramError]]:
         """Commit everything that waits, together."""
         operations = [operation for message in messages for operation in message.operations]
-        outcomes: list[Done | EngramError] = []
-        for start in range(0, len(operations), FRAME_OPERATIONS):
-            part = operations[start : start + FRAME_OPERATIONS]
-            call = functools.partial(self._store.commit, part, self._clock.now_ns())
-            outcomes += await self._offload.run("writer", call)
-        rest = iter(outcomes)
+        call = functools.partial(self._store.commit, operations, self._clock.now_ns())
+        rest = iter(await self._offload.run("writer", call))
         return [[next(rest) for _ in message.operations] for message in messages]

@@ -42,6 +42,8 @@ class Commands:
 
         The score is the cosine between the meanings: 1 is the same, around 0 is unrelated. On a terminal you get a
         table; in a pipe, a line each of score, CID, metadata and text, with tabs between; with --json, one document.
+
+        A text that was long is one memory, found by its nearest part: the text shown is that part's.
         """
         text = utf8(text, "TEXT")
         with self._open(where) as target:
@@ -84,7 +86,8 @@ class Commands:
     def delete(self, cid: Cid, /, *, namespace: Namespace = None, where: Where = DEFAULT_WHERE) -> int:
         """Delete one memory.
 
-        It disappears from every read of its namespace. What was deleted can be ingested again.
+        It disappears from every read of its namespace, with the chunks of a long text. What was deleted can be ingested
+        again.
         """
         cid = utf8(cid, "CID")
         with self._open(where) as target:
@@ -103,6 +106,9 @@ class Commands:
         filter: Filter = None,  # noqa: A002 - the option's name
         limit: Annotated[int, Parameter(help="How many to give, 1 to 1,000.")] = 50,
         offset: Annotated[int, Parameter(help="How many to skip.")] = 0,
+        chunks: Annotated[
+            bool, Parameter(help="List the chunks of long texts too.", negative="", show_default=False)
+        ] = False,
         namespace: Namespace = None,
         where: Where = DEFAULT_WHERE,
     ) -> int:
@@ -111,7 +117,9 @@ class Commands:
         In a pipe, a line each of CID, metadata and text, with tabs between.
         """
         with self._open(where) as target:
-            records = target.list(filter=_filter(filter), limit=limit, offset=offset, namespace=_name(namespace))
+            records = target.list(
+                filter=_filter(filter), limit=limit, offset=offset, namespace=_name(namespace), chunks=chunks
+            )
         if where.json:
             say(write({"records": [_without(fields(record), "vector") for record in records], "offset": offset}))
         elif _terminal():
@@ -125,22 +133,30 @@ class Commands:
         with self._open(where) as target:
             status = target.status()
         if where.json:
-            say(write(fields(status) | {"model": fields(status.model)}))
+            say(write(fields(status)))
         else:
             rows = results.status_rows(status)
             say(results.rows_sheet(rows) if _terminal() else results.rows_lines(rows))
         return OK
 
     def embed(
-        self, text: Annotated[str, Parameter(help="The text to embed.")], /, *, where: Where = DEFAULT_WHERE
+        self,
+        text: Annotated[str, Parameter(help="The text to embed.")],
+        /,
+        *,
+        model: Annotated[
+            str | None, Parameter(help="A model of the node's configuration, or a model version; else the node's own.")
+        ] = None,
+        where: Where = DEFAULT_WHERE,
     ) -> int:
         """Turn a text into its vector, without keeping anything.
 
         On a terminal you see the first numbers; in a pipe, one number a line.
         """
         text = utf8(text, "TEXT")
+        model = None if model is None else utf8(model, "--model")
         with self._open(where) as target:
-            vector = target.embed(text)
+            vector = target.embed(text, model=model)
         if where.json:
             say(write({"dim": len(vector), "vector": vector}, indent=None))
         elif _terminal():
@@ -156,12 +172,16 @@ class Commands:
         /,
         *,
         dim: Annotated[int | None, Parameter(help="Numbers in each vector, for vectors of your own.")] = None,
-        model: Annotated[str | None, Parameter(help="The model that your vectors come from.")] = None,
+        model: Annotated[
+            str | None,
+            Parameter(help="A model of the node's configuration, or the one that your own vectors come from."),
+        ] = None,
         where: Where = DEFAULT_WHERE,
     ) -> int:
         """Create a namespace, bound for ever to one model.
 
-        Without --dim and --model it takes texts, embedded by the node.
+        Without --dim and --model it takes texts, embedded by the node. With a --model of the node's configuration it
+        takes texts, embedded by that one. With any other --model and its --dim it takes vectors of yours.
         """
         name = utf8(name, "NAME")
         model = None if model is None else utf8(model, "--model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import platform
@@ -12,7 +13,6 @@ import statistics
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -23,7 +23,9 @@ from engram.errors import EngramError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from engram.embed import ModelSpec
     from engram.node import Config
 
 FORMAT = 1
@@ -32,6 +34,8 @@ _ROOM = 1 << 30
 _SYNCS = 15
 _SLOW_SYNC_S = 0.02
 _TIMEOUT_S = 2.0
+_WORD = "a"
+_KERNELS = {"avx512": "AVX-512", "avx2": "AVX2", "neon": "NEON", "scalar": "scalar"}
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -45,7 +49,11 @@ class Check(msgspec.Struct, frozen=True):
 
 def examine(config: Config) -> list[Check]:
     """Make every check, in the order in which a node needs what they check."""
-    return [_made(name, check, config) for name, check in CHECKS.items()]
+    checks = [_made(name, check, config) for name, check in CHECKS.items()]
+    models = (
+        (f"model {name}", functools.partial(check_configured, name, spec)) for name, spec in config.models.items()
+    )
+    return checks + [_made(name, check, config) for name, check in models]
 
 
 def check_python(_config: Config) -> Check:
@@ -69,21 +77,6 @@ def check_native(_config: Config) -> Check:
     except ImportError as error:
         return Check("native core", "fail", str(error), "install the wheel, or build it: `maturin develop -r`")
     return Check("native core", "ok", f"version {_core.__version__}")
-
-
-def check_cpu(_config: Config) -> Check:
-    """Judge the instruction set that the kernels can use. It decides speed, never results."""
-    machine = platform.machine().lower()
-    if machine in ("arm64", "aarch64"):
-        return Check("cpu kernel", "ok", "NEON")
-    flags = _cpu_flags()
-    if {"avx512f", "avx512bw", "avx512vl"} <= flags:
-        return Check("cpu kernel", "ok", "AVX-512")
-    if {"avx2", "fma"} <= flags:
-        return Check("cpu kernel", "ok", "AVX2 with FMA")
-    if not flags:
-        return Check("cpu kernel", "ok", f"{machine}, chosen at start")
-    return Check("cpu kernel", "warn", "no AVX2", "it works, many times slower; vectors are the same")
 
 
 def check_folder(config: Config) -> Check:
@@ -158,27 +151,62 @@ def check_model(config: Config) -> Check:
     try:
         files = find_model(config.model_dir)
         if files is None:
-            return Check(
-                "model", "warn", "not here yet", "the first start fetches it; or now: `engram-node model fetch`"
-            )
+            return Check("model", "warn", "not here yet", "the first start fetches it; or now: `engram model fetch`")
         verify_model(files)
     except EngramError as error:
         return Check("model", "fail", error.message)
     return Check("model", "ok", f"{files.folder} ({files.source}), verified")
 
 
+def check_embedder(config: Config) -> Check:
+    """Judge whether texts get the vectors that they get everywhere: the kernel, and its self-test."""
+    from engram.embed import find_model, load_embedder
+
+    try:
+        files = find_model(config.model_dir)
+        if files is None:
+            return Check("embedder", "warn", "not tested: the model is not here", "fetch it: `engram model fetch`")
+        embedder = load_embedder(files)
+    except EngramError as error:
+        return Check("embedder", "fail", error.message)
+    name = _KERNELS[embedder.kernel]
+    found = f"{embedder.model_version}, {name} kernel, self-test passed, fingerprint {embedder.fingerprint[:16]}…"
+    if embedder.kernel == "scalar":
+        return Check(
+            "embedder", "warn", found, "no AVX2 here, or ENGRAM_KERNEL asks for it: many times slower, the same vectors"
+        )
+    return Check("embedder", "ok", found)
+
+
+def check_configured(name: str, spec: ModelSpec, _config: Config) -> Check:
+    """Judge whether a configured model loads and embeds; a server is asked to embed one word."""
+    from engram.embed import load_model
+
+    title = f"model {name}"
+    try:
+        embedder = load_model(spec)
+        try:
+            embedder.embed([_WORD]).vector(0)
+        finally:
+            embedder.close()
+    except EngramError as error:
+        return Check(title, "fail", error.message, "mend it in node.toml; the node runs without it meanwhile")
+    found = f"{embedder.model_version}, dim {embedder.dim}, fingerprint {embedder.fingerprint[:16]}…"
+    return Check(title, "ok", found)
+
+
 CHECKS: dict[str, Callable[[Config], Check]] = {
     "python": check_python,
     "platform": check_platform,
     "native core": check_native,
-    "cpu kernel": check_cpu,
     "data folder": check_folder,
     "free space": check_space,
     "disk sync": check_disk,
     "port": check_port,
     "model": check_model,
+    "embedder": check_embedder,
 }
-"""Every check by its name, in order."""
+"""Every check by its name, in order; the configured models come after."""
 
 
 def _made(name: str, check: Callable[[Config], Check], config: Config) -> Check:
@@ -186,14 +214,6 @@ def _made(name: str, check: Callable[[Config], Check], config: Config) -> Check:
         return check(config)
     except ImportError as error:
         return Check(name, "fail", f"cannot be looked at: {error}", "first get the native core to load")
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), set())
 
 
 def _existing(folder: Path) -> Path:

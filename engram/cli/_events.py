@@ -39,9 +39,12 @@ def sentence(event: str, facts: dict[str, Any]) -> str | None:
         case "listening":
             return f"listening: {facts['url']}"
         case "model_ready":
+            if "name" in facts:
+                return f"model {facts['name']} ready: in {duration(facts['seconds'])}, {facts['kernel']}"
             return f"model ready: in {duration(facts['seconds'])}, {facts['kernel']} kernel"
         case "model_failed":
-            return f"model failed: {facts['message']}"
+            name = f" {facts['name']}" if "name" in facts else ""
+            return f"model{name} failed: {facts['message']}"
         case "stopping":
             return "stopping"
         case "stopped":

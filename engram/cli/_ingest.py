@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from engram.cli._target import Opener, Target
     from engram.sdk import Kept
+    from engram.wire import OnLong
 
 _ERRORS_SHOWN = 20
 _STDIN = Path("/dev/stdin")
@@ -54,13 +55,17 @@ class Ingest:
             ),
         ] = None,
         meta: Annotated[str | None, Parameter(help="Metadata of the text, a JSON object.")] = None,
+        on_long: Annotated[
+            Literal["chunk", "reject"] | None,
+            Parameter(help="A text too long for one record: keep it whole and find it by its parts, or refuse it."),
+        ] = None,
         namespace: Namespace = None,
         where: Where = DEFAULT_WHERE,
     ) -> int:
         """Keep a text, or a file of them.
 
         Prints the text's CID: the name that its content gives it. Keeping the same again changes nothing and prints
-        the same CID.
+        the same CID. A text of more than 254 word pieces is kept whole, and found by the chunks that it is cut into.
 
         A line of a JSONL file is an object such as {"text": "…", "metadata": {"source": "notes"}}. A line that cannot
         be kept is reported by its number, the others are kept, and the exit code is 1. With --json, each line gives a
@@ -70,29 +75,38 @@ class Ingest:
             raise UsageError("give one of: a TEXT, - for a text from standard input, or --file for many")
         name = None if namespace is None else utf8(namespace, "--namespace")
         if file is not None:
-            return self._file(file, meta, name, where)
+            return self._file(file, meta, name, on_long, where)
         body = utf8(text, "TEXT") if text is not None else _standard_input()
         metadata = None if meta is None else read_object(utf8(meta, "--meta"), "--meta")
         with self._opener(node=where.node, data=where.data, create=True) as target:
-            cid = target.ingest(body, metadata=metadata, namespace=name)
-        say(write({"cid": cid}, indent=None) if where.json else cid)
+            kept = target.keep(body, metadata=metadata, namespace=name, on_long=on_long)
+        if where.json:
+            say(write({"cid": kept.cid, "tokens": kept.tokens, "chunks": kept.chunks}, indent=None))
+            return OK
+        say(kept.cid)
+        if kept.chunks and sys.stderr.isatty():
+            tokens = "" if kept.tokens is None else f", {plural(kept.tokens, 'token')}"
+            print(f"({plural(kept.chunks, 'chunk')}{tokens})", file=sys.stderr)
         return OK
 
-    def _file(self, file: Path, meta: str | None, namespace: str | None, where: Where) -> int:
+    def _file(self, file: Path, meta: str | None, namespace: str | None, on_long: OnLong | None, where: Where) -> int:
         if meta is not None:
             raise UsageError('--meta goes with one text; in a file each line has its own "metadata"')
         path = _STDIN if str(file) == "-" else file
         if path is not _STDIN and not path.is_file():
             raise UsageError(f"--file: {path} is {'a folder' if path.is_dir() else 'not there'}")
         with self._opener(node=where.node, data=where.data, create=True) as target:
-            return _Run(target, path, namespace, as_json=where.json).run()
+            return _Run(target, path, namespace, on_long, as_json=where.json).run()
 
 
 class _Run:
-    def __init__(self, target: Target, path: Path, namespace: str | None, *, as_json: bool) -> None:
+    def __init__(
+        self, target: Target, path: Path, namespace: str | None, on_long: OnLong | None, *, as_json: bool
+    ) -> None:
         self.target = target
         self.path = path
         self.namespace = namespace
+        self.on_long = on_long
         self.as_json = as_json
         self.lines = 0
         self.new = 0
@@ -106,7 +120,9 @@ class _Run:
         started = time.perf_counter()
         try:
             with _progress(self.path) as advance:
-                for line, outcome in self.target.iter_ingest_file(self.path, namespace=self.namespace):
+                for line, outcome in self.target.iter_ingest_file(
+                    self.path, namespace=self.namespace, on_long=self.on_long
+                ):
                     self._take(line, outcome)
                     advance(line)
         except KeyboardInterrupt:
@@ -155,7 +171,8 @@ class _Run:
 
 def _outcome(line: int, outcome: Kept | EngramError) -> dict[str, Any]:
     if not isinstance(outcome, EngramError):
-        return {"line": line, "cid": outcome.cid, "new": outcome.created}
+        counts = {"tokens": outcome.tokens, "chunks": outcome.chunks}
+        return {"line": line, "cid": outcome.cid, "new": outcome.created, **counts}
     message = outcome.message.removeprefix(f"line {line}: ")
     return {"line": line, "error": {"code": outcome.code, "message": message, "field": outcome.field}}
 

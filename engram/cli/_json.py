@@ -7,12 +7,12 @@ import math
 from array import array
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
+
 from engram.cli._text import UNSAFE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import msgspec
 
 _EXCERPT = 60
 
@@ -53,8 +53,17 @@ def write(value: Any, *, indent: int | None = 2) -> str:
 
 
 def fields(answer: msgspec.Struct) -> dict[str, Any]:
-    """Give every field of an answer by name, absent ones as null, so that a program finds the same keys each time."""
-    return {name: getattr(answer, name) for name in answer.__struct_fields__}
+    """Give every field of an answer by name, absent ones as null, so that a program finds the same keys each time.
+
+    An answer within it is given so too.
+    """
+    return {name: _plain(getattr(answer, name)) for name in answer.__struct_fields__}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return fields(value) if isinstance(value, msgspec.Struct) else value
 
 
 def numbers(vector: bytes) -> list[float]:

@@ -1,31 +1,71 @@
-"""Find and fetch the embedding model, with progress."""
+"""The `model` commands, of `engram` and of `engram-node`: fetch the embedding model, verify it, say where it is."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from engram.cli._events import Plain
-from engram.cli._text import printable
+from cyclopts import App, Parameter
+
+from engram.cli._shell import EXIT_CODES, OK, epilogue, say
+from engram.cli._text import paragraphs, printable, size
 from engram.errors import ModelNotReady
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from engram.embed import ModelFiles
 
+ModelDir = Annotated[Path | None, Parameter(help="Folder with the embedding model's files. [default: your cache]")]
 
-def found(folder: Path | None) -> ModelFiles:
+
+def model_app(program: str, sort_key: int) -> App:
+    """Give the commands `model fetch`, `model verify` and `model path` of a program."""
+    app = App(name="model", help="Fetch, verify and find the embedding model.", help_epilogue=EXIT_CODES)
+    app.sort_key = sort_key
+    for command, example in (
+        (fetch, f"{program} model fetch"),
+        (verify, f"{program} model verify"),
+        (path, f"ls -lh $({program} model path)"),
+    ):
+        app.command(command, help=paragraphs(command.__doc__ or ""), help_epilogue=epilogue([example]))
+    return app
+
+
+def fetch() -> int:
+    """Fetch the embedding model into your cache, unless it is here already, and verify it."""
+    files = _sound() or _fetch_with_progress()
+    say(f"the model is in {printable(str(files.folder))}, verified")
+    return OK
+
+
+def verify(*, model_dir: ModelDir = None) -> int:
+    """Check the embedding model's files against the hashes that this version is built for."""
+    from engram.embed import verify_model
+
+    files = _found(model_dir)
+    verify_model(files)
+    total = sum(file.stat().st_size for file in (files.weights, files.tokenizer))
+    say(f"{printable(str(files.folder))}: {size(total)}, as they should be")
+    return OK
+
+
+def path(*, model_dir: ModelDir = None) -> int:
+    """Print the folder of the embedding model."""
+    say(printable(str(_found(model_dir).folder)))
+    return OK
+
+
+def _found(folder: Path | None) -> ModelFiles:
     """Give the model's files, or raise `ModelNotReady` with how to get them."""
     from engram.embed import find_model
 
     files = find_model(folder)
     if files is None:
-        raise ModelNotReady("the embedding model is not on this machine; `engram-node model fetch` gets it")
+        raise ModelNotReady("the embedding model is not on this machine; `engram model fetch` gets it")
     return files
 
 
-def sound() -> ModelFiles | None:
+def _sound() -> ModelFiles | None:
     """Give the model's files if they are here and the right ones."""
     from engram.embed import find_model, verify_model
 
@@ -39,11 +79,13 @@ def sound() -> ModelFiles | None:
     return files
 
 
-def fetch_with_progress() -> ModelFiles:
+def _fetch_with_progress() -> ModelFiles:
     """Fetch the model with a bar on a terminal, with a line each tenth elsewhere."""
     from engram.embed import fetch_model
 
     if not sys.stderr.isatty():
+        from engram.cli._events import Plain
+
         plain = Plain()
         return fetch_model(lambda source, done, total: plain("model_progress", _facts(source, done, total)))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engram.cli._json import write
-from engram.cli._text import duration, one_line, printable, size
+from engram.cli._text import duration, one_line, plural, printable, size
+from engram.record import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from engram.wire import Hit, NamespaceInfo, Record, StatusResult
+    from engram.wire import Hit, ModelStatus, NamespaceInfo, Record, StatusResult
 
 _CELL = 400
 """Characters of a text or of metadata that are drawn; no terminal's line is longer."""
@@ -21,7 +22,7 @@ def hits_table(hits: Sequence[Hit], *, text: bool, width: int | None = None) -> 
     from engram.cli._screen import Memory, draw, memories
 
     rows = [
-        Memory(f"{hit.score:.4f}", _cell(hit.text) if text else None, hit.cid, metadata_line(hit.metadata))
+        Memory(f"{hit.score:.4f}", _cell(hit.text) if text else None, hit.cid, _about(_place(hit), hit.metadata))
         for hit in hits
     ]
     return draw(memories("score", rows, width=width), width=width)
@@ -40,7 +41,7 @@ def records_table(records: Sequence[Record], *, first: int, width: int | None = 
     from engram.cli._screen import Memory, draw, memories
 
     rows = [
-        Memory(f"{first + number:,}", _cell(record.text), record.cid, metadata_line(record.metadata))
+        Memory(f"{first + number:,}", _cell(record.text), record.cid, _about(_chunks(record), record.metadata))
         for number, record in enumerate(records)
     ]
     return draw(memories("#", rows, width=width), width=width)
@@ -58,6 +59,7 @@ def record_rows(record: Record) -> list[tuple[str, str]]:
     rows = [("cid", record.cid)]
     rows += [("content", record.content_cid)] if record.content_cid else []
     rows += [("model", f"{record.model_version}, {record.dim} numbers")]
+    rows += [("chunks", _chunks(record))] if record.chunks else []
     rows += [("metadata", write(record.metadata, indent=None))]
     rows += [("same content", cid) for cid in record.others]
     return [(name, printable(value)) for name, value in rows]
@@ -94,16 +96,23 @@ def status_rows(status: StatusResult) -> list[tuple[str, str]]:
     kernel = f", {model.kernel} kernel" if model.kernel else ""
     rows = [
         ("engram", f"{status.version}, {status.role}, up {duration(status.uptime_s)}"),
-        ("records", f"{status.records:,} in {status.namespaces:,} namespace{'s' * (status.namespaces != 1)}"),
+        ("records", f"{status.records:,} in {plural(status.namespaces, 'namespace')}{_of_chunks(status)}"),
         ("log", f"{status.position:,} events, {size(status.log_bytes)}; bodies {size(status.bodies_bytes)}"),
         ("log root", status.log_root),
         ("model", f"{model.model_version}, {model.dim} numbers, {state}{kernel}"),
         *([("", model.message)] if model.message else []),
+        *((f"model {other.name}", _model(other)) for other in status.models),
         ("writes waiting", f"{status.queue_length:,}"),
         ("data folder", status.data_dir),
         ("node key", status.node_key),
     ]
     return [(name, printable(value)) for name, value in rows]
+
+
+def _model(model: ModelStatus) -> str:
+    if model.state == "ready":
+        return f"{model.model_version}, {model.dim} numbers, ready, {model.kernel}"
+    return f"{model.state}: {model.message}" if model.message else model.state
 
 
 def rows_lines(rows: Iterable[tuple[str, str]]) -> str:
@@ -116,6 +125,28 @@ def rows_sheet(rows: Iterable[tuple[str, str]], *, width: int | None = None) -> 
     from engram.cli._screen import draw, sheet
 
     return draw(sheet(rows), width=width)
+
+
+def _place(hit: Hit) -> str:
+    """Say which part of a long text was found: `chunk 3, characters 812 to 1,690`."""
+    if hit.chunk is None:
+        return ""
+    start, end = hit.chunk.span
+    return f"chunk {hit.chunk.index:,}, characters {start:,} to {end:,}"
+
+
+def _chunks(record: Record) -> str:
+    return plural(record.chunks, "chunk") if record.chunks else ""
+
+
+def _of_chunks(status: StatusResult) -> str:
+    return f", {status.chunks:,} of them chunks of long texts" if status.chunks else ""
+
+
+def _about(first: str, metadata: dict[str, object]) -> str:
+    """Give what is said of a memory beside its CID; Engram's own keys are for programs."""
+    line = metadata_line({key: value for key, value in metadata.items() if not key.startswith(OURS)})
+    return " · ".join(part for part in (first, line) if part)
 
 
 def metadata_line(metadata: dict[str, object]) -> str:

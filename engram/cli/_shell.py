@@ -19,7 +19,7 @@ from engram.cli._text import printable
 from engram.errors import EngramError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cyclopts import App
 
@@ -29,6 +29,12 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 
 EXIT_CODES = "Exit codes: 0 done, 1 a call failed, 2 wrong usage, 3 no node or no folder."
 """The line that ends every help text."""
+
+
+def epilogue(examples: Iterable[str]) -> str:
+    """Give what stands under a command's help: its examples, and the exit codes."""
+    return "\n".join(["Examples:", *(f"  {line}" for line in examples), "", EXIT_CODES])
+
 
 _ESCAPE = "engram.escape"
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*(=.*)?")

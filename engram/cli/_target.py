@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from engram.sdk import Kept
-    from engram.wire import Hit, NamespaceInfo, Record, StatusResult
+    from engram.sdk import Kept, Reindexed
+    from engram.wire import Hit, NamespaceInfo, OnLong, Record, StatusResult
 
 DEFAULT_URL = "engram://127.0.0.1:8090"
 """Where a node listens unless it is told otherwise."""
@@ -40,12 +40,20 @@ class Target(Protocol):
         """The namespaces of this target."""
         ...
 
-    def ingest(self, text: str, /, *, metadata: dict[str, Any] | None = None, namespace: str | None = None) -> str:
-        """Keep one text; give its CID."""
+    def keep(
+        self,
+        text: str,
+        /,
+        *,
+        metadata: dict[str, Any] | None = None,
+        namespace: str | None = None,
+        on_long: OnLong | None = None,
+    ) -> Kept:
+        """Keep one text; give its CID, and how many tokens and chunks it has."""
         ...
 
     def iter_ingest_file(
-        self, path: Path, /, *, namespace: str | None = None
+        self, path: Path, /, *, namespace: str | None = None, on_long: OnLong | None = None
     ) -> Iterator[tuple[int, Kept | EngramError]]:
         """Keep every line of a JSONL file; give each line's number with its CID or its error, in order."""
         ...
@@ -73,16 +81,21 @@ class Target(Protocol):
         limit: int = 50,
         offset: int = 0,
         namespace: str | None = None,
+        chunks: bool = False,
     ) -> Sequence[Record]:
-        """List memories, oldest first."""
+        """List memories, oldest first; with `chunks`, the chunks of long texts too."""
         ...
 
     def delete(self, cid: str, /, *, namespace: str | None = None) -> bool:
         """Delete one memory; False where there is none."""
         ...
 
-    def embed(self, text: str, /) -> Sequence[float]:
+    def embed(self, text: str, /, *, model: str | None = None) -> Sequence[float]:
         """Turn a text into a vector."""
+        ...
+
+    def reindex(self, namespace: str | None, /, *, into: str, model: str | None = None) -> Iterator[Reindexed]:
+        """Embed a namespace's texts again into another; give what became of each memory."""
         ...
 
     def status(self) -> StatusResult:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from engram.cli._shell import EXIT_CODES, FAILED, OK, run, say
-from engram.cli._text import paragraphs, printable, size
+from engram.cli._model import ModelDir, model_app
+from engram.cli._shell import FAILED, OK, epilogue, run, say
+from engram.cli._text import paragraphs, printable
 from engram.cli._version import version
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ ConfigFile = Annotated[
 ]
 Port = Annotated[int | None, Parameter(help="Port to listen at; 0 takes a free one. [default: 8090]")]
 Data = Annotated[Path | None, Parameter(help="Data folder, made if it is not there. [default: ./engram-data]")]
-ModelDir = Annotated[Path | None, Parameter(help="Folder with the embedding model's files. [default: your cache]")]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON for a program.", negative="", show_default=False)]
 
 _RUN = """Run an Engram node: it keeps memories, finds them by meaning, and answers `engram` and the SDK.
@@ -45,7 +45,7 @@ def build() -> App:
     app = App(
         name="engram-node",
         help=paragraphs(_RUN),
-        help_epilogue=_epilogue(_RUN_EXAMPLES),
+        help_epilogue=epilogue(_RUN_EXAMPLES),
         help_format="plaintext",
         version=version,
         suppress_keyboard_interrupt=False,
@@ -53,12 +53,7 @@ def build() -> App:
     app.default(run_node)
     _add(app, init, ("engram-node init", "engram-node init /etc/engram/node.toml --force"))
     _add(app, doctor, ("engram-node doctor", "engram-node doctor --config /etc/engram/node.toml --json"))
-    model = App(name="model", help="Fetch, verify and find the embedding model.", help_epilogue=EXIT_CODES)
-    model.sort_key = len(list(app))
-    _add(model, fetch, ("engram-node model fetch",))
-    _add(model, verify, ("engram-node model verify",))
-    _add(model, path, ("ls -lh $(engram-node model path)",))
-    app.command(model)
+    app.command(model_app("engram-node", sort_key=len(list(app))))
     return app
 
 
@@ -113,7 +108,7 @@ def doctor(
 ) -> int:
     """Check what a node needs, and say what to do where something is amiss.
 
-    Looks at Python, the platform, the native core, the data folder, the disk, the port and the model, and changes
+    Looks at Python, the platform, the native core, the data folder, the disk, the port and the models, and changes
     nothing. The exit code is 1 if a check fails; warnings do not count.
     """
     from engram.cli._config_file import configure
@@ -126,40 +121,7 @@ def doctor(
     return FAILED if any(check.state == "fail" for check in checks) else OK
 
 
-def fetch() -> int:
-    """Fetch the embedding model into your cache, unless it is here already, and verify it."""
-    from engram.cli._model import fetch_with_progress, sound
-
-    files = sound() or fetch_with_progress()
-    say(f"the model is in {printable(str(files.folder))}, verified")
-    return OK
-
-
-def verify(*, model_dir: ModelDir = None) -> int:
-    """Check the embedding model's files against the hashes that this version is built for."""
-    from engram.cli._model import found
-    from engram.embed import verify_model
-
-    files = found(model_dir)
-    verify_model(files)
-    total = sum(file.stat().st_size for file in (files.weights, files.tokenizer))
-    say(f"{printable(str(files.folder))}: {size(total)}, as they should be")
-    return OK
-
-
-def path(*, model_dir: ModelDir = None) -> int:
-    """Print the folder of the embedding model."""
-    from engram.cli._model import found
-
-    say(printable(str(found(model_dir).folder)))
-    return OK
-
-
 def _add(app: App, command: Callable[..., int], examples: Sequence[str]) -> None:
     app.command(
-        command, help=paragraphs(command.__doc__ or ""), help_epilogue=_epilogue(examples), sort_key=len(list(app))
+        command, help=paragraphs(command.__doc__ or ""), help_epilogue=epilogue(examples), sort_key=len(list(app))
     )
-
-
-def _epilogue(examples: Sequence[str]) -> str:
-    return "\n".join(["Examples:", *(f"  {line}" for line in examples), "", EXIT_CODES])

@@ -9,7 +9,9 @@ from cyclopts import App
 
 from engram.cli._commands import Commands
 from engram.cli._ingest import Ingest
-from engram.cli._shell import EXIT_CODES, run
+from engram.cli._model import model_app
+from engram.cli._reindex import Reindex
+from engram.cli._shell import EXIT_CODES, epilogue, run
 from engram.cli._target import open_target
 from engram.cli._text import paragraphs
 from engram.cli._version import version
@@ -41,7 +43,15 @@ _QUERY = (
     'engram query "small furry pets" --filter \'pos = "noun"\'',
     "engram query \"small furry pets\" --json | jq -r '.hits[].cid'",
 )
-_NAMESPACE_CREATE = ("engram namespace create notes", "engram namespace create clips --dim 512 --model clip/b32")
+_NAMESPACE_CREATE = (
+    "engram namespace create notes",
+    "engram namespace create letters --model mpnet",
+    "engram namespace create clips --dim 512 --model clip/b32",
+)
+_REINDEX = (
+    "engram reindex notes --model mpnet --into notes-mpnet > map.tsv",
+    "engram reindex letters --into letters-v1 --json",
+)
 
 
 def main() -> None:
@@ -72,13 +82,15 @@ def build(opener: Opener) -> App:
     _add(app, commands.list, ("engram list --limit 20 --offset 40", "engram list --filter 'source = \"notes\"'"))
     _add(app, commands.delete, ("engram delete v1::3f1c…",))
     _add(app, commands.status, ("engram status", "engram status --data ./engram-data --json"))
-    _add(app, commands.embed, ('engram embed "a text" --json | jq .dim',))
+    _add(app, commands.embed, ('engram embed "a text" --json | jq .dim', 'engram embed "a text" --model mpnet'))
     namespace = App(
         name="namespace", help="Create and list namespaces.", help_epilogue=EXIT_CODES, sort_key=len(list(app))
     )
     _add(namespace, commands.namespace_create, _NAMESPACE_CREATE, name="create")
     _add(namespace, commands.namespace_list, ("engram namespace list",), name="list")
     app.command(namespace)
+    _add(app, Reindex(opener).reindex, _REINDEX)
+    app.command(model_app("engram", sort_key=len(list(app))))
     return app
 
 
@@ -86,7 +98,7 @@ def _add(app: App, command: Callable[..., int], examples: Sequence[str], **setti
     app.command(
         command,
         help=paragraphs(command.__doc__ or ""),
-        help_epilogue="\n".join(["Examples:", *(f"  {line}" for line in examples), "", EXIT_CODES]),
+        help_epilogue=epilogue(examples),
         sort_key=len(list(app)),
         **settings,
     )

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from engram.embed._model import verify_model
+from engram.embed._model import FINGERPRINT, verify_model
+from engram.embed._outcomes import not_unicode
 from engram.embed._port import EmbeddedTexts
-from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
+from engram.embed._selftest import self_test
+from engram.embed._split import CHUNK_PIECES, PIECE_BYTES, Split, split
+from engram.errors import EngramError, TooLarge, Unavailable, Unprocessable
 from engram.limits import LIMITS
 from engram.native import _core
+from engram.record import CANONICAL_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engram.embed._model import ModelFiles
 
-_SPECIAL_TOKENS = 2  # [CLS] and [SEP]
+_SPECIAL_TOKENS = LIMITS.text_tokens - CHUNK_PIECES  # [CLS] and [SEP]
 
 
 class MiniLmEmbedder:
@@ -26,27 +31,36 @@ class MiniLmEmbedder:
     lone surrogate with `BadRequest`, both in the field `text`. An empty text gives the vector of no words.
     """
 
-    model_version = "v1-draft"
+    model_version = CANONICAL_MODEL
+    fingerprint = FINGERPRINT
     dim: int = _core.MINILM_DIM
+    whole_bytes = CHUNK_PIECES
 
     def __init__(self, native: _core.MiniLm) -> None:
         self._native = native
 
     @property
     def kernel(self) -> str:
-        """Name the kernel in use: `avx512`, `avx2`, `neon` or `portable`."""
+        """Name the kernel in use: `avx512`, `avx2`, `neon` or `scalar`."""
         return self._native.kernel
 
-    def embed(self, texts: Sequence[str]) -> EmbeddedTexts:
-        """Embed each text; see the class for what is refused. About 5 ms a short text on one core."""
+    def embed(self, texts: Sequence[str], stop: _core.Stop | None = None) -> EmbeddedTexts:
+        """Embed each text; see the class for what is refused. About 5 ms a short text on one core.
+
+        Once another thread sets `stop`, the call ends after at most 128 more tokens, or one text, with `Unavailable`.
+        """
         refusals: dict[int, EngramError] = {}
         vectors: list[bytes | None] = [None] * len(texts)
         tokens = [0] * len(texts)
         for index, text in enumerate(texts):
-            if refusal := _not_unicode(text):
+            if refusal := not_unicode(text):
                 refusals[index] = refusal
         wanted = [index for index in range(len(texts)) if index not in refusals]
-        for index, vector, count in zip(wanted, *self._native.embed([texts[i] for i in wanted]), strict=True):
+        try:
+            embedded = self._native.embed([texts[i] for i in wanted], stop)
+        except _core.Stopped as error:
+            raise Unavailable("the texts are not embedded: the call was stopped") from error
+        for index, vector, count in zip(wanted, *embedded, strict=True):
             vectors[index], tokens[index] = vector, count
             if vector is None:
                 refusals[index] = _too_long(count)
@@ -54,37 +68,53 @@ class MiniLmEmbedder:
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text`, [CLS] and [SEP] included; raises `BadRequest` for a lone surrogate."""
-        if refusal := _not_unicode(text):
+        if refusal := not_unicode(text):
             raise refusal
         return self._native.count_tokens(text)
 
+    def split(self, text: str) -> Split:
+        """Cut `text` into chunks that can each be embedded; raises `BadRequest` for a lone surrogate.
+
+        About a second a megabyte, for which the native tokeniser needs up to half a gigabyte of memory.
+        """
+        if refusal := not_unicode(text):
+            raise refusal
+        pieces = self._native.token_spans(text)
+        spans = split(text, pieces, lambda chunk: self._native.count_tokens(chunk) - _SPECIAL_TOKENS)
+        return Split(len(pieces) // PIECE_BYTES + _SPECIAL_TOKENS, spans)
+
+    def close(self) -> None:
+        """Do nothing: all of it is in memory."""
+
 
 def load_embedder(files: ModelFiles, *, kernel: str | None = None) -> MiniLmEmbedder:
-    """Verify and load the model, in about a third of a second and with 95 MB of memory.
+    """Verify, load and self-test the model, in about a third of a second and with 95 MB of memory.
 
-    Both files are hashed whole each time: 0.06 s where the CPU has SHA instructions, 0.2 s elsewhere, which is little
-    enough that no stamp of an earlier verification need be trusted. `kernel` (else the environment's `ENGRAM_KERNEL`)
-    forces one of `avx512`, `avx2`, `neon`, `portable`; one that is unknown or lacking here raises `Unprocessable`.
-    Raises `ModelNotReady` if a file is missing or not the pinned one.
+    Both files are hashed whole each time, beside the loading: 0.06 s where the CPU has SHA instructions, 0.2 s
+    elsewhere, which is little enough that no stamp of an earlier verification need be trusted. `kernel` (else the
+    environment's `ENGRAM_KERNEL`) forces one of `avx512`, `avx2`, `neon`, `scalar`; one that is unknown or lacking here
+    raises `Unprocessable`.
+    Raises `ModelNotReady` if a file is missing or not the pinned one, or if the self-test fails.
     """
-    verify_model(files)
-    kernel = kernel or os.environ.get("ENGRAM_KERNEL") or None
-    try:
-        return MiniLmEmbedder(_core.MiniLm(str(files.weights), files.tokenizer.read_bytes(), kernel))
-    except ValueError as error:
-        raise Unprocessable(f"ENGRAM_KERNEL: {error}", field="ENGRAM_KERNEL") from error
+    with ThreadPoolExecutor(1) as beside:
+        verified = beside.submit(verify_model, files)
+        try:
+            native = _core.MiniLm(str(files.weights), files.tokenizer.read_bytes(), kernel or _asked_kernel())
+        except ValueError as error:
+            raise Unprocessable(f"ENGRAM_KERNEL: {error}", field="ENGRAM_KERNEL") from error
+        except (OSError, RuntimeError):
+            verified.result()  # what is wrong with the files is said best by their hashes
+            raise
+        verified.result()
+    embedder = MiniLmEmbedder(native)
+    self_test(embedder)
+    return embedder
 
 
-def _not_unicode(text: str) -> EngramError | None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        found = f"U+{ord(text[error.start]):04X} at index {error.start}"
-        return BadRequest(f"text is not Unicode: it has the lone surrogate {found}", field="text")
-    return None
+def _asked_kernel() -> str | None:
+    return os.environ.get("ENGRAM_KERNEL") or None
 
 
 def _too_long(tokens: int) -> EngramError:
-    limit = LIMITS.text_tokens - _SPECIAL_TOKENS
     pieces = tokens - _SPECIAL_TOKENS
-    return TooLarge(f"text has {pieces} word pieces and the model takes at most {limit}: split it", field="text")
+    return TooLarge(f"text has {pieces} word pieces and the model takes at most {CHUNK_PIECES}: split it", field="text")

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import platformdirs
 
+from engram.embed._identity import fingerprint_of
 from engram.errors import ModelNotReady
+from engram.native import _core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,24 @@ WEIGHTS = PinnedFile(
 TOKENIZER = PinnedFile("tokenizer.json", 466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037")
 PINNED = (TOKENIZER, WEIGHTS)
 """What the model is, the small file first."""
+
+MAX_TOKENS: int = _core.MINILM_MAX_TOKENS
+"""Most tokens of one text, [CLS] and [SEP] included."""
+
+SPLITTER = "split/1"
+"""The version of the rule that cuts long texts; its borders decide CIDs."""
+
+_DECIDES = {
+    "arithmetic": "minilm/1",
+    "max_tokens": MAX_TOKENS,
+    "normalisation": "l2",
+    "pooling": "mean",
+    "splitter": SPLITTER,
+    "tokenizer": TOKENIZER.sha256,
+    "weights": WEIGHTS.sha256,
+}
+FINGERPRINT = fingerprint_of(_DECIDES)
+"""Hex SHA-256 over everything that decides a bit of a vector, or which texts have one: what `v1` is short for."""
 
 
 class DataWheel(msgspec.Struct, frozen=True):

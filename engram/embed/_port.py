@@ -9,14 +9,17 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engram.embed._split import Split
     from engram.errors import EngramError
+    from engram.native._core import Stop
 
 
 class EmbeddedTexts(msgspec.Struct, frozen=True):
     """What became of each text of a batch, in order; one refused text leaves the others alone.
 
     `vectors`: little-endian float32 of the embedder's dimension, or None where `refusals` has the error.
-    `tokens`: tokens of each text, the model's special ones included; 0 where there is no text to count.
+    `tokens`: tokens of each text, the model's special ones included; 0 where there is no text to count, or where only a
+    server could.
     """
 
     vectors: tuple[bytes | None, ...]
@@ -40,6 +43,11 @@ class Embedder(Protocol):
         ...
 
     @property
+    def fingerprint(self) -> str:
+        """Give the hex SHA-256 over what decides the vectors' bits; `model_version` is its short name."""
+        ...
+
+    @property
     def dim(self) -> int:
         """Return the number of floats of a vector."""
         ...
@@ -49,10 +57,26 @@ class Embedder(Protocol):
         """Name the implementation chosen for this CPU; it decides the speed and not the bits."""
         ...
 
-    def embed(self, texts: Sequence[str]) -> EmbeddedTexts:
-        """Embed each text; a text that cannot be embedded is refused alone, in the result."""
+    @property
+    def whole_bytes(self) -> int:
+        """Give the bytes of UTF-8 up to which `split` leaves any text whole."""
+        ...
+
+    def embed(self, texts: Sequence[str], stop: Stop | None = None) -> EmbeddedTexts:
+        """Embed each text; a text that cannot be embedded is refused alone, in the result.
+
+        Once `stop` is set, from any thread, the call ends soon: it raises `Unavailable`, and no text is embedded.
+        """
         ...
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of `text`, the model's special ones included; raises `BadRequest` if it is not Unicode."""
+        ...
+
+    def split(self, text: str) -> Split:
+        """Cut `text` into parts that can each be embedded: one, the whole, where it fits. `BadRequest` as above."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds outside of memory; nothing is embedded afterwards. Twice is allowed."""
         ...

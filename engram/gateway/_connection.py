@@ -17,7 +17,7 @@ import trio
 
 from engram.errors import Busy, DeadlineExceeded, EngramError, Internal
 from engram.runtime import Log, described
-from engram.wire import BadCall, Call, Fatal, Notice, ServerConnection
+from engram.wire import BadCall, Call, Fatal, Notice, ServerConnection, patience_s
 
 if TYPE_CHECKING:
     from typing import Any
@@ -40,6 +40,7 @@ class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator may choose about the door."""
 
     call_deadline_s: float = 60.0
+    """Long texts have longer: `engram.wire.patience_s`."""
     write_deadline_s: float = 30.0
     silence_deadline_s: float = 60.0
     """How long a client may be silent in the middle of a message; between messages it may be so for ever."""
@@ -188,7 +189,7 @@ class _Connection:
             self._slots.release()
 
     async def _outcome(self, request: Request[Any]) -> Answer | EngramError:
-        limit_s = self._door.settings.call_deadline_s
+        limit_s = self._door.settings.call_deadline_s + patience_s(request)
         try:
             with trio.move_on_after(limit_s):
                 return await self._door.service.call(request)

@@ -8,22 +8,26 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engram import cid as cids
+from engram import documents, record
 from engram import filter as filters
-from engram import record
 from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.store import PUBLIC, Done, PutOperation
-from engram.wire import ItemResult, Record, error_info
+from engram.wire import Chunk, Hit, ItemResult, Record, error_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from engram.store import Namespace, View
+    from engram.embed import Embedder, Split
+    from engram.store import Found, Namespace, View
     from engram.wire import Item, NamespaceCreate
 
 
 class Prepared(msgspec.Struct):
-    """An item on its way: checked, then looked up, then embedded."""
+    """An item on its way: checked, then looked up, then cut into chunks if it is long, then embedded.
+
+    `vectors` are those of its chunks, in order. `tokens` and `chunks` are for the answer.
+    """
 
     text: str | None
     vector: bytes | None
@@ -31,6 +35,18 @@ class Prepared(msgspec.Struct):
     outcome: Done | EngramError | None = None
     digest: bytes | None = None
     operation: PutOperation | None = None
+    split: Split | None = None
+    vectors: list[bytes] = []
+    tokens: int | None = None
+    chunks: int = 0
+
+    @property
+    def parts(self) -> list[str]:
+        """The texts to embed for it: its own, or its chunks'."""
+        assert self.text is not None
+        if self.split is None:
+            return [self.text]
+        return [self.text[span.start : span.end] for span in self.split.spans]
 
 
 def prepare(item: Item, space: Namespace) -> Prepared:
@@ -121,9 +137,13 @@ def check_binding(space: Namespace, model_version: str | None) -> None:
         )
 
 
-def binding_of(request: NamespaceCreate) -> tuple[str, int]:
-    """Give the (model_version, dim) that a new namespace is bound to."""
+def binding_of(request: NamespaceCreate, embedder: Embedder | None) -> tuple[str, int]:
+    """Give the (model_version, dim) that a new namespace is bound to; `embedder`: of the model it names, if any."""
     model_version, dim = request.model_version, request.dim
+    if embedder is not None:
+        if dim not in (None, embedder.dim):
+            raise Unprocessable(f"dim: {model_version} has {embedder.dim} dimensions, not {dim}", field="dim")
+        return embedder.model_version, embedder.dim
     if model_version is None:
         if dim not in (None, PUBLIC.dim):
             raise Unprocessable(
@@ -137,12 +157,14 @@ def binding_of(request: NamespaceCreate) -> tuple[str, int]:
         dim = PUBLIC.dim if dim is None else dim
         if dim != PUBLIC.dim:
             raise Unprocessable(f"dim: {model_version} has {PUBLIC.dim} dimensions, not {dim}", field="dim")
-    elif model_version.partition("/")[0] in {"v1", "sealed"}:
+    elif model_version.partition("/")[0] in {"v1", "v1-draft", "sealed"}:
         raise Unprocessable(
             f"model_version: {model_version!r} is a name that Engram keeps for itself", field="model_version"
         )
     if dim is None:
-        raise Unprocessable(f"dim: say how many dimensions {model_version} has", field="dim")
+        raise Unprocessable(
+            f"dim: say how many dimensions {model_version} has; this node runs no such model", field="dim"
+        )
     return model_version, within("dim", dim, 1, LIMITS.dim)
 
 
@@ -151,10 +173,30 @@ def item_result(item: Prepared) -> ItemResult:
         return ItemResult(error=error_info(item.outcome))
     assert item.outcome is not None
     assert item.digest is not None
-    return ItemResult(cid=cids.from_digest(item.digest), created=item.outcome.created)
+    return ItemResult(
+        cid=cids.from_digest(item.digest), created=item.outcome.created, tokens=item.tokens, chunks=item.chunks
+    )
 
 
-def record_answer(digest: bytes, view: View, *, include_vector: bool = False, others: Sequence[bytes] = ()) -> Record:
+def hit_of(found: Found) -> Hit:
+    """Give what was found as a hit: a long text's chunk as one of the whole text."""
+    metadata = record.decode_metadata(bytes(found.view.metadata))
+    cid = cids.from_digest(found.digest)
+    place = documents.place_of(metadata)
+    if place is None:
+        return Hit(cid=cid, score=found.score, metadata=metadata, text=found.view.text)
+    return Hit(
+        cid=place.parent,
+        score=found.score,
+        metadata=documents.document_metadata_of(metadata),
+        text=found.view.text,
+        chunk=Chunk(cid=cid, index=place.index, span=place.span),
+    )
+
+
+def record_answer(
+    digest: bytes, view: View, chunks: int, *, include_vector: bool = False, others: Sequence[bytes] = ()
+) -> Record:
     content = bytes(view.content)
     return Record(
         cid=cids.from_digest(digest),
@@ -165,4 +207,5 @@ def record_answer(digest: bytes, view: View, *, include_vector: bool = False, ot
         dim=view.dim,
         vector=bytes(view.embedding) if include_vector else None,
         others=[cids.from_digest(other) for other in others],
+        chunks=chunks,
     )

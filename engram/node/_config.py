@@ -1,11 +1,11 @@
 """The node's configuration: defaults, then `node.toml`, then the command line, each over the one before.
 
-`_KEYS` is the one description of it: what each key allows, what errors say, and what `engram-node init` teaches.
+`_KEYS` is the one description of it: what each key allows, what errors say, and what `engram-node init` teaches. The
+tables of `[models]` are described in `_model_config`.
 """
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
 import tomllib
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from engram.embed import ModelSpec  # noqa: TC001 - a field's type
 from engram.errors import BadRequest
+from engram.node._keys import Key, a_path, in_range, unchanged, value_of
+from engram.node._model_config import TEACHING, models_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +37,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Memories that may wait for the disk; over it, writes are answered `busy`."""
     embedding_threads: int = 0
     """0: one less than the cores, at least 1."""
+    on_long: Literal["chunk", "reject"] = "chunk"
+    """What becomes of a text that is too long for one record, where the caller does not say."""
+    models: dict[str, ModelSpec] = {}
+    """Other embedding models, by the name that namespaces are created with."""
 
 
 def load_config(path: Path | None = None, flags: Mapping[str, object] | None = None) -> Config:
@@ -48,7 +55,11 @@ def load_config(path: Path | None = None, flags: Mapping[str, object] | None = N
 
 def default_toml() -> str:
     """Give the text of a `node.toml` with every key at its default and a line of teaching."""
-    return _HEAD + "".join(f"\n# {key.teaching}\n# {key.allowed}\n{_line(key.name)}\n" for key in _KEYS.values())
+    return (
+        _HEAD
+        + "".join(f"\n# {key.teaching}\n# {key.allowed}\n{_line(key.name)}\n" for key in _KEYS.values())
+        + TEACHING
+    )
 
 
 _HEAD = """\
@@ -58,106 +69,84 @@ _HEAD = """\
 _FLAGS = {"data_dir": "--data"}
 
 
-class _Key(msgspec.Struct, frozen=True):
-    """One key. `sound` judges a value that has the right type; it gives the value to use or raises `ValueError`."""
-
-    name: str
-    kind: Any
-    allowed: str
-    teaching: str
-    sound: Callable[[Any], Any]
-
-
-def _range(least: int, most: int) -> Callable[[int], int]:
-    def sound(value: int) -> int:
-        if not least <= value <= most:
-            raise ValueError(value)
-        return value
-
-    return sound
-
-
-def _path(value: str) -> Path:
-    if not value or "\0" in value:
-        raise ValueError(value)
-    return Path(value).expanduser()
-
-
 def _loopback(value: str) -> str:
     if value != "localhost" and not ipaddress.ip_address(value).is_loopback:
         raise ValueError(value)
     return value
 
 
-def _unchanged(value: str) -> str:
-    return value
-
-
 _KEYS = {
     key.name: key
     for key in (
-        _Key(
+        Key(
             "role",
             Literal["miner", "validator"],
             'Allowed: "miner". "validator" is not built yet.',
             "What the node does: a miner keeps memories and answers for them.",
-            _unchanged,
+            unchanged,
         ),
-        _Key(
+        Key(
             "host",
             str,
             'Allowed: "127.0.0.1", "::1", "localhost": calls are not encrypted yet, so they stay on this machine.',
             "The address it listens at.",
             _loopback,
         ),
-        _Key(
+        Key(
             "port",
             int,
             "Allowed: 0 to 65535; 0 takes any free port and says which.",
             "The port for `engram` and the SDK.",
-            _range(0, 65535),
+            in_range(0, 65535),
         ),
-        _Key(
+        Key(
             "data_dir",
             str,
             "Allowed: a path on a local disk; a relative one starts at the working folder, ~ at your home.",
             "The folder that holds everything: the log, the memories, the node's key. One node a folder. Back it up.",
-            _path,
+            a_path,
         ),
-        _Key(
+        Key(
             "model_dir",
             str,
-            "Allowed: a path. Left out: your cache, filled once by the first start or by `engram-node model fetch`.",
+            "Allowed: a path. Left out: your cache, filled once by the first start or by `engram model fetch`.",
             "A folder with the embedding model's files, for a machine without internet.",
-            _path,
+            a_path,
         ),
-        _Key(
+        Key(
             "log_level",
             Literal["debug", "info", "warning", "error"],
             'Allowed: "debug", "info", "warning", "error".',
             "How much the node says about itself on standard error.",
-            _unchanged,
+            unchanged,
         ),
-        _Key(
+        Key(
             "log_format",
             Literal["text", "json"],
             'Allowed: "text" for people, "json" for programs.',
             "How it says it.",
-            _unchanged,
+            unchanged,
         ),
-        _Key(
+        Key(
             "write_queue_items",
             int,
             "Allowed: 1 to 1000000.",
             "Memories that may wait for the disk; callers over it are told `busy` and when to try again.",
-            _range(1, 1_000_000),
+            in_range(1, 1_000_000),
         ),
-        _Key(
+        Key(
             "embedding_threads",
             int,
             "Allowed: 0 to 256; 0 takes one less than there are cores.",
             "Threads that turn texts into vectors; the vectors are the same with any number.",
-            _range(0, 256),
+            in_range(0, 256),
+        ),
+        Key(
+            "on_long",
+            Literal["chunk", "reject"],
+            'Allowed: "chunk", "reject". A caller may say otherwise for each text.',
+            "A text of more than 254 word pieces: keep it whole and find it by its parts, or refuse it. Never cut off.",
+            unchanged,
         ),
     )
 }
@@ -177,26 +166,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _checked(values: Mapping[str, object], title: Callable[[str], str]) -> dict[str, Any]:
-    return {name: _value(name, value, title(name)) for name, value in values.items()}
+    return {
+        name: models_of(value, title) if name == "models" else _value(name, value, title(name))
+        for name, value in values.items()
+    }
 
 
 def _value(name: str, value: object, title: str) -> Any:
-    key = _KEYS.get(name)
-    if key is None:
-        near = difflib.get_close_matches(name, _KEYS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(_KEYS)}"
-        raise BadRequest(f"{title} is not a key of a node; {hint}", field=name)
-    try:
-        value = key.sound(msgspec.convert(str(value) if isinstance(value, Path) else value, key.kind))
-    except ValueError:
-        raise BadRequest(f"{title} = {_shown(value)} will not do. {key.allowed}", field=name) from None
+    value = value_of(_KEYS, name, value, title, "a node")
     if value == "validator":
         raise BadRequest(f'{title} = "validator": validators are not built yet; this version runs "miner"', field=name)
     return value
-
-
-def _shown(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)[:200]
 
 
 def _line(name: str) -> str:

@@ -12,13 +12,14 @@ import trio
 
 from engram.errors import BadRequest, EngramError, Unavailable
 from engram.node._config import Config
+from engram.node._model_config import models_of
 from engram.node._node import real_world, running
 from engram.runtime import leaf
 from engram.sdk import Api
 from engram.wire import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from engram.node._node import World
     from engram.node._service import NodeService
@@ -101,13 +102,17 @@ def _cross(call: Callable[[], Awaitable[Answer]], token: trio.lowlevel.TrioToken
         return beside.submit(cross).result()
 
 
-def open_memory(path: str | Path) -> Memory:
+def open_memory(path: str | Path, models: Mapping[str, object] | None = None) -> Memory:
     """Open the data folder at `path`, made if absent, in this process; see `Memory`.
 
-    Raises `FolderInUse` where a node or another process has it open, `FolderRefused` where it cannot be used.
+    `models`: other embedding models as `node.toml` has them, such as `{"mpnet": {"backend": "sentence-transformers",
+    "path": "/models/all-mpnet-base-v2"}}`.
+
+    Raises `BadRequest` for a model that will not do, `FolderInUse` where a node or another process has the folder open,
+    `FolderRefused` where it cannot be used.
     """
     if str(path) in {"", ":memory:"}:
         raise BadRequest(
             f"path: {str(path)!r} is no folder; give the path of one, which is made if absent", field="path"
         )
-    return Memory(Config(data_dir=Path(path)))
+    return Memory(Config(data_dir=Path(path), models=models_of(models or {}, lambda key: key)))

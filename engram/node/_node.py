@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from engram.actors import EmbedderActor, Model, StoreActor
+from engram.actors import ConfiguredModel, EmbedderActor, Model, StoreActor
+from engram.embed import REQUEST_TEXTS, RemoteSpec
 from engram.gateway import serve_rpc
-from engram.native._core import __version__
+from engram.native._core import Stop, __version__
+from engram.node._models import Models, Served
 from engram.node._service import NodeService, ServiceSettings
+from engram.node._writing import Embedding, Lane
 from engram.runtime import (
     Log,
     RealClock,
@@ -30,7 +33,7 @@ from engram.runtime import (
 from engram.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from engram.gateway import RpcServer
@@ -41,16 +44,18 @@ log = Log()
 
 _SWITCH_INTERVAL_S = 0.0005
 _FOREVER_S = 24 * 3600.0
+_REMOTE_THREADS = 4
+_REMOTE_ASKING = 2
 
 
 class World(msgspec.Struct, frozen=True):
-    """The ports that a node is started on. `offload` makes the threads, given those of the embedding lane."""
+    """The ports that a node is started on. `offload` makes the threads, given how many each lane has."""
 
     disk: Disk
     clock: Clock
     rng: Rng
     tables: Tables
-    offload: Callable[[int], Offload]
+    offload: Callable[[Mapping[str, int]], Offload]
 
 
 def real_world() -> World:
@@ -58,9 +63,27 @@ def real_world() -> World:
     return World(RealDisk(), RealClock(), RealRng(), RealTables(), _threads)
 
 
-def _threads(embedding: int) -> Threads:
-    lanes = {"writer": 1, "search": 1, "model": 1, "embed": embedding}
-    return Threads(lanes, background=frozenset({"embed"}))
+def _threads(lanes: Mapping[str, int]) -> Threads:
+    return Threads(lanes, background=frozenset(lane for lane in lanes if lane.startswith("embed")))
+
+
+class _Lanes(msgspec.Struct, frozen=True):
+    """Where a model embeds: what is kept, and queries."""
+
+    bulk: Lane
+    ask: Lane
+
+
+def _lanes(config: Config, threads: int) -> dict[str | None, _Lanes]:
+    """Give each model lanes of its own, so that none waits for another: None is the node's own model."""
+    lanes: dict[str | None, _Lanes] = {None: _Lanes(Lane("embed", threads), Lane("ask", 1))}
+    for name, spec in config.models.items():
+        bulk, ask = f"embed {name}", f"ask {name}"
+        if isinstance(spec, RemoteSpec):
+            lanes[name] = _Lanes(Lane(bulk, _REMOTE_THREADS, REQUEST_TEXTS), Lane(ask, _REMOTE_ASKING))
+        else:
+            lanes[name] = _Lanes(Lane(bulk, 1), Lane(ask, 1))
+    return lanes
 
 
 def _ignore(event: str, facts: dict[str, Any]) -> None:
@@ -73,11 +96,13 @@ async def running(
 ) -> AsyncIterator[NodeService]:
     """Open the data folder and start the actors, without doors; leaving it stops them and writes a checkpoint."""
     threads = config.embedding_threads or max(1, (os.cpu_count() or 2) - 1)
-    offload = world.offload(threads)
+    lanes = _lanes(config, threads)
+    counts = {lane.name: lane.threads for own in lanes.values() for lane in (own.bulk, own.ask)}
+    offload = world.offload({"writer": 1, "search": 1, "model": 1} | counts)
     try:
         store = await _open_store(config.data_dir.absolute(), world, offload, on_event)
         try:
-            async with _actors(config, world, offload, store, on_event, threads, embedded=embedded) as service:
+            async with _actors(config, world, offload, store, on_event, lanes, embedded=embedded) as service:
                 yield service
         finally:
             with trio.CancelScope(shield=True):
@@ -110,31 +135,60 @@ async def _actors(
     offload: Offload,
     store: Store,
     on_event: Callable[[str, dict[str, Any]], None],
-    threads: int,
+    lanes: Mapping[str | None, _Lanes],
     *,
     embedded: bool,
 ) -> AsyncIterator[NodeService]:
-    model = Model()
+    own, configured = Model(), {name: ConfiguredModel(name, spec) for name, spec in config.models.items()}
+    wait_s = _FOREVER_S if embedded else 0.0
+    stop = Stop()
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(nursery, world.clock, world.rng)
         store_ref = await supervisor.start("store", lambda: StoreActor(store, offload, world.clock))
-        embedder_ref = await supervisor.start("embedder", lambda: EmbedderActor(model, offload, threads))
-        nursery.start_soon(model.prepare, config.model_dir, offload, world.clock, on_event)
+        served = [
+            await _serve_model(model, lanes[model.name], supervisor, offload, stop, wait_s)
+            for model in (own, *configured.values())
+        ]
+        nursery.start_soon(own.prepare, config.model_dir, offload, world.clock, on_event)
+        for name, model in configured.items():
+            nursery.start_soon(model.load, offload, lanes[name].ask.name, world.clock, on_event)
+        models = Models(served[0], served[1:], wait_s)
         settings = ServiceSettings(
             role=config.role,
             version=__version__,
             data_dir=config.data_dir,
             write_queue_items=config.write_queue_items,
-            embedding_threads=threads,
-            wait_for_fetch_s=_FOREVER_S if embedded else 0.0,
+            on_long=config.on_long,
         )
         try:
-            yield NodeService(settings, store, model, store_ref, embedder_ref, offload, world.clock, world.rng)
+            yield NodeService(settings, store, models, store_ref, offload, world.clock, world.rng)
         finally:
             with trio.CancelScope(shield=True):
-                model.stop()
+                for each in served:
+                    each.model.stop()
                 await supervisor.stop()
+                stop.set()
             nursery.cancel_scope.cancel()
+
+
+async def _serve_model(
+    model: Model, lanes: _Lanes, supervisor: Supervisor, offload: Offload, stop: Stop, wait_s: float
+) -> Served:
+    """Start the two embedders of a model: for what is kept, and for queries."""
+    if isinstance(model, ConfiguredModel):
+        stop = model.stopping  # a server may take its time; the node's own model ends what it is at
+    of = f" of {model.name}" if model.name else ""
+    bulk = await supervisor.start(f"embedder{of}", _embedder(offload, lanes.bulk, stop))
+    ask = await supervisor.start(f"asker{of}", _embedder(offload, lanes.ask, stop))
+    return Served(
+        model,
+        Embedding(model, bulk, offload, lanes.bulk, wait_s),
+        Embedding(model, ask, offload, lanes.ask, wait_s),
+    )
+
+
+def _embedder(offload: Offload, lane: Lane, stop: Stop) -> Callable[[], EmbedderActor]:
+    return functools.partial(EmbedderActor, offload, lane.name, lane.threads, stop)
 
 
 async def run(

@@ -13,7 +13,6 @@ import msgspec
 import trio
 
 from engram import cid as cids
-from engram import record
 from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable, Unprocessable
 from engram.identity import PUBLIC_NAMESPACE, hello_message, namespace_id
 from engram.limits import LIMITS
@@ -23,13 +22,13 @@ from engram.node._checks import (
     check_binding,
     checked_text,
     checked_vector,
+    hit_of,
     item_result,
-    needs_vector,
     predicate,
     record_answer,
     within,
 )
-from engram.node._writing import Embedding, Writer
+from engram.node._writing import Writer
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespace
 from engram.wire import (
     METHODS,
@@ -41,7 +40,6 @@ from engram.wire import (
     Get,
     Hello,
     HelloResult,
-    Hit,
     Item,
     List,
     ListResult,
@@ -64,13 +62,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from engram.actors import Model
+    from engram.node._models import Models
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Ref
-    from engram.store import Store
-    from engram.wire import Answer, Request
+    from engram.store import Count, Store
+    from engram.wire import Answer, OnLong, Request
 
 _OTHERS = 100
+_PAGE_BYTES = LIMITS.message_bytes // 2
 _CATCH_UP_S = 5.0
 
 
@@ -81,9 +80,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     data_dir: Path
     write_queue_items: int
-    embedding_threads: int
-    wait_for_fetch_s: float = 0.0
-    """How long a text waits for a model that is being fetched; a node says `model_not_ready` at once."""
+    on_long: OnLong = "chunk"
+    """What becomes of a text that is too long for one record, where the caller does not say."""
 
 
 class NodeService:
@@ -93,18 +91,16 @@ class NodeService:
         self,
         settings: ServiceSettings,
         store: Store,
-        model: Model,
+        models: Models,
         store_ref: Ref,
-        embedder_ref: Ref,
         offload: Offload,
         clock: Clock,
         rng: Rng,
     ) -> None:
         self._settings = settings
         self._store = store
-        self._model = model
-        self._embedding = Embedding(model, embedder_ref, settings.embedding_threads, settings.wait_for_fetch_s)
-        self._writer = Writer(store, store_ref, self._embedding, offload, settings.write_queue_items)
+        self._models = models
+        self._writer = Writer(store, store_ref, models, offload, settings.write_queue_items)
         self._offload = offload
         self._clock = clock
         self._rng = rng
@@ -132,27 +128,32 @@ class NodeService:
 
     async def _put(self, request: Put) -> PutResult:
         item = Item(text=request.text, vector=request.vector, metadata=request.metadata)
-        [prepared] = await self._keep([item], request.namespace, request.model_version)
+        [prepared] = await self._keep([item], request)
         if isinstance(prepared.outcome, EngramError):
             raise prepared.outcome
         assert prepared.outcome is not None
         assert prepared.digest is not None
-        cid = cids.from_digest(prepared.digest)
-        return PutResult(cid=cid, position=prepared.outcome.position, created=prepared.outcome.created)
+        return PutResult(
+            cid=cids.from_digest(prepared.digest),
+            position=prepared.outcome.position,
+            created=prepared.outcome.created,
+            tokens=prepared.tokens,
+            chunks=prepared.chunks,
+        )
 
     async def _put_many(self, request: PutMany) -> PutManyResult:
         if len(request.items) > LIMITS.batch_items:
             raise TooLarge(
                 f"items: {len(request.items)} are over the limit of {LIMITS.batch_items} a batch", field="items"
             )
-        done = await self._keep(request.items, request.namespace, request.model_version)
+        done = await self._keep(request.items, request)
         positions = [item.outcome.position for item in done if isinstance(item.outcome, Done)]
         return PutManyResult(items=[item_result(item) for item in done], position=max(positions, default=0))
 
-    async def _keep(self, items: Sequence[Item], namespace: str | None, model_version: str | None) -> list[Prepared]:
-        space = self._namespace(namespace)
-        check_binding(space, model_version)
-        return await self._writer.put(items, space)
+    async def _keep(self, items: Sequence[Item], request: Put | PutMany) -> list[Prepared]:
+        space = self._namespace(request.namespace)
+        check_binding(space, request.model_version)
+        return await self._writer.put(items, space, request.on_long or self._settings.on_long)
 
     async def _delete(self, request: Delete) -> DeleteResult:
         space = self._namespace(request.namespace)
@@ -173,16 +174,7 @@ class NodeService:
 
         def search() -> QueryResult:
             found, position = self._store.search(space.ns, vector, top_k, accept)
-            hits = [
-                Hit(
-                    cid=cids.from_digest(item.digest),
-                    score=item.score,
-                    metadata=record.decode_metadata(bytes(item.view.metadata)),
-                    text=item.view.text,
-                )
-                for item in found
-            ]
-            return QueryResult(hits=hits, position=position)
+            return QueryResult(hits=[hit_of(item) for item in found], position=position)
 
         return await self._offload.run("search", search)
 
@@ -191,13 +183,7 @@ class NodeService:
             raise BadRequest("give either text or vector to query by", field="text")
         if request.vector is not None:
             return checked_vector(request.vector, space)
-        text = checked_text(request.text or "")
-        if space.model_version != PUBLIC.model_version:
-            raise needs_vector(space)
-        [embedded] = await self._embedding.embed([text])
-        if isinstance(embedded, EngramError):
-            raise embedded
-        return embedded[0]
+        return await self._models.ask(space, checked_text(request.text or ""))
 
     async def _get(self, request: Get) -> Record:
         space = self._namespace(request.namespace)
@@ -210,7 +196,8 @@ class NodeService:
             view = self._store.get(space.ns, digests[0]) if digests else None
             if view is None:
                 raise NotFound(f"no record {request.cid} in this namespace", field="cid")
-            return record_answer(digests[0], view, include_vector=request.include_vector, others=digests[1:])
+            chunks = self._store.chunks(digests[0])
+            return record_answer(digests[0], view, chunks, include_vector=request.include_vector, others=digests[1:])
 
         return await self._offload.run("search", get)
 
@@ -218,14 +205,18 @@ class NodeService:
         space = self._namespace(request.namespace)
         limit = within("limit", request.limit, 1, LIMITS.list_limit)
         offset = within("offset", request.offset, 0, 2**62)
+        after = within("after", request.after, 0, 2**62)
         accept = predicate(request.filter)
         await self._wait_for(request.min_position)
 
         def browse() -> ListResult:
             position = self._store.published.position
-            found, more = self._store.browse(space.ns, accept, offset, limit)
-            records = [record_answer(digest, view) for digest, view in found]
-            return ListResult(records=records, position=position, next_offset=offset + limit if more else None)
+            found, more_after = self._store.browse(
+                space.ns, accept, offset, limit, chunks=request.chunks, page_bytes=_PAGE_BYTES, after=after
+            )
+            records = [record_answer(digest, view, self._store.chunks(digest)) for digest, view in found]
+            more_offset = None if more_after is None else offset + len(found)
+            return ListResult(records=records, position=position, next_offset=more_offset, next_after=more_after)
 
         return await self._offload.run("search", browse)
 
@@ -235,15 +226,17 @@ class NodeService:
                 f"texts: {len(request.texts)} are over the limit of {LIMITS.batch_items} a call", field="texts"
             )
         texts = [checked_text(text, f"texts[{index}]") for index, text in enumerate(request.texts)]
+        served = await self._models.named(request.model)
         vectors, tokens = [], []
-        for index, embedded in enumerate(await self._embedding.embed(texts)):
+        for index, embedded in enumerate(await served.bulk.embed(texts)):
             if isinstance(embedded, EngramError):
                 raise type(embedded)(
                     f"texts[{index}]: {embedded.message}", field="texts", retry_after_s=embedded.retry_after_s
                 )
             vectors.append(embedded[0])
             tokens.append(embedded[1])
-        return EmbedResult(vectors=vectors, tokens=tokens, model_version=PUBLIC.model_version, dim=PUBLIC.dim)
+        status = served.model.status
+        return EmbedResult(vectors=vectors, tokens=tokens, model_version=status.model_version, dim=status.dim)
 
     async def _wait_for(self, position: int) -> None:
         """Wait until this node has folded up to `position`."""
@@ -276,7 +269,8 @@ class NodeService:
         if request.name == PUBLIC.name:
             raise Conflict("the public namespace is always there; choose another name", field="name")
         ns = namespace_id(self._store.key.public, request.name)
-        model_version, dim = binding_of(request)
+        embedder = await self._models.binding(request.model_version) if request.model_version else None
+        model_version, dim = binding_of(request, embedder)
         operation = CreateOperation(self._store.key.public, request.name, model_version, dim)
         [outcome] = await self._writer.write([operation])
         if isinstance(outcome, EngramError):
@@ -295,13 +289,15 @@ class NodeService:
         return NamespaceListResult(namespaces=await self._offload.run("search", infos))
 
     def _info(self, space: Namespace, position: int) -> NamespaceInfo:
+        count = self._store.tally(space.ns)
         return NamespaceInfo(
             name=space.name,
             id=space.ns.hex(),
             owner=None if space.ns == PUBLIC_NAMESPACE else self._store.key.address,
             model_version=space.model_version,
             dim=space.dim,
-            records=self._store.count(space.ns),
+            records=count.records,
+            chunks=count.chunks,
             position=position,
         )
 
@@ -309,19 +305,21 @@ class NodeService:
         del request
         published = self._store.published
 
-        def look() -> tuple[int, int, int]:
-            return self._store.count(), *self._store.sizes()
+        def look() -> tuple[Count, int, int]:
+            return self._store.tally(), *self._store.sizes()
 
-        records, log_bytes, bodies_bytes = await self._offload.run("search", look)
+        count, log_bytes, bodies_bytes = await self._offload.run("search", look)
         return StatusResult(
             version=self._settings.version,
             role=self._settings.role,
             node_key=self._store.key.address,
-            records=records,
+            records=count.records,
+            chunks=count.chunks,
             namespaces=len(published.namespaces),
             position=published.position,
             log_root=published.root.hex(),
-            model=self._model.status,
+            model=self._models.own.model.status,
+            models=self._models.statuses,
             uptime_s=self._clock.monotonic() - self._started,
             data_dir=str(self._settings.data_dir.absolute()),
             log_bytes=log_bytes,

@@ -1,4 +1,7 @@
-"""The way of a write: look known texts up, embed the rest, name them, and have the store make them durable."""
+"""The way of a write: look known texts up, cut long ones into chunks, embed, name, and have the store keep them.
+
+A long text is a document and its chunks, which the store takes as one operation: see `docs/long_text.md`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,15 @@ import functools
 import hashlib
 from typing import TYPE_CHECKING
 
-from engram import record
+import msgspec
+
+from engram import cid as cids
+from engram import documents, record
 from engram.actors import CHUNK_TEXTS, Commit, EmbedTexts
-from engram.errors import Busy, EngramError, Unprocessable
-from engram.node._checks import needs_vector, prepare
+from engram.embed import CHUNK_PIECES, SPLITTER
+from engram.errors import Busy, EngramError, TooLarge, Unprocessable
+from engram.limits import LIMITS
+from engram.node._checks import prepare
 from engram.runtime import gather
 from engram.store import PUBLIC, Done, PutOperation
 
@@ -18,53 +26,87 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from engram.actors import Model
+    from engram.embed import Embedder, Split
     from engram.node._checks import Prepared
+    from engram.node._models import Models
     from engram.ports import Offload
     from engram.runtime import Ref
     from engram.store import Namespace, Operation, Store
-    from engram.wire import Item
+    from engram.wire import Item, OnLong
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """The threads on which a model embeds, and the texts that one takes at once."""
+
+    name: str
+    threads: int
+    chunk_texts: int = CHUNK_TEXTS
 
 
 class Embedding:
     """Texts to vectors, through the embedder actor."""
 
-    def __init__(self, model: Model, embedder: Ref, threads: int, wait_for_fetch_s: float) -> None:
+    def __init__(self, model: Model, embedder: Ref, offload: Offload, lane: Lane, wait_for_fetch_s: float) -> None:
         """`wait_for_fetch_s`: how long a text waits for a model that is being fetched."""
         self._model = model
         self._embedder = embedder
-        self._threads = threads
+        self._offload = offload
+        self._lane = lane
         self._wait_for_fetch_s = wait_for_fetch_s
+
+    async def ready(self) -> Embedder:
+        """Give the embedder, or raise `ModelNotReady`."""
+        return await self._model.ready(wait_for_fetch_s=self._wait_for_fetch_s)
 
     async def embed(self, texts: Sequence[str]) -> list[tuple[bytes, int] | EngramError]:
         """Give (vector, tokens) or an error for each text."""
         try:
-            await self._model.ready(wait_for_fetch_s=self._wait_for_fetch_s)
+            embedder = await self.ready()
         except EngramError as error:
             return [error] * len(texts)
-        chunks = [list(texts[start : start + CHUNK_TEXTS]) for start in range(0, len(texts), CHUNK_TEXTS)]
-        asks = [functools.partial(self._embedder.ask, EmbedTexts(chunk)) for chunk in chunks]
-        answers = await gather(asks, self._threads)
+        size = self._lane.chunk_texts
+        chunks = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
+        asks = [functools.partial(self._embedder.ask, EmbedTexts(embedder, chunk)) for chunk in chunks]
+        answers = await gather(asks, self._lane.threads)
         return [answer for part in answers for answer in part]
+
+    async def split(self, texts: Sequence[str]) -> list[Split | EngramError | None]:
+        """Give what each text is cut into, or an error; None for one that is short enough without a look."""
+        try:
+            embedder = await self.ready()
+        except EngramError as error:
+            return [error] * len(texts)
+        whole = embedder.whole_bytes
+        long = [text for text in texts if len(text.encode()) > whole]
+        run = functools.partial(self._offload.run, self._lane.name)
+        calls = [functools.partial(run, functools.partial(embedder.split, text)) for text in long]
+        splits = dict(zip(long, await gather(calls, min(_SPLITS, self._lane.threads)), strict=True))
+        return [splits.get(text) for text in texts]
+
+
+_SPLITS = 2
+"""Texts that are cut at a time: tokenising a large one needs memory."""
 
 
 class Writer:
     """Writes for every door."""
 
-    def __init__(self, store: Store, store_ref: Ref, embedding: Embedding, offload: Offload, limit: int) -> None:
+    def __init__(self, store: Store, store_ref: Ref, models: Models, offload: Offload, limit: int) -> None:
         """`limit`: memories that may be on their way at once."""
         self._store = store
         self._store_ref = store_ref
-        self._embedding = embedding
+        self._models = models
         self._offload = offload
         self._limit = limit
         self.waiting = 0
         """Memories on their way to the disk."""
 
-    async def put(self, items: Sequence[Item], space: Namespace) -> list[Prepared]:
+    async def put(self, items: Sequence[Item], space: Namespace, on_long: OnLong) -> list[Prepared]:
         """Keep items; each one's `outcome` says what became of it. `Busy` where too many are on their way."""
         with self._admitted(len(items)):
             prepared = [prepare(item, space) for item in items]
-            await self._look_up(prepared, space)
+            await self._look_up(prepared, space, on_long)
+            await self._split(prepared, space, on_long)
             await self._fill_vectors(prepared, space)
             await self._commit(prepared, space)
         return prepared
@@ -86,49 +128,74 @@ class Writer:
         finally:
             self.waiting -= items
 
-    async def _look_up(self, prepared: list[Prepared], space: Namespace) -> None:
+    async def _look_up(self, prepared: list[Prepared], space: Namespace, on_long: OnLong) -> None:
+        """Find the texts that are here already: as one record, or as a document if it may have become one."""
         texts = [item for item in prepared if item.outcome is None and item.text is not None and item.vector is None]
         if not texts:
             return
 
         def look_up() -> None:
             for item in texts:
-                content = hashlib.sha256((item.text or "").encode()).digest()
-                found = self._store.known(space.ns, self._store.key.public, content, item.metadata, space.model_version)
-                if found:
-                    item.digest, item.outcome = found[0], Done(found[1], created=False)
+                content = (item.text or "").encode()
+                short = space.model_version == PUBLIC.model_version and len(content) <= CHUNK_PIECES
+                forms = _document_forms(item.metadata) if on_long == "chunk" and not short else []
+                hashed = hashlib.sha256(content).digest()
+                for metadata in [item.metadata, *forms]:
+                    found = self._store.known(space.ns, self._store.key.public, hashed, metadata, space.model_version)
+                    if found:
+                        item.digest, item.outcome = found[0], Done(found[1], created=False)
+                        item.chunks = self._store.chunks(item.digest)
+                        break
 
         await self._offload.run("search", look_up)
 
-    async def _fill_vectors(self, prepared: list[Prepared], space: Namespace) -> None:
-        """Embed what has no vector; where a vector stands beside a text of ours, compare it with the embedding."""
-        ours = space.model_version == PUBLIC.model_version
-        wanted = [item for item in prepared if item.outcome is None and item.text is not None]
-        if not ours:
-            for item in wanted:
-                if item.vector is None:
-                    item.outcome = needs_vector(space)
-            return
+    async def _split(self, prepared: list[Prepared], space: Namespace, on_long: OnLong) -> None:
+        """Cut the texts that are too long for one record of this namespace's model."""
+        wanted = _to_embed(prepared, space)
         texts = list(dict.fromkeys(item.text for item in wanted if item.text is not None))
-        vectors = dict(zip(texts, await self._embedding.embed(texts), strict=True)) if texts else {}
+        splits = dict(zip(texts, await self._models.split(space, texts), strict=True)) if texts else {}
         for item in wanted:
-            assert item.text is not None
-            embedded = vectors[item.text]
-            if isinstance(embedded, EngramError):
-                item.outcome = embedded
-            elif item.vector is None:
-                item.vector = embedded[0]
-            elif item.vector != embedded[0]:
-                item.outcome = Unprocessable(
-                    f"vector: it is not the {space.model_version} embedding of the text beside it; leave it out, "
-                    "or use a namespace of another model",
-                    field="vector",
-                )
+            split = splits[item.text or ""]
+            if isinstance(split, EngramError):
+                item.outcome = split
+            elif split is not None and len(split.spans) > 1:
+                item.split, item.tokens, item.chunks = split, split.tokens, len(split.spans)
+                item.outcome = _too_long(split, space) if on_long == "reject" else _no_room(item.metadata, split)
+
+    async def _fill_vectors(self, prepared: list[Prepared], space: Namespace) -> None:
+        """Embed what has no vector; where a vector stands beside a text of ours, compare it with the embedding.
+
+        Only ours are compared: of another model's vectors the bits are not the same each time.
+        """
+        wanted = _to_embed(prepared, space)
+        texts = list(dict.fromkeys(part for item in wanted for part in item.parts))
+        vectors = dict(zip(texts, await self._models.embed(space, texts), strict=True)) if texts else {}
+        for item in wanted:
+            self._take_vectors(item, [vectors[part] for part in item.parts], space)
+
+    def _take_vectors(self, item: Prepared, embedded: list[tuple[bytes, int] | EngramError], space: Namespace) -> None:
+        for part in embedded:
+            if isinstance(part, EngramError):
+                item.outcome = part
+                return
+            item.vectors.append(part[0])
+            item.tokens = item.tokens or part[1] or None
+        if item.vector is not None and item.vector != item.vectors[0]:
+            of = "its first chunk" if item.split else "the text beside it"
+            item.outcome = Unprocessable(
+                f"vector: it is not the {space.model_version} embedding of {of}; leave it out, or use a namespace of "
+                "another model",
+                field="vector",
+            )
+        item.vector = item.vectors[0]
 
     async def _commit(self, prepared: list[Prepared], space: Namespace) -> None:
         waiting = [item for item in prepared if item.outcome is None]
         for item in waiting:
-            self._encode(item, space)
+            if item.split is None:
+                self._encode(item, space)
+            else:
+                await self._offload.run("embed", functools.partial(self._encode_document, item, item.split, space))
         operations = [item.operation for item in waiting if item.operation is not None]
         if not operations:
             return
@@ -149,3 +216,55 @@ class Writer:
             return
         item.digest = digest
         item.operation = PutOperation(space.ns, digest, payload, self._store.key.public)
+
+    def _encode_document(self, item: Prepared, split: Split, space: Namespace) -> None:
+        assert item.text is not None
+        metadata = documents.document_metadata(item.metadata, SPLITTER)
+        digest, payload = record.encode_text(item.text, item.vectors[0], metadata, space.model_version)
+        spans = [(span.start, span.end) for span in split.spans]
+        places = documents.chunk_metadata(metadata, cids.from_digest(digest), spans)
+        parts = zip(item.parts, item.vectors, places, strict=True)
+        chunks = tuple(record.encode_text(*part, space.model_version) for part in parts)
+        item.digest = digest
+        item.operation = PutOperation(space.ns, digest, payload, self._store.key.public, chunks)
+
+
+def _document_forms(metadata: bytes) -> list[bytes]:
+    """Give what this caller's metadata is in a document: none where it has no room for that."""
+    try:
+        return [documents.document_metadata(metadata, SPLITTER)]
+    except TooLarge:
+        return []
+
+
+def _to_embed(prepared: Sequence[Prepared], space: Namespace) -> list[Prepared]:
+    """Give the items whose text is to be embedded: all of ours, to be compared with a vector beside it.
+
+    Beside another model's text a vector is taken as it is: its bits are not the same each time.
+    """
+    ours = space.model_version == PUBLIC.model_version
+    texts = (item for item in prepared if item.outcome is None and item.text is not None)
+    return [item for item in texts if ours or item.vector is None]
+
+
+def _too_long(split: Split, space: Namespace) -> TooLarge:
+    if space.model_version != PUBLIC.model_version:
+        return TooLarge(
+            f"text: {split.tokens} tokens are more than {space.model_version} takes at once, and longer texts are to "
+            'be refused (on_long "reject"); "chunk" keeps it whole and in parts',
+            field="text",
+        )
+    special = LIMITS.text_tokens - CHUNK_PIECES
+    return TooLarge(
+        f"text: {split.tokens - special} word pieces are over the limit of {CHUNK_PIECES} for one record, and longer "
+        'texts are to be refused (on_long "reject"); "chunk" keeps it whole and in parts',
+        field="text",
+    )
+
+
+def _no_room(metadata: bytes, split: Split) -> TooLarge | None:
+    try:
+        documents.check_room(metadata, SPLITTER, [(span.start, span.end) for span in split.spans])
+    except TooLarge as error:
+        return error
+    return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from engram.errors import BadRequest, DeadlineExceeded, EngramError, Internal, Unavailable, from_wire
 from engram.sdk._items import Slot, batches, clean_text, make_item, many, slots_of
 from engram.sdk._lines import at_line, open_lines, read_slots
+from engram.sdk._reindex import Reindexed, reindex
 from engram.sdk._vectors import VectorLike, f32_bytes, floats
 from engram.wire import (
     Answer,
@@ -23,6 +24,7 @@ from engram.wire import (
     NamespaceCreate,
     NamespaceInfo,
     NamespaceList,
+    OnLong,
     Put,
     PutMany,
     PutManyResult,
@@ -44,10 +46,15 @@ Filter = str | dict[str, Any]
 
 
 class Kept(Answer, frozen=True, kw_only=True):
-    """A memory that a batch kept: its CID, and False in `created` where it was there already."""
+    """A memory that was kept: its CID, and False in `created` where it was there already.
+
+    `tokens` of the whole text, None where nothing had to be embedded; `chunks` that a long text has, else 0.
+    """
 
     cid: str
     created: bool
+    tokens: int | None = None
+    chunks: int = 0
 
 
 Outcome = str | EngramError
@@ -74,6 +81,8 @@ class Namespaces:
 
     def create(self, name: str, dim: int | None = None, model: str | None = None) -> NamespaceInfo:
         """Create a namespace, bound to one model and dimension; without them it takes texts.
+
+        `model` may be one of the node's configuration: then it takes texts, embedded by that model.
 
         Raises `Conflict` if it exists with others.
         """
@@ -108,9 +117,25 @@ class Api(ABC):
         metadata: Metadata | None = None,
         namespace: str | None = None,
         model_version: str | None = None,
+        on_long: OnLong | None = None,
     ) -> str:
-        """Keep a text; give its CID. The same text and metadata have the same CID, and are kept once."""
-        return self._put(make_item(text=text, metadata=metadata), namespace, model_version)
+        """Keep a text; give its CID. The same text and metadata have the same CID, and are kept once.
+
+        A text that is too long for one record, over 254 word pieces, is kept whole and found by its chunks; with
+        `on_long="reject"` it raises `TooLarge`. Without `on_long` the node's setting says which: `"chunk"` at first.
+        """
+        return self.keep(text, metadata, namespace, model_version, on_long).cid
+
+    def keep(
+        self,
+        text: str,
+        metadata: Metadata | None = None,
+        namespace: str | None = None,
+        model_version: str | None = None,
+        on_long: OnLong | None = None,
+    ) -> Kept:
+        """Keep a text as `ingest` does; give its CID, its tokens, and the number of chunks of a long one."""
+        return self._put(make_item(text=text, metadata=metadata), namespace, model_version, on_long)
 
     def ingest_embedding(
         self,
@@ -120,12 +145,14 @@ class Api(ABC):
         text: str | None = None,
         namespace: str | None = None,
         model_version: str | None = None,
+        on_long: OnLong | None = None,
     ) -> str:
-        """Keep a vector, with the text it stands for if there is one; give its CID.
+        """Keep a vector, with the text it stands for if there is one; give its CID. `on_long` as in `ingest`.
 
         `vector` is bytes of little-endian float32, a numpy array, or numbers; each is rounded to float32.
         """
-        return self._put(make_item(text=text, vector=vector, metadata=metadata), namespace, model_version)
+        item = make_item(text=text, vector=vector, metadata=metadata)
+        return self._put(item, namespace, model_version, on_long).cid
 
     def ingest_embeddings(
         self,
@@ -151,25 +178,27 @@ class Api(ABC):
         items: Iterable[str | Mapping[str, Any]],
         namespace: str | None = None,
         model_version: str | None = None,
+        on_long: OnLong | None = None,
     ) -> builtins.list[Outcome]:
         """Keep many memories: texts, or dicts of `text`, `vector` and `metadata`, cut into calls by itself.
 
-        Gives a CID, or the error, for each item, in order; no item's error is raised.
+        Gives a CID, or the error, for each item, in order; no item's error is raised. `on_long` as in `ingest`.
         """
-        return [_cid(outcome) for outcome in self._ingest(slots_of(items), namespace, model_version)]
+        return [_cid(outcome) for outcome in self._ingest(slots_of(items), namespace, model_version, on_long)]
 
     def batch_ingest_file(
         self,
         path: str | os.PathLike[str],
         namespace: str | None = None,
         progress: Callable[[int], object] | None = None,
+        on_long: OnLong | None = None,
     ) -> builtins.list[Outcome]:
         """Keep every line of a JSON lines file; give a CID, or the error, for each line that is not blank.
 
         `progress` is called with the number of lines done so far. See `iter_ingest_file`.
         """
         results = []
-        for _, outcome in self.iter_ingest_file(path, namespace):
+        for _, outcome in self.iter_ingest_file(path, namespace, on_long=on_long):
             results.append(_cid(outcome))
             if progress is not None:
                 progress(len(results))
@@ -180,11 +209,13 @@ class Api(ABC):
         path: str | os.PathLike[str],
         namespace: str | None = None,
         model_version: str | None = None,
+        on_long: OnLong | None = None,
     ) -> Iterator[tuple[int, Kept | EngramError]]:
         """Keep every line of a file, `{"text": …, "vector": …, "metadata": …}` each; give (line, `Kept` or error) each.
 
         A line that cannot be used gives an error that says why, and the file goes on; blank lines are skipped. The
-        file is read as its lines are sent, so it may be of any size. Raises `NotFound` for a missing file.
+        file is read as its lines are sent, so it may be of any size. `on_long` as in `ingest`. Raises `NotFound` for a
+        missing file.
         """
         numbers: deque[int] = deque()
 
@@ -194,12 +225,15 @@ class Api(ABC):
                 yield slot
 
         with open_lines(path) as file:
-            for outcome in self._ingest(slots(), namespace, model_version):
+            for outcome in self._ingest(slots(), namespace, model_version, on_long):
                 number = numbers.popleft()
                 yield number, at_line(number, outcome) if isinstance(outcome, EngramError) else outcome
 
     def delete(self, cid: str, namespace: str | None = None) -> bool:
-        """Delete a memory; give True. Raises `NotFound` if there is none of this CID in the namespace."""
+        """Delete a memory; give True. Raises `NotFound` if there is none of this CID in the namespace.
+
+        A long text's chunks go with it; for one of them alone it raises `Unprocessable`.
+        """
         self._call(Delete(cid=cid, namespace=namespace))
         return True
 
@@ -212,7 +246,10 @@ class Api(ABC):
         filter: Filter | None = None,  # noqa: A002
         namespace: str | None = None,
     ) -> builtins.list[Hit]:
-        """Give the `top_k` memories nearest in meaning to `text` among those that `filter` lets pass."""
+        """Give the `top_k` memories nearest in meaning to `text` among those that `filter` lets pass.
+
+        A long text is one of them: the hit's `chunk` says which part was nearest, and its `text` is that part's.
+        """
         clean_text(text, "text")
         return self._call(Query(text=text, top_k=top_k, filter=filter, namespace=namespace)).hits
 
@@ -236,19 +273,42 @@ class Api(ABC):
         limit: int = 50,
         offset: int = 0,
         namespace: str | None = None,
+        chunks: bool = False,  # noqa: FBT001, FBT002
     ) -> builtins.list[Record]:
-        """Give a page of the namespace's memories, oldest first."""
-        return self._call(List(filter=filter, limit=limit, offset=offset, namespace=namespace)).records
+        """Give a page of the namespace's memories, oldest first; with `chunks`, the chunks of long texts too."""
+        records: builtins.list[Record] = []
+        while True:
+            left = limit - len(records)
+            page = self._call(List(filter=filter, limit=left, offset=offset, namespace=namespace, chunks=chunks))
+            records += page.records
+            if len(records) >= limit or page.next_offset is None:
+                return records
+            offset = page.next_offset  # large records: an answer holds fewer than were asked for
 
     @overload
-    def embed(self, text: str) -> builtins.list[float]: ...
+    def embed(self, text: str, model: str | None = None) -> builtins.list[float]: ...
     @overload
-    def embed(self, text: builtins.list[str]) -> builtins.list[builtins.list[float]]: ...
-    def embed(self, text: str | builtins.list[str]) -> builtins.list[float] | builtins.list[builtins.list[float]]:
-        """Give the vector of a text, or one vector for each of many, without keeping anything."""
+    def embed(self, text: builtins.list[str], model: str | None = None) -> builtins.list[builtins.list[float]]: ...
+    def embed(
+        self, text: str | builtins.list[str], model: str | None = None
+    ) -> builtins.list[float] | builtins.list[builtins.list[float]]:
+        """Give the vector of a text, or one vector for each of many, without keeping anything.
+
+        `model`: a model's name in the node's configuration, or a model version; None is the node's own.
+        """
         if isinstance(text, str):
-            return self._embed([text])[0]
-        return self._embed(builtins.list(many(text, "texts")))
+            return self._embed([text], model)[0]
+        return self._embed(builtins.list(many(text, "texts")), model)
+
+    def reindex(self, namespace: str | None, into: str, model: str | None = None) -> Iterator[Reindexed]:
+        """Embed every text of a namespace again into another one, by another model; give what became of each memory.
+
+        `into` is created where it is not there, bound to `model`: a name of the node's configuration, a model version,
+        or None for the node's own. The old namespace stays as it is. Batches may come into the new one in another order
+        than they had. Done again after an interruption, it finds what is there already at once. It ends by raising
+        `Unavailable` or `ModelNotReady` where the node or its model is gone; other errors are given, memory by memory.
+        """
+        return reindex(self, namespace, into, model)
 
     # -- the node --
 
@@ -279,29 +339,35 @@ class Api(ABC):
 
     # -- inside --
 
-    def _put(self, item: Item, namespace: str | None, model_version: str | None) -> str:
+    def _put(self, item: Item, namespace: str | None, model_version: str | None, on_long: OnLong | None = None) -> Kept:
         put = Put(
             text=item.text,
             vector=item.vector,
             metadata=item.metadata,
             namespace=namespace,
             model_version=model_version,
+            on_long=on_long,
         )
-        return self._call(put).cid
+        done = self._call(put)
+        return Kept(cid=done.cid, created=done.created, tokens=done.tokens, chunks=done.chunks)
 
-    def _embed(self, texts: builtins.list[str]) -> builtins.list[builtins.list[float]]:
+    def _embed(self, texts: builtins.list[str], model: str | None) -> builtins.list[builtins.list[float]]:
         vectors: builtins.list[builtins.list[float]] = []
         for text in texts:
             clean_text(text, "texts")
         cuts = (texts[at : at + _EMBED_TEXTS] for at in range(0, len(texts), _EMBED_TEXTS))
-        for outcome in self._call_many(Embed(texts=cut) for cut in cuts):
+        for outcome in self._call_many(Embed(texts=cut, model=model) for cut in cuts):
             if isinstance(outcome, EngramError):
                 raise outcome
             vectors.extend(floats(vector) for vector in outcome.vectors)
         return vectors
 
     def _ingest(
-        self, slots: Iterable[Slot], namespace: str | None, model_version: str | None
+        self,
+        slots: Iterable[Slot],
+        namespace: str | None,
+        model_version: str | None,
+        on_long: OnLong | None = None,
     ) -> Iterator[Kept | EngramError]:
         """Send slots in batches, several in flight; give the outcomes in order."""
         sent: deque[builtins.list[Slot]] = deque()
@@ -310,7 +376,7 @@ class Api(ABC):
             for batch in batches(slots):
                 sent.append(batch)
                 if items := [slot for slot in batch if isinstance(slot, Item)]:
-                    yield PutMany(items=items, namespace=namespace, model_version=model_version)
+                    yield PutMany(items=items, namespace=namespace, model_version=model_version, on_long=on_long)
 
         for answer in self._call_many(requests()):
             while True:
@@ -344,4 +410,4 @@ def _outcome(result: ItemResult | None) -> Kept | EngramError:
         return from_wire(error.code, error.message, error.field, error.retry_after_s)
     if result is None or result.cid is None:
         return Internal("the node answered fewer items than were sent; what became of this one is unknown")
-    return Kept(cid=result.cid, created=result.created)
+    return Kept(cid=result.cid, created=result.created, tokens=result.tokens, chunks=result.chunks)

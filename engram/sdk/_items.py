@@ -20,7 +20,8 @@ _FIELDS = ("text", "vector", "metadata")
 _BATCH_BYTES = 2 * 1024 * 1024
 """Well under the message limit, so that what was estimated too low still fits."""
 _BATCH_TEXTS = 100
-"""Texts to embed in one call: a slow node embeds them well within its deadline."""
+_BATCH_CHARACTERS = 100_000
+"""Texts, and characters of text, to embed in one call: a slow node embeds them well within its deadline."""
 
 Slot = Item | EngramError
 """An item, or what was wrong with it: it keeps its place."""
@@ -93,16 +94,20 @@ def clean_metadata(metadata: object) -> dict[str, Any]:
 def batches(slots: Iterable[Slot]) -> Iterator[list[Slot]]:
     """Cut slots into batches that fit one call each: items, bytes and texts to embed."""
     batch: list[Slot] = []
-    size = texts = 0
+    size = texts = characters = 0
     for slot in slots:
-        cost, text = _size(slot), isinstance(slot, Item) and slot.vector is None
-        full = len(batch) == LIMITS.batch_items or (text and texts == _BATCH_TEXTS)
+        cost = _size(slot)
+        text = slot.text if isinstance(slot, Item) and slot.vector is None else None
+        full = len(batch) == LIMITS.batch_items
+        if text is not None:
+            full |= texts == _BATCH_TEXTS or characters + len(text) > _BATCH_CHARACTERS
         if batch and (full or size + cost > _BATCH_BYTES):
             yield batch
-            batch, size, texts = [], 0, 0
+            batch, size, texts, characters = [], 0, 0, 0
         batch.append(slot)
         size += cost
-        texts += text
+        texts += text is not None
+        characters += len(text or "")
     if batch:
         yield batch
 

@@ -29,6 +29,7 @@ from engram.wire import (
     PutManyResult,
     PutResult,
     Request,
+    patience_s,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Transport:
 
     def call(self, request: Request[R]) -> R:
         """Carry out a request. Raise its error, `Unavailable`, or `DeadlineExceeded`."""
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self._limit_s(request)
         lost = False
         while True:
             try:
@@ -128,7 +129,7 @@ class Transport:
 
     def _submit(self, request: Request[R], link: Link | None) -> _Sent | None:
         """Send a call behind those on their way. None: not now; it is made by itself when its turn comes."""
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self._limit_s(request)
         try:
             link = link or self._take(deadline)
         except (EngramError, TimeoutError):
@@ -157,7 +158,7 @@ class Transport:
 
     def _receive(self, sent: _Sent, request: Request[Any]) -> Answer | EngramError | None:
         try:
-            outcome = sent.link.outcome(sent.call_id, time.monotonic() + self._timeout_s)
+            outcome = sent.link.outcome(sent.call_id, time.monotonic() + self._limit_s(request))
         except TimeoutError:
             sent.link.close()
             return self._too_late(request)
@@ -230,6 +231,9 @@ class Transport:
 
     # -- errors, time --
 
+    def _limit_s(self, request: Request[Any]) -> float:
+        return self._timeout_s + patience_s(request)
+
     def _wait_out(self, busy: Busy, deadline: float) -> bool:
         wait_s = _BUSY_S if busy.retry_after_s is None else max(0.0, busy.retry_after_s)
         if time.monotonic() + wait_s >= deadline:
@@ -238,7 +242,8 @@ class Transport:
         return True
 
     def _too_late(self, request: Request[Any]) -> DeadlineExceeded:
-        return DeadlineExceeded(f"no answer to the {request.method} from {self._address.url} in {self._timeout_s:g} s")
+        limit_s = self._limit_s(request)
+        return DeadlineExceeded(f"no answer to the {request.method} from {self._address.url} in {limit_s:g} s")
 
     def _gone(self, request: Request[Any]) -> Unavailable:
         known = "; ask whether it has happened" if isinstance(request, Delete) else ""

@@ -24,7 +24,8 @@ class EngramClient(Api):
 
     Connects when it is first used. Any thread may call it; a forked or unpickled one makes connections of its own. It
     reads its own writes: a query waits until the node's index has what this client has put. `timeout` is the seconds
-    that one call may take in all; a batch is several calls. Use it in a `with`, or close it.
+    that one call may take in all, and one more for each 2,500 characters of text that it embeds; a batch is several
+    calls. Use it in a `with`, or close it.
     """
 
     def __init__(self, url: str = "engram://127.0.0.1:8090", timeout: float = 30.0) -> None:

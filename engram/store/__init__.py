@@ -2,10 +2,11 @@
 
 from engram.store._group import CreateOperation, DeleteOperation, Done, Namespace, Operation, PutOperation
 from engram.store._store import PUBLIC, Found, Published, Store
-from engram.store._tables import View
+from engram.store._tables import Count, View
 
 __all__ = [
     "PUBLIC",
+    "Count",
     "CreateOperation",
     "DeleteOperation",
     "Done",

@@ -13,7 +13,7 @@ import msgspec
 
 from engram import cid as cids
 from engram import events, record
-from engram.errors import Conflict, EngramError, NotFound
+from engram.errors import Conflict, EngramError, NotFound, Unprocessable
 from engram.identity import namespace_id
 from engram.store import _tables as tables
 from engram.store._bodies import PATCH, RECORD, Bodies
@@ -36,17 +36,28 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0
 
 
+FRAME_EVENTS = 8192
+"""Events after which a group takes no further operation: with those of one more long text they still fit a frame."""
+
+FRAME_BODY_BYTES = 64 * 1024 * 1024
+"""Bytes of bodies after which it takes none either, so that what waits for the disk stays small."""
+
+
 class PutOperation(msgspec.Struct, frozen=True):
-    """Make `signer`'s membership of a record live. `payload` certifies the record that `digest` names."""
+    """Make `signer`'s membership of a record live. `payload` certifies the record that `digest` names.
+
+    `chunks`: (digest, payload) of each chunk, where the record is a long text's document; they come and go with it.
+    """
 
     ns: bytes
     digest: bytes
     payload: bytes
     signer: bytes
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class DeleteOperation(msgspec.Struct, frozen=True):
-    """End `signer`'s membership of a record."""
+    """End `signer`'s membership of a record; of a document, those of its chunks too."""
 
     ns: bytes
     digest: bytes
@@ -89,9 +100,15 @@ class Group:
         self._position = position
         self._now_ms = now_ns // 1_000_000
         self._staged: dict[int, bytes] = {}
+        self._staged_bytes = 0
         self.events: list[bytes] = []
         self.changes: list[Change] = []
         self.created: dict[bytes, Namespace] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether the next operation is another group's."""
+        return len(self.events) >= FRAME_EVENTS or self._staged_bytes >= FRAME_BODY_BYTES
 
     def carry_out(self, operation: Operation) -> Done | EngramError:
         try:
@@ -106,27 +123,45 @@ class Group:
             return error
 
     def _put(self, operation: PutOperation) -> Done:
-        ns, digest, signer = operation.ns, operation.digest, operation.signer
+        ns, signer = operation.ns, operation.signer
+        done = self._put_record(ns, operation.digest, operation.payload, signer)
+        for digest, payload in operation.chunks:
+            self._put_record(ns, digest, payload, signer)
+        return done
+
+    def _put_record(self, ns: bytes, digest: bytes, payload: bytes, signer: bytes) -> Done:
         before = tables.membership(self._connection, ns, digest, signer)
         if before is not None and before.alive:
             return Done(before.position, False)
-        self._stage(RECORD, digest, operation.payload)
+        self._stage(RECORD, digest, payload)
         event = events.RecordStored(
             ns=ns,
             cid=cids.from_digest(digest),
-            payload=hashlib.sha256(operation.payload).digest(),
+            payload=hashlib.sha256(payload).digest(),
             signer=signer,
             issued_unix_ms=self._issued(before),
         )
         return self._emit(event)
 
     def _delete(self, operation: DeleteOperation) -> Done:
-        before = tables.membership(self._connection, operation.ns, operation.digest, operation.signer)
-        cid = cids.from_digest(operation.digest)
+        ns, digest, signer = operation.ns, operation.digest, operation.signer
+        before = tables.membership(self._connection, ns, digest, signer)
+        cid = cids.from_digest(digest)
         if before is None or not before.alive:
             raise NotFound(f"no record {cid} in this namespace", field="cid")
+        if (parent := tables.parent_of(self._connection, digest)) is not None:
+            whole = cids.from_digest(parent)
+            raise Unprocessable(
+                f"cid: {cid} is a chunk of the long text {whole}; delete that, and its chunks go with it", field="cid"
+            )
+        done = self._end(ns, digest, signer, before)
+        for chunk in tables.chunks_of(self._connection, ns, signer, digest):
+            self._end(ns, chunk, signer, tables.membership(self._connection, ns, chunk, signer))
+        return done
+
+    def _end(self, ns: bytes, digest: bytes, signer: bytes, before: tables.Membership | None) -> Done:
         event = events.RecordDeleted(
-            ns=operation.ns, cid=cid, signer=operation.signer, issued_unix_ms=self._issued(before), erase=False
+            ns=ns, cid=cids.from_digest(digest), signer=signer, issued_unix_ms=self._issued(before), erase=False
         )
         return self._emit(event)
 
@@ -165,6 +200,7 @@ class Group:
             location = self._bodies.stage(kind, body_id, data)
             tables.add_body(self._connection, body_id, kind, location)
             self._staged[location] = data
+            self._staged_bytes += len(data)
 
     def _emit(self, event: events.AnyEvent) -> Done:
         position = self._position + len(self.events)

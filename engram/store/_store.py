@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
@@ -18,17 +19,18 @@ import msgspec
 
 from engram import cid as cids
 from engram import events, record
+from engram.documents import role_of
 from engram.errors import EngramError, FolderRefused, LogCorrupt, StorageFailed
 from engram.events import Checkpoint, Log, StateCommitted, TrieRoot, checkpoints
 from engram.identity import PUBLIC_NAMESPACE, NodeKey, load_or_create
-from engram.index import IndexSnapshot, VectorIndex
+from engram.index import IndexSnapshot, Match, VectorIndex
 from engram.native import _core
 from engram.store import _tables as tables
 from engram.store._allowed import AllowedRows
 from engram.store._bodies import Bodies
 from engram.store._folder import DataFolder
 from engram.store._group import Done, Group, Namespace, Operation
-from engram.store._tables import Progress, View
+from engram.store._tables import Count, Progress, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,14 +38,12 @@ if TYPE_CHECKING:
 
     from engram.ports import Disk, Rng, Tables
 
-PUBLIC_MODEL_VERSION = "v1-draft"
-PUBLIC_DIM = 384
-"""What the public namespace is bound to; it has no creation event."""
-
 _NO_TRIE = TrieRoot(bytes(32), 0)
 
-
-PUBLIC = Namespace(ns=PUBLIC_NAMESPACE, name="public", owner=None, model_version=PUBLIC_MODEL_VERSION, dim=PUBLIC_DIM)
+PUBLIC = Namespace(
+    ns=PUBLIC_NAMESPACE, name="public", owner=None, model_version=record.CANONICAL_MODEL, dim=record.CANONICAL_DIM
+)
+"""The public namespace; it has no creation event, so what it is bound to is a constant."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -56,11 +56,12 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A record that a query found."""
+    """A record that a query found. `parent`: the document that it is a chunk of."""
 
     digest: bytes
     score: float
     view: View
+    parent: bytes | None = None
 
 
 class Store:
@@ -172,17 +173,29 @@ class Store:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def commit(self, operations: Sequence[Operation], now_ns: int) -> list[Done | EngramError]:
-        """Carry out operations in order, durably, as one group; each succeeds or is refused on its own.
+        """Carry out operations in order, durably, as one group or as few as they fit; each succeeds or fails alone.
 
-        Raises `StorageFailed`, and for ever after, if the disk fails: then none of them is acknowledged.
+        All that one operation does is in one frame of the log. Raises `StorageFailed`, and for ever after, if the disk
+        fails: then none of them is acknowledged.
         """
+        outcomes: list[Done | EngramError] = []
+        while len(outcomes) < len(operations):
+            outcomes += self._commit(itertools.islice(operations, len(outcomes), None), now_ns)
+        return outcomes
+
+    def _commit(self, operations: Iterable[Operation], now_ns: int) -> list[Done | EngramError]:
+        """Carry out as many of the operations as one frame takes."""
         if self._failed is not None:
             raise StorageFailed(self._failed)
         size = self._log.size
         group = Group(self._writer, self._bodies, self._namespaces, size, now_ns)
         try:
             self._writer.execute("BEGIN")
-            outcomes = [group.carry_out(operation) for operation in operations]
+            outcomes = []
+            for operation in operations:
+                outcomes.append(group.carry_out(operation))
+                if group.full:
+                    break
             if group.events:
                 self._bodies.flush()
                 self._log.append(group.events, now_ns)
@@ -222,7 +235,7 @@ class Store:
         self._namespaces.update(group.created)
         added: dict[bytes, list[tuple[bytes, int]]] = {}
         for change in group.changes:
-            if not change.dim:
+            if not change.indexed:
                 continue
             if change.visible:
                 added.setdefault(change.ns, []).append((change.digest, change.location))
@@ -230,7 +243,7 @@ class Store:
                 self._index_rows(added)
                 self._index(change.ns).remove(change.digest)
         self._index_rows(added)
-        self._publish({change.ns for change in group.changes if change.dim})
+        self._publish({change.ns for change in group.changes if change.indexed})
 
     def _follow_again(self) -> None:
         """Make what is durable found, whatever went wrong on the way; where that fails too, end the store."""
@@ -334,27 +347,46 @@ class Store:
         return [digest for (digest,) in rows]
 
     def browse(
-        self, ns: bytes, accept: Callable[[dict[str, Any]], bool] | None, offset: int, limit: int
-    ) -> tuple[list[tuple[bytes, View]], bool]:
-        """Give up to `limit` records whose metadata is accepted, oldest first, and whether more follow."""
+        self,
+        ns: bytes,
+        accept: Callable[[dict[str, Any]], bool] | None,
+        offset: int,
+        limit: int,
+        *,
+        chunks: bool = False,
+        page_bytes: int | None = None,
+        after: int = 0,
+    ) -> tuple[list[tuple[bytes, View]], int | None]:
+        """Give up to `limit` records whose metadata is accepted, oldest first, and what more come `after`, if any do.
+
+        Counting from `offset` walks all that come before it; from `after`, a position, nothing is walked.
+        The chunks of long texts are left out, unless `chunks` says otherwise. No record but the first is given that
+        would bring the payloads over `page_bytes`.
+        """
+        size, last = 0, after
         found: list[tuple[bytes, View]] = []
         with self._reading:
-            for digest, location, _ in tables.visible_records(self._reader, ns):
+            for digest, location, position in tables.visible_records(self._reader, ns, chunks=chunks, after=after):
                 view = View(self._bodies.read(location))
                 if accept is not None and not accept(record.decode_metadata(bytes(view.metadata))):
                     continue
                 if offset:
                     offset -= 1
-                elif len(found) == limit:
-                    return found, True
-                else:
-                    found.append((digest, view))
-        return found, False
+                    continue
+                size += view.size
+                if len(found) == limit or (found and page_bytes is not None and size > page_bytes):
+                    return found, last
+                found.append((digest, view))
+                last = position
+        return found, None
 
     def search(
         self, ns: bytes, query: bytes, top_k: int, accept: Callable[[dict[str, Any]], bool] | None
     ) -> tuple[list[Found], int]:
-        """Find the nearest records by cosine, exactly, filtered before the search; also the position it speaks for."""
+        """Find the nearest records by cosine, exactly, filtered before the search; also the position it speaks for.
+
+        Of a long text's chunks only the nearest is given: `top_k` counts documents, and records that are in none.
+        """
         published = self.published
         index = published.indexes.get(ns)
         if index is None:
@@ -364,16 +396,40 @@ class Store:
         if accept is not None:
             with self._filtering:
                 allowed = self._allowed.bitmap(ns, accept, index, self._metadata)
-        matches = index.search(query, top_k, lambda location: View(read(location)).embedding, allowed)
-        return [Found(match.digest, match.score, View(read(match.location))) for match in matches], published.position
+        k = top_k
+        while True:
+            matches = index.search(query, k, lambda location: View(read(location)).embedding, allowed)
+            found = self._grouped(matches)
+            # The matches begin the whole ranking, so their groups begin those of all of it.
+            if len(found) >= top_k or len(matches) < k:
+                return found[:top_k], published.position
+            k *= _MORE_MATCHES
+
+    def _grouped(self, matches: Iterable[Match]) -> list[Found]:
+        best: dict[bytes, Found] = {}
+        for match in matches:
+            view = View(self._bodies.read(match.location))
+            parent = role_of(bytes(view.metadata)).parent
+            best.setdefault(parent or match.digest, Found(match.digest, match.score, view, parent))
+        return list(best.values())
 
     def _metadata(self, location: int) -> dict[str, Any]:
         return record.decode_metadata(bytes(View(self._bodies.read(location)).metadata))
 
     def count(self, ns: bytes | None = None) -> int:
         """Count the living records of a namespace, or of all."""
-        row = self._row("SELECT records FROM tallies WHERE ns = ?", (tables.EVERYWHERE if ns is None else ns,))
-        return row[0] if row else 0
+        return self.tally(ns).records
+
+    def tally(self, ns: bytes | None = None) -> Count:
+        """Count the living records of a namespace, or of all, and the chunks among them."""
+        row = self._row("SELECT records, chunks FROM tallies WHERE ns = ?", (tables.EVERYWHERE if ns is None else ns,))
+        return Count(*row) if row else Count()
+
+    def chunks(self, digest: bytes) -> int:
+        """Count the chunks of a document; 0 for any other record."""
+        # They are a function of the document, and every put of it puts them all.
+        count: int = self._row("SELECT count(*) FROM records WHERE parent = ?", (digest,))[0]
+        return count
 
     def sizes(self) -> tuple[int, int]:
         """Give the sizes of log and bodies in bytes."""
@@ -385,6 +441,8 @@ class Store:
 
 
 _LOAD_ROWS = 4096
+_MORE_MATCHES = 4
+"""How many times more matches are asked for where the first are chunks of too few documents."""
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
@@ -450,8 +508,8 @@ def _check_owner(log: Log, key: NodeKey) -> None:
 
 
 def _refuse_other_model(view: View, path: Path) -> None:
-    if view.model_version != PUBLIC_MODEL_VERSION:
+    if view.model_version != PUBLIC.model_version:
         raise FolderRefused(
             f"the public records of {path} are of the model {view.model_version}, and this build's is "
-            f"{PUBLIC_MODEL_VERSION}: use the build that wrote them, or another folder."
+            f"{PUBLIC.model_version}: use the build that wrote them, or another folder."
         )

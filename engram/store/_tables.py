@@ -14,6 +14,7 @@ import msgspec
 
 from engram import cid as cids
 from engram import record
+from engram.documents import role_of
 from engram.errors import BodiesCorrupt
 from engram.events import AnyEvent, LogStart, NamespaceCreated, RecordDeleted, RecordStored, Unknown
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """Raise it when `fold` means something else, and every table is folded again."""
 
 EVERYWHERE = b""
@@ -39,18 +40,21 @@ CREATE TABLE namespaces (
 ) WITHOUT ROWID;
 CREATE TABLE records (
   digest BLOB PRIMARY KEY, payload BLOB NOT NULL, content BLOB NOT NULL, metadata BLOB NOT NULL,
-  model_version TEXT NOT NULL, dim INTEGER NOT NULL, lives INTEGER NOT NULL
+  model_version TEXT NOT NULL, indexed INTEGER NOT NULL, parent BLOB, lives INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX records_by_content ON records (content, metadata, model_version);
+CREATE INDEX records_by_parent ON records (parent) WHERE parent IS NOT NULL;
 CREATE TABLE memberships (
   position INTEGER PRIMARY KEY, ns BLOB NOT NULL, digest BLOB NOT NULL, signer BLOB NOT NULL,
-  alive INTEGER NOT NULL, issued INTEGER NOT NULL, location INTEGER NOT NULL, dim INTEGER NOT NULL
+  alive INTEGER NOT NULL, issued INTEGER NOT NULL, location INTEGER NOT NULL, indexed INTEGER NOT NULL,
+  chunk INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX memberships_by_record ON memberships (ns, digest, signer);
 CREATE INDEX memberships_by_position ON memberships (ns, position) WHERE alive;
-CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL, chunks INTEGER NOT NULL) WITHOUT ROWID;
 """
-# A membership repeats its record's location and dim: a start reads them row by row, without a look-up for each.
+# `indexed`: it has a vector, and is no document, whose chunks are found in its place. A membership repeats it, and the
+# record's location, and whether it has a parent: reading all of a namespace's looks at no other table for each.
 _TABLES = ("projection", "bodies", "namespaces", "records", "memberships", "tallies")
 
 
@@ -64,13 +68,20 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A record became visible in a namespace, or stopped being so."""
+    """A record became visible in a namespace, or stopped being so. `indexed`: a query may find it."""
 
     ns: bytes
     digest: bytes
     visible: bool
     location: int
-    dim: int
+    indexed: bool
+
+
+class Count(msgspec.Struct, frozen=True):
+    """Living records, and how many of them are chunks of long texts."""
+
+    records: int = 0
+    chunks: int = 0
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -187,15 +198,15 @@ def _stored(
             )
             return None
         connection.execute("DELETE FROM memberships WHERE position = ?", (before.position,))
-    location, dim = _remember(connection, position, digest, event.payload, read)
+    location, indexed, chunk = _remember(connection, position, digest, event.payload, read)
     connection.execute(
-        "INSERT INTO memberships VALUES (?, ?, ?, ?, 1, ?, ?, ?)",
-        (position, event.ns, digest, event.signer, event.issued_unix_ms, location, dim),
+        "INSERT INTO memberships VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?)",
+        (position, event.ns, digest, event.signer, event.issued_unix_ms, location, indexed, chunk),
     )
     if _alive(connection, event.ns, digest) > 1:
         return None
-    _tally(connection, event.ns, 1)
-    return Change(event.ns, digest, True, location, dim)
+    _tally(connection, event.ns, 1, chunk)
+    return Change(event.ns, digest, True, location, indexed)
 
 
 def _deleted(connection: sqlite3.Connection, position: int, event: RecordDeleted) -> Change | None:
@@ -203,14 +214,14 @@ def _deleted(connection: sqlite3.Connection, position: int, event: RecordDeleted
     before = membership(connection, event.ns, digest, event.signer)
     if before is None:
         connection.execute(
-            "INSERT INTO memberships VALUES (?, ?, ?, ?, 0, ?, 0, 0)",
+            "INSERT INTO memberships VALUES (?, ?, ?, ?, 0, ?, 0, 0, 0)",
             (position, event.ns, digest, event.signer, event.issued_unix_ms),
         )
         return None
     if not wins(event.issued_unix_ms, digest, before.issued, digest, delete=True, other=not before.alive):
         return None
-    location, dim = connection.execute(
-        "UPDATE memberships SET alive = 0, issued = ? WHERE position = ? RETURNING location, dim",
+    location, indexed, chunk = connection.execute(
+        "UPDATE memberships SET alive = 0, issued = ? WHERE position = ? RETURNING location, indexed, chunk",
         (event.issued_unix_ms, before.position),
     ).fetchone()
     if not before.alive:
@@ -219,11 +230,11 @@ def _deleted(connection: sqlite3.Connection, position: int, event: RecordDeleted
         "UPDATE records SET lives = lives - 1 WHERE digest = ? RETURNING lives", (digest,)
     ).fetchone()
     if lives == 0:
-        _tally(connection, EVERYWHERE, -1)
+        _tally(connection, EVERYWHERE, -1, chunk)
     if _alive(connection, event.ns, digest):
         return None
-    _tally(connection, event.ns, -1)
-    return Change(event.ns, digest, False, location, dim)
+    _tally(connection, event.ns, -1, chunk)
+    return Change(event.ns, digest, False, location, bool(indexed))
 
 
 def _alive(connection: sqlite3.Connection, ns: bytes, digest: bytes) -> int:
@@ -233,37 +244,46 @@ def _alive(connection: sqlite3.Connection, ns: bytes, digest: bytes) -> int:
     return count
 
 
-def _tally(connection: sqlite3.Connection, ns: bytes, change: int) -> None:
+def _tally(connection: sqlite3.Connection, ns: bytes, change: int, chunk: bool) -> None:  # noqa: FBT001 (a column)
     connection.execute(
-        "INSERT INTO tallies VALUES (?1, ?2) ON CONFLICT (ns) DO UPDATE SET records = records + ?2", (ns, change)
+        """INSERT INTO tallies VALUES (?1, ?2, ?3)
+           ON CONFLICT (ns) DO UPDATE SET records = records + ?2, chunks = chunks + ?3""",
+        (ns, change, change * chunk),
     )
 
 
 def _remember(
     connection: sqlite3.Connection, position: int, digest: bytes, payload_hash: bytes, read: Callable[[int], memoryview]
-) -> tuple[int, int]:
-    """Count one more life of a record, its row made at the first; give its location and dimension."""
+) -> tuple[int, bool, bool]:
+    """Count one more life of a record, its row made at the first; give its location, and if it is indexed, a chunk."""
     location = _body_named(connection, digest, position)
+    # Not `RETURNING parent IS NOT NULL`: SQLite 3.40 says 1 of a NULL there.
     row = connection.execute(
-        "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING dim, lives", (digest,)
+        "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING indexed, parent, lives", (digest,)
     ).fetchone()
-    if row is None or row[1] == 1:
-        _tally(connection, EVERYWHERE, 1)
-    if row:
-        return location, row[0]
-    view = View(read(location))
+    indexed, parent, lives = row or (*_make(connection, digest, payload_hash, View(read(location))), 1)
+    if lives == 1:
+        _tally(connection, EVERYWHERE, 1, parent is not None)
+    return location, bool(indexed), parent is not None
+
+
+def _make(connection: sqlite3.Connection, digest: bytes, payload_hash: bytes, view: View) -> tuple[bool, bytes | None]:
+    metadata = bytes(view.metadata)
+    role = role_of(metadata)
+    indexed = view.dim > 0 and not role.document
     connection.execute(
-        "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, 1)",
+        "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
         (
             digest,
             payload_hash,
             bytes(view.content),
-            hashlib.sha256(view.metadata).digest(),
+            hashlib.sha256(metadata).digest(),
             view.model_version,
-            view.dim,
+            indexed,
+            role.parent,
         ),
     )
-    return location, view.dim
+    return indexed, role.parent
 
 
 class View:
@@ -276,6 +296,11 @@ class View:
         self.dim = int.from_bytes(data[6:8], "little")
         self._metadata_at = 64 + 4 * self.dim
         self._version_at = self._metadata_at + int.from_bytes(data[8:12], "little")
+
+    @property
+    def size(self) -> int:
+        """The payload's size in bytes."""
+        return len(self._data)
 
     @property
     def flags(self) -> int:
@@ -312,22 +337,44 @@ class View:
         return record.text_of(self.flags, self._data[self._blob_at :])
 
 
-def visible_records(connection: sqlite3.Connection, ns: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Give (digest, location, dim) of a namespace's records in the order in which they came."""
+def parent_of(connection: sqlite3.Connection, digest: bytes) -> bytes | None:
+    """Give the document that a record is a chunk of; None where it is none."""
+    row = connection.execute("SELECT parent FROM records WHERE digest = ?", (digest,)).fetchone()
+    return row[0] if row else None
+
+
+def chunks_of(connection: sqlite3.Connection, ns: bytes, signer: bytes, document: bytes) -> list[bytes]:
+    """Give the chunks of a document, in the order in which they came, whose membership of this signer is alive."""
+    # CROSS JOIN: from the document's chunks to their memberships, and not from all of the namespace's.
+    rows = connection.execute(
+        """SELECT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+           WHERE r.parent = ? AND m.ns = ? AND m.signer = ? AND m.alive ORDER BY m.position""",
+        (document, ns, signer),
+    )
+    return [digest for (digest,) in rows]
+
+
+def visible_records(
+    connection: sqlite3.Connection, ns: bytes, *, chunks: bool = True, after: int = 0
+) -> Iterator[tuple[bytes, int, int]]:
+    """Give (digest, location, position) of a namespace's records, with chunks or without, in the order they came in.
+
+    `after`: only those of later positions; the index goes there at once.
+    """
     # Without the index named, SQLite looks for the other memberships among all that came earlier: quadratic.
     yield from connection.execute(
-        """SELECT m.digest, m.location, m.dim FROM memberships m
-           WHERE m.ns = ? AND m.alive AND NOT EXISTS (
+        """SELECT m.digest, m.location, m.position FROM memberships m INDEXED BY memberships_by_position
+           WHERE m.ns = ? AND m.alive AND m.position > ? AND m.chunk <= ? AND NOT EXISTS (
              SELECT 1 FROM memberships o INDEXED BY memberships_by_record
              WHERE o.ns = m.ns AND o.digest = m.digest AND o.alive AND o.position < m.position)
            ORDER BY m.position""",
-        (ns,),
+        (ns, after, chunks),
     )
 
 
 def rows_to_index(connection: sqlite3.Connection, ns: bytes) -> list[tuple[bytes, int]]:
-    """Give (digest, location) of a namespace's records that have a vector."""
+    """Give (digest, location) of a namespace's records that a query may find."""
     rows = connection.execute(
-        "SELECT digest, location FROM memberships WHERE ns = ? AND alive AND dim > 0 ORDER BY position", (ns,)
+        "SELECT digest, location FROM memberships WHERE ns = ? AND alive AND indexed ORDER BY position", (ns,)
     ).fetchall()
     return list(dict(rows).items())  # once, however many signers put it

@@ -17,6 +17,7 @@ from engram.wire._messages import (
     METHODS,
     PROTOCOL,
     Answer,
+    Chunk,
     Delete,
     DeleteResult,
     Embed,
@@ -35,6 +36,7 @@ from engram.wire._messages import (
     NamespaceInfo,
     NamespaceList,
     NamespaceListResult,
+    OnLong,
     Put,
     PutMany,
     PutManyResult,
@@ -46,6 +48,7 @@ from engram.wire._messages import (
     Status,
     StatusResult,
     Vector,
+    patience_s,
 )
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "Answer",
     "BadCall",
     "Call",
+    "Chunk",
     "ClientConnection",
     "Delete",
     "DeleteResult",
@@ -77,6 +81,7 @@ __all__ = [
     "NamespaceListResult",
     "Notice",
     "Notification",
+    "OnLong",
     "Put",
     "PutMany",
     "PutManyResult",
@@ -92,4 +97,5 @@ __all__ = [
     "Vector",
     "checked",
     "error_info",
+    "patience_s",
 ]

@@ -21,6 +21,9 @@ Vector = bytes | Annotated[list[float], msgspec.Meta(max_length=LIMITS.dim)]
 
 Metadata = dict[str, Any]
 FilterSpec = str | dict[str, Any]
+OnLong = Literal["chunk", "reject"]
+"""What becomes of a text that is too long for one record: it is kept in chunks, or refused."""
+
 Result = TypeVar("Result", bound=msgspec.Struct)
 Index = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -70,10 +73,17 @@ class PutResult(Answer, frozen=True, kw_only=True):
     position: int
     created: bool
     """False where it was known already: nothing was appended."""
+    tokens: int | None = None
+    """Tokens of the whole text, the model's special ones included; absent where nothing had to be embedded."""
+    chunks: int = 0
+    """The records that a long text was cut into, beside the one that the CID names."""
 
 
 class Put(Request[PutResult], frozen=True, kw_only=True):
-    """Keep one memory. Putting the same again appends nothing and answers the same CID."""
+    """Keep one memory. Putting the same again appends nothing and answers the same CID.
+
+    `on_long`: what becomes of a text that is too long for one record; absent: what the node is configured to do.
+    """
 
     method: ClassVar[str] = "put"
     text: str | None = None
@@ -81,13 +91,16 @@ class Put(Request[PutResult], frozen=True, kw_only=True):
     metadata: Metadata | None = None
     namespace: str | None = None
     model_version: str | None = None
+    on_long: OnLong | None = None
 
 
 class ItemResult(Answer, frozen=True, kw_only=True):
-    """What became of one item of a batch: `cid` and `created`, or `error`."""
+    """What became of one item of a batch: `error`, or the rest as in `PutResult`."""
 
     cid: str | None = None
     created: bool = False
+    tokens: int | None = None
+    chunks: int = 0
     error: ErrorInfo | None = None
 
 
@@ -105,6 +118,7 @@ class PutMany(Request[PutManyResult], frozen=True, kw_only=True):
     items: Annotated[list[Item], msgspec.Meta(max_length=LIMITS.batch_items)]
     namespace: str | None = None
     model_version: str | None = None
+    on_long: OnLong | None = None
 
 
 class DeleteResult(Answer, frozen=True, kw_only=True):
@@ -115,7 +129,10 @@ class DeleteResult(Answer, frozen=True, kw_only=True):
 
 
 class Delete(Request[DeleteResult], frozen=True, kw_only=True):
-    """Delete a memory from a namespace. Unknown CIDs are `not_found`."""
+    """Delete a memory from a namespace. Unknown CIDs are `not_found`.
+
+    A long text's chunks go with it; one of them alone is refused.
+    """
 
     method: ClassVar[str] = "delete"
     cid: str
@@ -125,17 +142,35 @@ class Delete(Request[DeleteResult], frozen=True, kw_only=True):
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
+class Chunk(Answer, frozen=True, kw_only=True):
+    """A part of a long text: the CID of its record, its number from 0, and its place in the text.
+
+    `span`: the code points at which it starts and before which it ends.
+    """
+
+    cid: str
+    index: int
+    span: tuple[int, int]
+
+
 class Hit(Answer, frozen=True, kw_only=True):
-    """A memory that a query found. `score` is the cosine, in [-1, 1], larger is nearer."""
+    """A memory that a query found. `score` is the cosine, in [-1, 1], larger is nearer.
+
+    A long text is one hit: `chunk` is the nearest of its chunks, whose score and text it has.
+    """
 
     cid: str
     score: float
     metadata: Metadata = {}
     text: str | None = None
+    chunk: Chunk | None = None
 
 
 class QueryResult(Answer, frozen=True, kw_only=True):
-    """Hits by score descending, then CID ascending; `position` is the log size that they speak for."""
+    """Hits by score descending, then by the CID of the record that was found, which may be a chunk's, ascending.
+
+    `position` is the log size that they speak for.
+    """
 
     hits: list[Hit]
     position: int
@@ -157,7 +192,10 @@ class Query(Request[QueryResult], frozen=True, kw_only=True):
 
 
 class Record(Answer, frozen=True, kw_only=True):
-    """One memory as it is kept. `vector` is bytes of little-endian float32, sent when asked for."""
+    """One memory as it is kept. `vector` is bytes of little-endian float32, sent when asked for.
+
+    `chunks`: how many chunks a long text has, 0 for any other record.
+    """
 
     cid: str
     content_cid: str | None = None
@@ -168,6 +206,7 @@ class Record(Answer, frozen=True, kw_only=True):
     vector: bytes | None = None
     others: list[str] = []
     """Asked for by `content_cid`: further CIDs with this content, at most 100."""
+    chunks: int = 0
 
 
 class Get(Request[Record], frozen=True, kw_only=True):
@@ -181,20 +220,32 @@ class Get(Request[Record], frozen=True, kw_only=True):
 
 
 class ListResult(Answer, frozen=True, kw_only=True):
-    """Records in the order in which they came; `next_offset` is absent on the last page."""
+    """Records in the order in which they came; `next_offset` and `next_after` are absent on the last page.
+
+    A page of large records may have fewer than were asked for, and both.
+    """
 
     records: list[Record]
     position: int
     next_offset: int | None = None
+    """The next page's `offset`, counted from where this one's was."""
+    next_after: int | None = None
+    """The next page's `after`, with an `offset` of 0."""
 
 
 class List(Request[ListResult], frozen=True, kw_only=True):
-    """List a namespace's memories, oldest first."""
+    """List a namespace's memories, oldest first; the chunks of long texts only if `chunks` says so.
+
+    `after`: a position, such as `next_after`; only what came later is listed. It costs nothing, where an `offset` walks
+    all that it skips.
+    """
 
     method: ClassVar[str] = "list"
     filter: FilterSpec | None = None
     limit: Index = 50
     offset: Index = 0
+    after: Index = 0
+    chunks: bool = False
     namespace: str | None = None
     min_position: Index = 0
 
@@ -209,17 +260,37 @@ class EmbedResult(Answer, frozen=True, kw_only=True):
 
 
 class Embed(Request[EmbedResult], frozen=True, kw_only=True):
-    """Turn texts into vectors with the node's embedder, without keeping anything."""
+    """Turn texts into vectors with an embedder of the node, without keeping anything."""
 
     method: ClassVar[str] = "embed"
     texts: Annotated[list[str], msgspec.Meta(max_length=LIMITS.batch_items)]
+    model: str | None = None
+    """A configured model's name, or a model version; absent, the node's own."""
+
+
+_TEXT_PER_S = 2500
+
+
+def patience_s(request: Request[Any]) -> int:
+    """Give the seconds that a call may take beyond the usual: one for each 2,500 characters of text to be embedded."""
+    match request:
+        case Put():
+            return len(request.text or "") // _TEXT_PER_S
+        case PutMany():
+            return sum(len(item.text or "") for item in request.items) // _TEXT_PER_S
+        case Embed():
+            return sum(map(len, request.texts)) // _TEXT_PER_S
+    return 0
 
 
 # -- namespaces, node -------------------------------------------------------------------------------------------------
 
 
 class NamespaceInfo(Answer, frozen=True, kw_only=True):
-    """A namespace: bound to one model and dimension when it was created. `id` is hex, 64 zeros for the public one."""
+    """A namespace: bound to one model and dimension when it was created. `id` is hex, 64 zeros for the public one.
+
+    `records` counts every record, the `chunks` of long texts among them.
+    """
 
     name: str
     id: str
@@ -227,11 +298,15 @@ class NamespaceInfo(Answer, frozen=True, kw_only=True):
     model_version: str
     dim: int
     records: int = 0
+    chunks: int = 0
     position: int = 0
 
 
 class NamespaceCreate(Request[NamespaceInfo], frozen=True, kw_only=True):
-    """Create a namespace. Without `dim` and `model_version` it takes texts, by the node's own embedder."""
+    """Create a namespace. Without `dim` and `model_version` it takes texts, by the node's own embedder.
+
+    `model_version` may be the name of a model that the node is configured with: then it takes texts, by that model.
+    """
 
     method: ClassVar[str] = "namespace_create"
     name: str
@@ -252,15 +327,21 @@ class NamespaceList(Request[NamespaceListResult], frozen=True, kw_only=True):
 
 
 class ModelStatus(Answer, frozen=True, kw_only=True):
-    """The embedder's state. `done_bytes` and `total_bytes` count while it is fetched."""
+    """An embedder's state. `done_bytes` and `total_bytes` count while it is fetched."""
 
     model_version: str
+    """Empty, and `dim` 0, until a configured model has been loaded for the first time."""
     dim: int
     state: Literal["absent", "fetching", "loading", "ready", "failed"]
     message: str | None = None
     done_bytes: int = 0
     total_bytes: int = 0
     kernel: str | None = None
+    """What computes here: `avx512`, `avx2`, `neon` or `scalar` (the bits are the same); another model's library."""
+    fingerprint: str | None = None
+    """Hex SHA-256 of everything that decides the vectors' bits; vectors of different ones are never compared."""
+    name: str | None = None
+    """The name in the node's configuration; absent for the node's own model."""
 
 
 class StatusResult(Answer, frozen=True, kw_only=True):
@@ -271,6 +352,7 @@ class StatusResult(Answer, frozen=True, kw_only=True):
     node_key: str
     """ss58 of the node's Ed25519 key."""
     records: int
+    """Living records, the chunks of long texts among them."""
     namespaces: int
     position: int
     """Events in the log."""
@@ -282,6 +364,10 @@ class StatusResult(Answer, frozen=True, kw_only=True):
     bodies_bytes: int = 0
     queue_length: int = 0
     """Writes that wait for the disk."""
+    chunks: int = 0
+    """How many of `records` are chunks of long texts."""
+    models: list[ModelStatus] = []
+    """The configured models beside the node's own."""
 
 
 class Status(Request[StatusResult], frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ import struct
 from contextlib import contextmanager
 
 from engram.errors import BadRequest, Conflict, EngramError, NotFound, Unavailable, Unprocessable
-from engram.sdk import Kept
-from engram.wire import Hit, ModelStatus, NamespaceInfo, Record, StatusResult
+from engram.sdk import Kept, Reindexed
+from engram.wire import Chunk, Hit, ModelStatus, NamespaceInfo, Record, StatusResult
 
 
 class SmallNamespaces:
@@ -34,11 +34,18 @@ class SmallMemory:
         self.namespaces = SmallNamespaces()
         self.records = {}
         self.filters = []
+        self.chunks = {}
+        self.on_long = []
         self.interrupt_after = None
         self.gone_after = None
 
     def ingest(self, text, metadata=None, namespace=None):
+        return self.keep(text, metadata, namespace).cid
+
+    def keep(self, text, metadata=None, namespace=None, on_long=None):
+        """A word is a token, and three of them a record."""
         self._answer()
+        self.on_long.append(on_long)
         if not text:
             raise Unprocessable("the text is empty", field="text")
         digest = hashlib.sha256(json.dumps([text, metadata, namespace]).encode()).hexdigest()
@@ -51,19 +58,20 @@ class SmallMemory:
             dim=2,
             vector=struct.pack("<2f", 0.5, -0.25),
         )
+        tokens = len(text.split())
+        created = record.cid not in self.records
+        chunks = self.chunks[record.cid] = 0 if tokens <= 6 else tokens // 3
         self.records.setdefault(record.cid, record)
-        return record.cid
+        return Kept(cid=record.cid, created=created, tokens=tokens if created else None, chunks=chunks)
 
-    def iter_ingest_file(self, path, namespace=None):
+    def iter_ingest_file(self, path, namespace=None, on_long=None):
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if self.interrupt_after is not None and number > self.interrupt_after:
                     raise KeyboardInterrupt
                 try:
                     item = json.loads(line)
-                    held = len(self.records)
-                    cid = self.ingest(item["text"], item.get("metadata"), namespace)
-                    yield number, Kept(cid=cid, created=len(self.records) > held)
+                    yield number, self.keep(item["text"], item.get("metadata"), namespace, on_long)
                 except (ValueError, KeyError, TypeError):
                     yield number, BadRequest(f"line {number}: not an object with a text", field="text")
                 except EngramError as error:
@@ -79,28 +87,45 @@ class SmallMemory:
             for record in self.records.values()
         ]
         best = sorted(scored, key=lambda pair: (-pair[0], pair[1].cid))[:top_k]
-        return [Hit(cid=r.cid, score=score, metadata=r.metadata, text=r.text) for score, r in best]
+        return [Hit(cid=r.cid, score=score, metadata=r.metadata, **self._found(r)) for score, r in best]
+
+    def _found(self, record):
+        if not self.chunks[record.cid]:
+            return {"text": record.text}
+        part = " ".join(record.text.split()[-3:])
+        span = (len(record.text) - len(part), len(record.text))
+        return {"text": part, "chunk": Chunk(cid="v1::" + "c" * 64, index=self.chunks[record.cid] - 1, span=span)}
 
     def get(self, cid, namespace=None, include_vector=False):
         if cid not in self.records:
             raise NotFound(f"no memory {cid} in this namespace", field="cid")
         record = self.records[cid]
         vector = record.vector if include_vector else None
-        return Record(**{name: record[name] for name in record.__struct_fields__} | {"vector": vector})
+        more = {"vector": vector, "chunks": self.chunks[cid]}
+        return Record(**{name: record[name] for name in record.__struct_fields__} | more)
 
-    def list(self, filter=None, limit=50, offset=0, namespace=None):
+    def list(self, filter=None, limit=50, offset=0, namespace=None, chunks=False):
         self.filters.append(filter)
+        self.with_chunks = chunks
         return [self.get(cid) for cid in list(self.records)[offset : offset + limit]]
 
     def delete(self, cid, namespace=None):
         return self.records.pop(cid, None) is not None
 
-    def embed(self, text):
+    def embed(self, text, model=None):
         return [0.5, -0.25]
 
     def _answer(self):
         if self.gone_after is not None and len(self.records) >= self.gone_after:
             raise Unavailable("no node answers", field="url")
+
+    def reindex(self, namespace, into, model=None):
+        self.namespaces.create(into, model=model)
+        for number, cid in enumerate(list(self.records)):
+            if self.interrupt_after is not None and number == self.interrupt_after:
+                raise KeyboardInterrupt
+            self._answer()
+            yield Reindexed(old=cid, new=cid.replace("v1::", "m1::"), created=True)
 
     def status(self):
         self._answer()
@@ -108,7 +133,8 @@ class SmallMemory:
             version="0.1.0",
             role="miner",
             node_key="5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty",
-            records=len(self.records),
+            records=len(self.records) + sum(self.chunks.values()),
+            chunks=sum(self.chunks.values()),
             namespaces=len(self.namespaces.infos),
             position=len(self.records) + 1,
             log_root="ab" * 32,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import socket
 
 import msgspec
@@ -16,6 +17,8 @@ from engram.cli._doctor_report import report
 from engram.cli._events import Plain, Terminal
 from engram.cli._shell import run
 from engram.cli.node import build
+from engram.embed import FINGERPRINT
+from engram.embed import _selftest as selftest
 from engram.node import Config, default_toml
 
 
@@ -135,6 +138,24 @@ def test_a_free_port_is_well():
         port = probe.getsockname()[1]
     assert doctor.check_port(Config(port=port)).state == "ok"
     assert doctor.check_port(Config(port=0)).state == "ok"
+
+
+def test_the_embedder_shows_kernel_fingerprint_and_self_test(model_files, tmp_path, monkeypatch):
+    check = doctor.check_embedder(at(tmp_path))
+    assert check.state in ("ok", "warn")
+    assert re.fullmatch(
+        rf"v1, (AVX-512|AVX2|NEON|scalar) kernel, self-test passed, fingerprint {FINGERPRINT[:16]}…", check.found
+    )
+    monkeypatch.setattr(selftest, "GOLDEN", dict.fromkeys(selftest.GOLDEN, "0" * 64))
+    check = doctor.check_embedder(at(tmp_path))
+    assert check.state == "fail"
+    assert "failed its self-test" in check.found
+
+
+def test_an_embedder_without_its_model_is_a_warning_that_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("engram.embed.find_model", lambda _: None)
+    check = doctor.check_embedder(at(tmp_path))
+    assert (check.state, check.advice) == ("warn", "fetch it: `engram model fetch`")
 
 
 def test_what_cannot_be_imported_fails_its_check_alone(tmp_path, monkeypatch):

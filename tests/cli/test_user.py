@@ -36,7 +36,8 @@ def test_ingest_prints_the_cid_alone(engram, memory):
 
 
 def test_ingest_json_is_one_object(engram, memory):
-    assert json.loads(engram("ingest", "a text", "--json").out) == {"cid": next(iter(memory.records))}
+    answer = json.loads(engram("ingest", "a text", "--json").out)
+    assert answer == {"cid": next(iter(memory.records)), "tokens": 2, "chunks": 0}
 
 
 def test_ingest_passes_metadata_and_namespace(engram, memory):
@@ -199,7 +200,13 @@ def test_query_in_a_pipe_gives_a_line_a_hit(engram, three):
 
 def test_query_json_is_one_document(engram, three):
     document = json.loads(engram("query", "nothing at all", "-k", "2", "--json").out)
-    assert document["hits"][0] == {"cid": three[2], "score": 1.0, "metadata": {}, "text": "nothing at all"}
+    assert document["hits"][0] == {
+        "cid": three[2],
+        "score": 1.0,
+        "metadata": {},
+        "text": "nothing at all",
+        "chunk": None,
+    }
     assert len(document["hits"]) == 2
 
 
@@ -259,7 +266,7 @@ def test_get_shows_a_record(engram, three):
 def test_get_json_has_every_field_and_the_vector_on_demand(engram, three):
     record = json.loads(engram("get", three[1], "--json").out)
     assert set(record) == {
-        "cid", "content_cid", "text", "metadata", "model_version", "dim", "vector", "others",
+        "cid", "content_cid", "text", "metadata", "model_version", "dim", "vector", "others", "chunks",
     }  # fmt: skip
     assert record["vector"] is None
     assert json.loads(engram("get", three[1], "--json", "--vector").out)["vector"] == [0.5, -0.25]
@@ -391,3 +398,44 @@ def test_the_version_is_printed(engram):
     ran = engram("--version")
     assert ran.code == 0
     assert ran.out.strip()
+
+
+@pytest.mark.parametrize("command", ["fetch", "verify", "path"])
+def test_the_model_is_fetched_verified_and_found_by_the_users_program_too(engram, model_files, command):
+    ran = engram("model", command)
+    assert (ran.code, ran.err) == (0, "")
+    assert str(model_files.folder) in ran.out
+    assert f"engram model {command}" in engram("model", command, "--help").out.split("Examples:")[1]
+
+
+# -- reindex ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_reindex_says_how_far_it_came(engram, memory, three):
+    memory.interrupt_after = 2
+    ran = engram("reindex", "public", "--into", "new", "--model", "m/1")
+    assert ran.code == 130
+    assert ran.out == "".join(f"{cid}\t{cid.replace('v1::', 'm1::')}\n" for cid in three[:2])
+    assert "interrupted after 2 records" in ran.err
+    assert "run the same again" in ran.err
+
+
+def test_a_reindex_whose_node_goes_says_how_far_it_came(engram, memory, three, monkeypatch):
+    seen = []
+
+    def answer():
+        seen.append(1)
+        if len(seen) > 1:
+            raise Unavailable("no node answers", field="url")
+
+    monkeypatch.setattr(memory, "_answer", answer)
+    ran = engram("reindex", "public", "--into", "new")
+    assert ran.code != 0
+    assert "ended after 1 record" in ran.err
+    assert "no node answers" in ran.err
+
+
+def test_reindex_needs_to_know_where_to(engram):
+    ran = engram("reindex", "public")
+    assert ran.code == 2
+    assert "--into" in ran.err

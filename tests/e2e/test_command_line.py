@@ -26,7 +26,11 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
         (["ingest", "x", "--meta", '{"a":1,"a":2}'], 2, '--meta has the key "a" twice'),
         (["ingest", "x", "--meta", '{"engram.x":1}'], 1, "starts with 'engram.', which is ours"),
         (["ingest", "x", "--namespace", "nope"], 1, "no namespace 'nope' here; create it first"),
-        (["ingest", "cat " * 300], 1, "300 word pieces and the model takes at most 254: split it"),
+        (
+            ["ingest", "cat " * 300, "--on-long", "reject"],
+            1,
+            "300 word pieces are over the limit of 254 for one record",
+        ),
         (["ingest", b"\xff\xfe"], 2, "TEXT is not UTF-8: byte 0xff"),
         (["ingest", "--file", "/no/such"], 2, "/no/such is not there"),
         (["ingest", "--file", "/"], 2, "is a folder"),

@@ -27,7 +27,7 @@ LINES = [
     b'{"metadata": {}}\n',
     b'{"text": "long", "metadata": ' + b"[" * 100_000 + b"\n",
     b'{"text": "' + b"x" * 20_000_000 + b'"}\n',
-    b'{"text": "' + b"cat " * 300 + b'"}\n',
+    b'{"text": "' + b"cat " * 300 + b'", "metadata": {"note": "' + b"x" * 4080 + b'"}}\n',
     b'{"vector": [1, 2, 3]}\n',
     b'{"vector": [' + b", ".join([b"0.5"] * 384) + b"]}\n",
     b'{"text": "last, with no end of line"}',
@@ -46,7 +46,7 @@ REFUSED = {
     15: ("bad_request", "a memory needs a `text`, a `vector`, or both"),
     16: ("bad_request", "nested too deep"),
     17: ("too_large", "the line has 20000013 bytes, and the limit is 8388608"),
-    18: ("too_large", "300 word pieces"),
+    18: ("too_large", "left for a text of 2 chunks"),
     19: ("unprocessable", "3 numbers, and the namespace 'public' has dim 384"),
 }
 KEPT = [1, 3, 20, 21]

@@ -21,7 +21,7 @@ def test_users_words_stand_in_the_bodies_and_nowhere_else(make_node, tmp_path, w
         client.query(f"asking for {MARK}", filter={MARK: 1})
         client.delete(cid)
         for call in (
-            lambda: client.ingest(f"{MARK} " * 300),
+            lambda: client.ingest(f"{MARK} " * 300, on_long="reject"),
             lambda: client.ingest("x", {f"engram.{MARK}": 1}),
             lambda: client.ingest("x", namespace=MARK),
             lambda: client.ingest("x", model_version=MARK),
@@ -31,6 +31,7 @@ def test_users_words_stand_in_the_bodies_and_nowhere_else(make_node, tmp_path, w
         ):
             code_of(call)
         client.ingest(f"{MARK} again")
+        client.delete(client.ingest(f"{MARK} at length. " * 300, {"key": MARK}))
     for data in (
         pack([0, 1, MARK, [{}]]),
         pack([0, 1, "put", [{"text": MARK, MARK: 1}]]),

@@ -53,28 +53,28 @@ def test_a_text_gives_the_same_bytes_in_any_thread(embedder, reference):
         assert vectors == expected[i:] + expected[:i]
 
 
-@pytest.mark.parametrize("kernel", ["avx512", "avx2", "neon", "portable"])
+@pytest.mark.parametrize("kernel", ["avx512", "avx2", "neon", "scalar"])
 def test_every_kernel_of_this_cpu_gives_the_same_bytes(model_files, embedder, reference, kernel):
     try:
         other = load_embedder(model_files, kernel=kernel)
     except Unprocessable:
-        assert kernel not in ("portable", embedder.kernel)
+        assert kernel not in ("scalar", embedder.kernel)
         pytest.skip(f"this CPU has no {kernel}")
     assert other.kernel == kernel
     texts = reference[0][12:48]  # with the long texts: all block heights and the padding of attention
-    if kernel == "portable":
+    if kernel == "scalar":
         texts = texts[::4]
     assert other.embed(texts).vectors == embedder.embed(texts).vectors
 
 
 def test_forced_kernel_comes_from_the_environment(model_files, monkeypatch):
-    monkeypatch.setenv("ENGRAM_KERNEL", "portable")
-    assert load_embedder(model_files).kernel == "portable"
+    monkeypatch.setenv("ENGRAM_KERNEL", "scalar")
+    assert load_embedder(model_files).kernel == "scalar"
 
 
 def test_unknown_kernel_is_refused_by_name(model_files, monkeypatch):
     monkeypatch.setenv("ENGRAM_KERNEL", "mmx")
-    with pytest.raises(Unprocessable, match=r'ENGRAM_KERNEL.*"mmx".*portable') as caught:
+    with pytest.raises(Unprocessable, match=r'ENGRAM_KERNEL.*"mmx".*scalar') as caught:
         load_embedder(model_files)
     assert caught.value.field == "ENGRAM_KERNEL"
 
@@ -127,7 +127,7 @@ def test_count_tokens_counts_without_a_limit(embedder, reference):
 
 
 def test_the_port_is_fulfilled(embedder):
-    assert (embedder.model_version, embedder.dim) == ("v1-draft", 384)
+    assert (embedder.model_version, embedder.dim) == ("v1", 384)
     assert len(embedder.embed(["x"]).vector(0)) == 4 * embedder.dim
 
 

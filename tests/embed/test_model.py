@@ -8,6 +8,7 @@ import pytest
 from engram.embed import ModelFiles, find_model, load_embedder, model_cache, verify_model
 from engram.embed._model import DATA_WHEELS, HUB_REVISION, TOKENIZER, WEIGHTS
 from engram.errors import ModelNotReady
+from engram.native import _core
 
 
 @pytest.fixture
@@ -100,3 +101,12 @@ def test_one_flipped_bit_is_found_and_nothing_is_loaded(model_files, tmp_path, n
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(ModelNotReady, match=r"tokenizer.json is missing"):
         load_embedder(ModelFiles(tmp_path, "folder"))
+
+
+@pytest.mark.parametrize("size", [0, 7, 5_000, 2_000_000, 90_868_375])
+def test_weights_cut_short_are_an_error_and_not_a_crash(model_files, tmp_path, size):
+    weights = tmp_path / WEIGHTS.name
+    with model_files.weights.open("rb") as whole:
+        weights.write_bytes(whole.read(size))
+    with pytest.raises(OSError, match=f"and the file has {size}"):
+        _core.MiniLm(str(weights), model_files.tokenizer.read_bytes())

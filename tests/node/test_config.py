@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engram.embed import RemoteSpec, SentenceTransformersSpec, StaticSpec
 from engram.errors import BadRequest
 from engram.node import Config, default_toml, load_config
 
@@ -30,7 +31,7 @@ def test_the_written_file_loads_to_exactly_the_defaults(file):
 def test_the_written_file_has_every_key():
     commented = default_toml().replace("# model_dir", "model_dir")
     keys = [line.split(" = ")[0] for line in commented.splitlines() if " = " in line and not line.startswith("#")]
-    assert keys == list(Config.__struct_fields__)
+    assert [*keys, "models"] == list(Config.__struct_fields__)
 
 
 def test_the_commented_key_may_be_used(file):
@@ -47,6 +48,78 @@ def test_every_default_is_one_that_the_file_may_hold(file):
         default = getattr(Config(), name)
         if default is not None:
             assert load_config(None, {name: default}) == Config()
+
+
+def test_the_models_that_the_written_file_shows_may_be_used(file):
+    head, _, models = default_toml().partition("# [models")
+    uncommented = "".join(line.removeprefix("# ") + "\n" for line in f"# [models{models}".splitlines() if line != "#")
+    config = load_config(file(head + uncommented))
+    assert config.models == {
+        "mpnet": SentenceTransformersSpec(path=Path("/models/all-mpnet-base-v2")),
+        "potion": StaticSpec(path=Path("/models/potion-base-8M")),
+        "openai": RemoteSpec(
+            url="https://api.openai.com/v1", model="text-embedding-3-small", dim=1536, api_key_env="OPENAI_API_KEY"
+        ),
+    }
+
+
+SERVER = '[models.m]\nbackend = "openai"\nmodel = "m"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "says"),
+    [
+        ("models = 3", "models", ["models = 3", "[models.mpnet]"]),
+        ("[models]\nx = 3", "models.x", ["models.x = 3", "[models.mpnet]"]),
+        ('[models."a/b"]\nbackend = "static"', "models", ['"a/b"', "1 to 32 letters"]),
+        ('[models.v1]\nbackend = "static"', "models", ['"v1"', "not v1"]),
+        ('[models.m]\npath = "/m"', "backend", ["models.m.backend is missing", '"sentence-transformers"']),
+        ('[models.m]\nbackend = "torch"', "backend", ['models.m.backend = "torch"', '"openai"']),
+        ('[models.m]\nbackend = "static"', "path", ["models.m.path is missing", "folder"]),
+        ('[models.m]\nbackend = "static"\npath = ""', "path", ['models.m.path = ""']),
+        ('[models.m]\nbackend = "static"\npaht = "/m"', "paht", ["models.m.paht", "did you mean path?"]),
+        ('[models.m]\nbackend = "static"\nurl = "/m"', "url", ["not a key of the backend static"]),
+        (SERVER, "url", ["models.m.url is missing"]),
+        (SERVER + 'url = "x"', "url", ["models.m.url"]),
+        (SERVER + 'url = "http://10.0.0.1/v1"', "url", ["http://10.0.0.1/v1", "insecure = true"]),
+        (SERVER + 'url = "https://x"\ndim = 0', "dim", ["models.m.dim = 0", "1 to 4096"]),
+        (SERVER + 'url = "https://x"\ndim = true', "dim", ["models.m.dim = true"]),
+        (SERVER + 'url = "https://x"\ntimeout_s = nan', "timeout_s", ["1 to 600"]),
+        (SERVER + 'url = "https://x"\ninsecure = 1', "insecure", ["true, false"]),
+        ('[models.m]\nbackend = "openai"\nurl = "https://x"\nmodel = " "', "model", ["models.m.model"]),
+    ],
+)  # fmt: skip
+def test_a_bad_model_is_refused_by_key(file, text, field, says):
+    path = file(text)
+    with pytest.raises(BadRequest) as caught:
+        load_config(path)
+    assert caught.value.field == field
+    for part in [*says, str(path)]:
+        assert part in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'url = "https://me:sk-hidden@x/v1"',
+        'url = "https://x/v1?key=sk-hidden"',
+        'url = "https://x/v1"\napi_key_env = "sk-hidden"',
+        'url = "https://x/v1"\napi_key = "sk-hidden"',
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(file, line):
+    with pytest.raises(BadRequest) as caught:
+        load_config(file(SERVER + line))
+    assert "hidden" not in caught.value.message
+
+
+def test_plain_http_is_for_this_machine_unless_one_says_so(file):
+    for url, more in (
+        ("http://localhost:11434/v1", ""),
+        ("http://127.0.0.1:8080", ""),
+        ("http://10.0.0.1/v1", "insecure = true"),
+    ):
+        assert load_config(file(f'{SERVER}url = "{url}"\n{more}')).models["m"].url == url
 
 
 def test_flags_go_over_the_file_and_the_file_over_the_defaults(file):

@@ -16,12 +16,12 @@ async def service(tmp_path, model_files):
 
 async def test_a_known_text_costs_no_embedding_and_no_event(service):
     first = await service.call(Put(text="a cat sat", metadata={"n": 1}))
-    embedded, position = service._embedding._embedder.stats.handled, (await service.call(Status())).position
+    embedded, position = service._models.own.bulk._embedder.stats.handled, (await service.call(Status())).position
     again = await service.call(Put(text="a cat sat", metadata={"n": 1.0}))
     assert (again.cid, again.position, again.created) == (first.cid, first.position, False)
     batch = await service.call(PutMany(items=[Item(text="a cat sat", metadata={"n": 1})] * 3))
     assert [item.cid for item in batch.items] == [first.cid] * 3
-    assert service._embedding._embedder.stats.handled == embedded
+    assert service._models.own.bulk._embedder.stats.handled == embedded
     assert (await service.call(Status())).position == position
 
 
@@ -34,10 +34,10 @@ async def test_other_metadata_is_another_memory_of_the_same_content(service):
 
 async def test_a_text_twice_in_a_batch_is_embedded_once(service):
     texts = ["one", "two", "one", "two", "one"]
-    before = service._embedding._embedder.stats.handled
+    before = service._models.own.bulk._embedder.stats.handled
     done = await service.call(PutMany(items=[Item(text=text) for text in texts]))
     assert [item.created for item in done.items] == [True, True, False, False, False]
-    assert service._embedding._embedder.stats.handled == before + 1
+    assert service._models.own.bulk._embedder.stats.handled == before + 1
 
 
 async def test_a_write_is_visible_when_it_is_acknowledged(service):
@@ -57,7 +57,7 @@ async def test_hello_is_signed_by_the_nodes_key(service, caller):
     message = hello_message(1, b"n" * 32, answer.nonce, None, answer.node_key, caller)
     assert verify(answer.node_key, message, answer.signature)
     assert answer.methods == sorted(METHODS)
-    assert (answer.model_version, answer.limits["in_flight"], answer.log_size) == ("v1-draft", 128, 1)
+    assert (answer.model_version, answer.limits["in_flight"], answer.log_size) == ("v1", 128, 1)
 
 
 @pytest.mark.parametrize(

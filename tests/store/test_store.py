@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import golden
 import pytest
 from disks import FullDisk, WatchedDisk
 
@@ -145,7 +146,7 @@ def test_filters_come_before_the_cut(store):
     store.commit(operations, NOW)
     assert found(store, vector(1.0), 3, accept=lambda metadata: metadata["n"] >= 40) == ["t40", "t41", "t42"]
     listed, more = store.browse(PUBLIC.ns, lambda metadata: metadata["n"] % 2 == 0, 3, 2)
-    assert ([view.text for _, view in listed], more) == (["t6", "t8"], True)
+    assert ([view.text for _, view in listed], more is None) == (["t6", "t8"], False)
 
 
 def test_the_tables_are_a_fold_of_the_log(store, tmp_path):
@@ -340,6 +341,15 @@ def test_a_folder_of_another_model_is_refused(store, tmp_path):
     store.close(NOW)
     with pytest.raises(FolderRefused, match="v0-other"):
         open_store(tmp_path / "data")
+
+
+def test_a_folder_of_the_draft_model_is_refused_in_one_clear_sentence_and_left_alone(tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(golden.DATA / "folder_v1_draft", folder)
+    kept = {path: path.read_bytes() for path in folder.glob("[be]*/*")}
+    with pytest.raises(FolderRefused, match=r"are of the model v1-draft, and this build's is v1: use the build that"):
+        open_store(folder)
+    assert {path: path.read_bytes().rstrip(b"\0") for path in kept} == {p: b.rstrip(b"\0") for p, b in kept.items()}
 
 
 def test_nothing_is_acknowledged_before_a_power_cut_would_keep_it(tmp_path):

@@ -1,7 +1,8 @@
 //! Engram's hot core: a pure Rust library, with a thin PyO3 layer over it in `py/`.
 //!
 //! Nothing here opens a file, reads a clock or starts a thread that outlives its call. Integers of files are
-//! little-endian, integers of proofs big-endian, both spelled out. Unsafe code is allowed in `simd` alone.
+//! little-endian, integers of proofs big-endian, both spelled out. Unsafe code stands in the small
+//! modules that are allowed it where they are declared (SIMD, memory maps, floating-point settings).
 #![deny(unsafe_code)]
 
 pub mod bodies;

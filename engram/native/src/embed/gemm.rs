@@ -3,6 +3,7 @@
 //! Columns are the lanes and rows are blocked, so neither the register width nor the block size touches the order of k:
 //! that is what makes the bits the same on every CPU and for any company of rows.
 use super::simd::{Lanes, Sixteen, Task};
+use super::weights::Number;
 
 /// A matrix of `depth` rows, cut into panels of sixteen columns that are each contiguous over k.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Panels {
     }
 
     /// Pack the transpose of `outputs` x `depth` weights, the layout in which a model file has them.
-    pub fn pack(weights: &[f32], depth: usize) -> Self {
+    pub fn pack(weights: &[Number], depth: usize) -> Self {
         let mut panels = Self {
             depth,
             sixteens: Vec::with_capacity(weights.len() / 16),
@@ -31,7 +32,7 @@ impl Panels {
     }
 
     /// Add more outputs of the same depth; their number is a multiple of sixteen.
-    pub fn append(&mut self, weights: &[f32]) {
+    pub fn append(&mut self, weights: &[Number]) {
         let depth = self.depth;
         assert_eq!(
             weights.len() % (16 * depth),
@@ -40,9 +41,9 @@ impl Panels {
         );
         self.sixteens.reserve_exact(weights.len() / 16);
         for panel in weights.chunks_exact(16 * depth) {
-            self.sixteens.extend(
-                (0..depth).map(|k| std::array::from_fn(|column| panel[column * depth + k])),
-            );
+            let sixteen =
+                |k| std::array::from_fn(|column| f32::from_le_bytes(panel[column * depth + k]));
+            self.sixteens.extend((0..depth).map(sixteen));
         }
     }
 

@@ -1,10 +1,12 @@
 //! Which kernel runs here. All give the same bits; they differ in speed alone.
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 use super::simd::{Arrays, Lanes};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 
 /// Every name that can be asked for, on any machine.
-pub const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "portable"];
+pub const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "scalar"];
 
 /// A kernel that this CPU can run.
 #[derive(Clone, Copy)]
@@ -14,8 +16,8 @@ pub enum Kernel {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "aarch64")]
-    Neon(Arrays<true>),
-    Portable(Arrays<false>),
+    Neon(Neon),
+    Scalar(Arrays),
 }
 
 /// Work that is generic over the kernel and gives a result.
@@ -25,7 +27,7 @@ pub trait Call {
 }
 
 impl Kernel {
-    /// Those of this CPU, fastest first; the last, `portable`, is always there.
+    /// Those of this CPU, fastest first; the last, `scalar`, is always there.
     pub fn available() -> Vec<Self> {
         let kernels = [
             #[cfg(target_arch = "x86_64")]
@@ -33,8 +35,8 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Avx2::detect().map(Self::Avx2),
             #[cfg(target_arch = "aarch64")]
-            Some(Self::Neon(Arrays)),
-            Some(Self::Portable(Arrays)),
+            Some(Self::Neon(Neon)),
+            Some(Self::Scalar(Arrays)),
         ];
         kernels.into_iter().flatten().collect()
     }
@@ -65,7 +67,7 @@ impl Kernel {
             Self::Avx2(_) => "avx2",
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => "neon",
-            Self::Portable(_) => "portable",
+            Self::Scalar(_) => "scalar",
         }
     }
 
@@ -78,7 +80,7 @@ impl Kernel {
             Self::Avx2(lanes) => call.call(lanes),
             #[cfg(target_arch = "aarch64")]
             Self::Neon(lanes) => call.call(lanes),
-            Self::Portable(lanes) => call.call(lanes),
+            Self::Scalar(lanes) => call.call(lanes),
         }
     }
 }

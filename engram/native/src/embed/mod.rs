@@ -1,10 +1,15 @@
 //! all-MiniLM-L6-v2: the same text gives the same 384 floats, bit for bit, in any company and on any CPU.
 //!
 //! `tokens` cuts a text into word pieces, `model` runs them through BERT; `simd`, `gemm`, `math` and `attention` are the
-//! arithmetic, whose order of operations is fixed; `kernel` chooses the instructions it is done with.
+//! arithmetic, whose order of operations is fixed; `kernel` chooses the instructions it is done with, and `ieee` sees to it
+//! that the thread rounds as IEEE 754 has it. `weights` and `map` read the model's file.
 mod attention;
 mod gemm;
+#[allow(unsafe_code)]
+mod ieee;
 mod kernel;
+#[allow(unsafe_code)]
+mod map;
 mod math;
 mod model;
 mod shape;
@@ -16,16 +21,19 @@ mod tokens;
 mod weights;
 
 use std::fmt;
-use std::io::{Read, Seek};
+use std::fs::File;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 pub use kernel::{Kernel, NAMES};
 pub use model::{MAX_TOKENS, Vector};
 pub use shape::HIDDEN as DIM;
-pub use tokens::TokenizerError;
+pub use tokens::{Span, TokenizerError};
 pub use weights::WeightsError;
 
 use kernel::Call;
-use model::Model;
+use model::{Model, VOCABULARY};
 use simd::Lanes;
 use tokens::WordPieces;
 
@@ -68,20 +76,45 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// Why texts were not embedded.
+#[derive(Debug)]
+pub enum EmbedError {
+    Tokenizer(TokenizerError),
+    /// The caller's flag was set before every text was done.
+    Stopped,
+}
+
+impl fmt::Display for EmbedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tokenizer(error) => error.fmt(f),
+            Self::Stopped => write!(f, "stopped before every text was embedded"),
+        }
+    }
+}
+
+impl std::error::Error for EmbedError {}
+
+impl From<TokenizerError> for EmbedError {
+    fn from(error: TokenizerError) -> Self {
+        Self::Tokenizer(error)
+    }
+}
+
 impl MiniLm {
     /// Read `model.safetensors` and `tokenizer.json`. `kernel` names one of `NAMES`; None is the fastest here.
-    pub fn load(
-        weights: impl Read + Seek,
-        tokenizer: &[u8],
-        kernel: Option<&str>,
-    ) -> Result<Self, LoadError> {
+    pub fn load(weights: File, tokenizer: &[u8], kernel: Option<&str>) -> Result<Self, LoadError> {
         let kernel = Kernel::choose(kernel).map_err(LoadError::Kernel)?;
-        let model = Model::read(weights).map_err(LoadError::Weights)?;
-        let pieces =
-            WordPieces::parse(tokenizer, model.vocabulary()).map_err(LoadError::Tokenizer)?;
+        let (model, pieces) = thread::scope(|scope| {
+            let pieces = scope.spawn(|| WordPieces::parse(tokenizer, VOCABULARY));
+            let model = ieee::by_default(|| Model::read(weights));
+            (model, pieces.join())
+        });
         Ok(Self {
-            model,
-            pieces,
+            model: model.map_err(LoadError::Weights)?,
+            pieces: pieces
+                .unwrap_or_else(|panic| resume_unwind(panic))
+                .map_err(LoadError::Tokenizer)?,
             kernel,
         })
     }
@@ -95,11 +128,27 @@ impl MiniLm {
         self.pieces.ids(text).map(|ids| ids.len())
     }
 
+    /// Where the pieces of `text` stand in it, without [CLS] and [SEP] around them; any length.
+    pub fn token_spans(&self, text: &str) -> Result<Vec<Span>, TokenizerError> {
+        self.pieces.spans(text)
+    }
+
     /// Embed each text; one over `MAX_TOKENS` leaves the others alone.
-    pub fn embed(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Embedded>, TokenizerError> {
+    ///
+    /// `stop` is looked at before a text is cut into tokens and before a group of at most 128 tokens (or of one text) is
+    /// embedded; once it is set the whole call ends with `Stopped`.
+    pub fn embed(
+        &self,
+        texts: &[impl AsRef<str>],
+        stop: Option<&AtomicBool>,
+    ) -> Result<Vec<Embedded>, EmbedError> {
+        let go_on = || match stop.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            true => Err(EmbedError::Stopped),
+            false => Ok(()),
+        };
         let ids = texts
             .iter()
-            .map(|text| self.pieces.ids(text.as_ref()))
+            .map(|text| go_on().and_then(|()| Ok(self.pieces.ids(text.as_ref())?)))
             .collect::<Result<Vec<_>, _>>()?;
         let mut embedded: Vec<_> = ids
             .iter()
@@ -114,10 +163,12 @@ impl MiniLm {
             .filter(|ids| ids.len() <= MAX_TOKENS)
             .collect();
         for group in groups(&fitting) {
-            let vectors = self.kernel.call(Forward {
+            go_on()?;
+            let forward = Forward {
                 model: &self.model,
                 texts: group,
-            });
+            };
+            let vectors = ieee::by_default(|| self.kernel.call(forward));
             vectors
                 .into_iter()
                 .zip(&mut wanted)

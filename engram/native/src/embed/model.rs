@@ -1,16 +1,17 @@
 //! all-MiniLM-L6-v2: BERT of six layers, mean over all tokens, L2 norm 1. The forward pass, one plain file.
-use std::io::{Read, Seek};
+use std::fs::File;
 
 use super::attention::{self, attend};
 use super::gemm::{Panels, Place, Product};
 use super::math::gelu;
 use super::shape::HIDDEN;
 use super::simd::{LANES, Lanes, Sixteen, Task};
-use super::weights::{Tensors, WeightsError};
+use super::weights::{Number, Tensor, Tensors, WeightsError};
 
 const LAYERS: usize = 6;
 const INTERMEDIATE: usize = 1536;
-const VOCABULARY: usize = 30_522;
+/// Token ids that the model has a row for: all below this.
+pub const VOCABULARY: usize = 30_522;
 const POSITIONS: usize = 512;
 const EPSILON: f32 = 1e-12;
 
@@ -20,9 +21,9 @@ pub const MAX_TOKENS: usize = 256;
 /// A vector a text, of norm 1.
 pub type Vector = [f32; HIDDEN];
 
-/// The packed weights: one copy, about 90 MB, read only.
+/// The weights, read only: the layers' packed into memory of our own, 43 MB, the words' where the file has them.
 pub struct Model {
-    words: Vec<f32>,
+    words: Tensor,
     /// Position plus token type 0.
     positions: Vec<f32>,
     norm: Norm,
@@ -49,25 +50,25 @@ struct Norm {
 }
 
 impl Model {
-    /// Read and pack the weights of a safetensors file, tensor by tensor, so that there is never a second copy.
-    pub fn read(source: impl Read + Seek) -> Result<Self, WeightsError> {
-        let mut tensors = Tensors::open(source)?;
-        let words = tensors.take("embeddings.word_embeddings.weight", &[VOCABULARY, HIDDEN])?;
-        let mut positions = tensors.take(
+    /// Pack the weights of a safetensors file, tensor by tensor, so that there is never a second copy.
+    ///
+    /// The rows of words stay in the file, which must not be cut short as long as this lives.
+    pub fn read(file: File) -> Result<Self, WeightsError> {
+        let tensors = Tensors::open(file)?;
+        let words = tensors.map("embeddings.word_embeddings.weight", &[VOCABULARY, HIDDEN])?;
+        let positions = tensors.map(
             "embeddings.position_embeddings.weight",
             &[POSITIONS, HIDDEN],
         )?;
-        positions.truncate(MAX_TOKENS * HIDDEN);
-        positions.shrink_to_fit();
-        let types = tensors.take("embeddings.token_type_embeddings.weight", &[2, HIDDEN])?;
-        for row in positions.chunks_exact_mut(HIDDEN) {
-            row.iter_mut()
-                .zip(&types)
-                .for_each(|(position, kind)| *position += kind);
-        }
-        let norm = Norm::read(&mut tensors, "embeddings.LayerNorm")?;
+        let types = tensors.map("embeddings.token_type_embeddings.weight", &[2, HIDDEN])?;
+        let positions = positions[..MAX_TOKENS * HIDDEN]
+            .iter()
+            .zip(types[..HIDDEN].iter().cycle())
+            .map(|(position, kind)| f32::from_le_bytes(*position) + f32::from_le_bytes(*kind))
+            .collect();
+        let norm = Norm::read(&tensors, "embeddings.LayerNorm")?;
         let layers = (0..LAYERS)
-            .map(|i| Layer::read(&mut tensors, i))
+            .map(|i| Layer::read(&tensors, i))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             words,
@@ -75,11 +76,6 @@ impl Model {
             norm,
             layers,
         })
-    }
-
-    /// Token ids that the model has a row for: all below this.
-    pub fn vocabulary(&self) -> usize {
-        self.words.len() / HIDDEN
     }
 
     /// Embed texts of 1 to `MAX_TOKENS` token ids each.
@@ -119,7 +115,7 @@ impl Model {
             let word = &self.words[*id as usize * HIDDEN..][..HIDDEN];
             let place = &self.positions[position * HIDDEN..][..HIDDEN];
             for ((x, w), p) in row.iter_mut().zip(word).zip(place) {
-                *x = w + p;
+                *x = f32::from_le_bytes(*w) + p;
             }
         }
     }
@@ -152,7 +148,7 @@ impl State {
 }
 
 impl Layer {
-    fn read<R: Read + Seek>(tensors: &mut Tensors<R>, index: usize) -> Result<Self, WeightsError> {
+    fn read(tensors: &Tensors, index: usize) -> Result<Self, WeightsError> {
         let at = |part: &str| format!("encoder.layer.{index}.{part}");
         let mut qkv = Dense::read(tensors, &at("attention.self.query"), HIDDEN, HIDDEN)?;
         qkv.append(tensors, &at("attention.self.key"), HIDDEN, HIDDEN)?;
@@ -203,12 +199,7 @@ impl Layer {
 }
 
 impl Dense {
-    fn read<R: Read + Seek>(
-        t: &mut Tensors<R>,
-        name: &str,
-        outputs: usize,
-        inputs: usize,
-    ) -> Result<Self, WeightsError> {
+    fn read(t: &Tensors, name: &str, outputs: usize, inputs: usize) -> Result<Self, WeightsError> {
         let mut dense = Self {
             panels: Panels::pack(&[], inputs),
             bias: Vec::new(),
@@ -218,18 +209,17 @@ impl Dense {
     }
 
     /// Read more outputs of the same inputs.
-    fn append<R: Read + Seek>(
+    fn append(
         &mut self,
-        tensors: &mut Tensors<R>,
+        tensors: &Tensors,
         name: &str,
         outputs: usize,
         inputs: usize,
     ) -> Result<(), WeightsError> {
         self.panels
-            .append(&tensors.take(&format!("{name}.weight"), &[outputs, inputs])?);
-        self.bias.extend(sixteens(
-            &tensors.take(&format!("{name}.bias"), &[outputs])?,
-        ));
+            .append(&tensors.map(&format!("{name}.weight"), &[outputs, inputs])?);
+        self.bias
+            .extend(sixteens(&tensors.map(&format!("{name}.bias"), &[outputs])?));
         Ok(())
     }
 
@@ -248,17 +238,18 @@ impl Dense {
 }
 
 impl Norm {
-    fn read<R: Read + Seek>(tensors: &mut Tensors<R>, name: &str) -> Result<Self, WeightsError> {
-        let weight = sixteens(&tensors.take(&format!("{name}.weight"), &[HIDDEN])?);
+    fn read(tensors: &Tensors, name: &str) -> Result<Self, WeightsError> {
+        let weight = sixteens(&tensors.map(&format!("{name}.weight"), &[HIDDEN])?);
         Ok(Self {
             weight,
-            bias: sixteens(&tensors.take(&format!("{name}.bias"), &[HIDDEN])?),
+            bias: sixteens(&tensors.map(&format!("{name}.bias"), &[HIDDEN])?),
         })
     }
 }
 
-fn sixteens(values: &[f32]) -> Vec<Sixteen> {
-    values.as_chunks().0.to_vec()
+fn sixteens(values: &[Number]) -> Vec<Sixteen> {
+    let sixteen = |numbers: &[Number; 16]| numbers.map(f32::from_le_bytes);
+    values.as_chunks().0.iter().map(sixteen).collect()
 }
 
 /// Layer normalisation of each row, after adding the row of `added`: (x - mean) / sqrt(variance + epsilon) * weight + bias.

@@ -1,10 +1,12 @@
 //! Sixteen f32 lanes, on whatever the CPU has, with the same bits from each.
 //!
 //! Every operation here is one IEEE 754 operation a lane, rounded to nearest even: add, subtract, multiply, divide,
-//! fused multiply-add. So a program over `Lanes` gives the same bits on AVX-512 (one register), AVX2 (two), NEON (four,
-//! by way of arrays the compiler vectorises) and on a CPU without fused multiply-add (`fused` below computes it exactly).
+//! fused multiply-add. So a program over `Lanes` gives the same bits on AVX-512 (one register), AVX2 (two), NEON (four)
+//! and on a CPU without fused multiply-add (`fused` below computes it exactly).
 //! A value of a `Lanes` type exists only where its CPU features were found, which is what makes its methods sound.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -96,16 +98,16 @@ pub fn fused(a: f32, b: f32, c: f32) -> f32 {
     f64::from_bits(bits.wrapping_add(step)) as f32
 }
 
-/// Arrays, for every CPU. `HARDWARE` says that the build target itself has fused multiply-add (aarch64), else `fused` is it.
+/// Arrays, for every CPU.
 #[derive(Clone, Copy)]
-pub struct Arrays<const HARDWARE: bool>;
+pub struct Arrays;
 
 #[inline(always)]
 fn each(f: impl Fn(usize) -> f32) -> Sixteen {
     std::array::from_fn(f)
 }
 
-impl<const HARDWARE: bool> Lanes for Arrays<HARDWARE> {
+impl Lanes for Arrays {
     type V = Sixteen;
     const ROWS: usize = 4;
     const PANELS: usize = 1;
@@ -143,11 +145,7 @@ impl<const HARDWARE: bool> Lanes for Arrays<HARDWARE> {
     }
     #[inline(always)]
     fn fma(self, a: Sixteen, b: Sixteen, c: Sixteen) -> Sixteen {
-        if HARDWARE {
-            each(|i| a[i].mul_add(b[i], c[i]))
-        } else {
-            each(|i| fused(a[i], b[i], c[i]))
-        }
+        each(|i| fused(a[i], b[i], c[i]))
     }
     #[inline(always)]
     fn max(self, a: Sixteen, b: Sixteen) -> Sixteen {
@@ -160,6 +158,81 @@ impl<const HARDWARE: bool> Lanes for Arrays<HARDWARE> {
     #[inline(always)]
     fn power_of_two(self, shifted: Sixteen) -> Sixteen {
         each(|i| f32::from_bits((shifted[i].to_bits() << 23).wrapping_add(1.0_f32.to_bits())))
+    }
+}
+
+/// Four 128-bit registers.
+#[cfg(target_arch = "aarch64")]
+#[derive(Clone, Copy)]
+pub struct Neon;
+
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+fn quads(f: impl Fn(usize) -> float32x4_t) -> [float32x4_t; 4] {
+    std::array::from_fn(f)
+}
+
+// SAFETY, of every block below: the build target itself has NEON, and loads and stores take sixteen floats.
+#[cfg(target_arch = "aarch64")]
+impl Lanes for Neon {
+    type V = [float32x4_t; 4];
+    const ROWS: usize = 6;
+    const PANELS: usize = 1;
+
+    fn vectorize(self, task: impl Task) {
+        task.run(self);
+    }
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::V {
+        unsafe { [vdupq_n_f32(value); 4] }
+    }
+    #[inline(always)]
+    fn load(self, from: &Sixteen) -> Self::V {
+        let from = from.as_ptr();
+        quads(|i| unsafe { vld1q_f32(from.add(4 * i)) })
+    }
+    #[inline(always)]
+    fn store(self, to: &mut Sixteen, v: Self::V) {
+        let to = to.as_mut_ptr();
+        for (i, quad) in v.into_iter().enumerate() {
+            unsafe { vst1q_f32(to.add(4 * i), quad) };
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        quads(|i| unsafe { vaddq_f32(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        quads(|i| unsafe { vsubq_f32(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        quads(|i| unsafe { vmulq_f32(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        quads(|i| unsafe { vdivq_f32(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        quads(|i| unsafe { vfmaq_f32(c[i], a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        quads(|i| unsafe { vmaxq_f32(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn select_less(self, a: Self::V, b: Self::V, then: Self::V, otherwise: Self::V) -> Self::V {
+        quads(|i| unsafe { vbslq_f32(vcltq_f32(a[i], b[i]), then[i], otherwise[i]) })
+    }
+    #[inline(always)]
+    fn power_of_two(self, shifted: Self::V) -> Self::V {
+        quads(|i| unsafe {
+            let one = vreinterpretq_s32_f32(vdupq_n_f32(1.0));
+            let exponent = vshlq_n_s32::<23>(vreinterpretq_s32_f32(shifted[i]));
+            vreinterpretq_f32_s32(vaddq_s32(exponent, one))
+        })
     }
 }
 

@@ -1,14 +1,20 @@
 //! The arithmetic against plain Rust: each kernel against IEEE operations, products against a naive chain of `mul_add`,
 //! exp and GELU against f64.
-use std::io::Cursor;
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::attention::{Scratch, attend};
 use super::gemm::{Panels, Place, Product};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use super::ieee;
 use super::kernel::{Call, Kernel};
+use super::map::Mapped;
 use super::math::{exp, gelu};
 use super::shape::{HEAD, HEADS, HIDDEN};
 use super::simd::{Lanes, Sixteen, Task, fused};
-use super::weights::{Tensors, WeightsError};
+use super::weights::{Number, Tensors, WeightsError};
 
 /// xorshift64*: numbers for tests, the same every time.
 struct Numbers(u64);
@@ -35,6 +41,10 @@ impl Numbers {
     fn units(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.unit()).collect()
     }
+}
+
+fn numbers_of(values: &[f32]) -> Vec<Number> {
+    values.iter().map(|x| x.to_le_bytes()).collect()
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -76,6 +86,20 @@ fn fused_rounds_once_where_two_roundings_differ() {
         (2.0_f32.powi(24), -c),
         (2.0_f32.powi(24) + 2.0, c),
         (1.5, 2.0_f32.powi(-60)),
+    ] {
+        assert_eq!(fused(a, b, c).to_bits(), a.mul_add(b, c).to_bits());
+    }
+    // Here rounding to f64 to nearest, instead of to odd, is seen: in normal numbers and in subnormal ones.
+    let tiny = 2.0_f32.powi(-30);
+    let (a, b) = (
+        1_048_577.0 * 2.0_f32.powi(-95),
+        1_048_575.0 * 2.0_f32.powi(-95),
+    );
+    let subnormal = 2.0_f32.powi(-127) + f32::from_bits(1);
+    for (a, b, c) in [
+        (97.0, 172_961.0, tiny),
+        (97.0, 172_961.0, -tiny),
+        (a, b, subnormal),
     ] {
         assert_eq!(fused(a, b, c).to_bits(), a.mul_add(b, c).to_bits());
     }
@@ -274,7 +298,7 @@ fn a_product_is_a_chain_of_fused_multiply_adds_from_its_bias() {
                 rows,
                 left: &left,
                 left_at: Place::whole(depth),
-                panels: &Panels::pack(&weights, depth),
+                panels: &Panels::pack(&numbers_of(&weights), depth),
                 bias: Some(bias.as_chunks().0),
                 out: &mut out,
                 out_at: Place {
@@ -360,58 +384,184 @@ fn attention_agrees_with_f64_whatever_was_in_the_scratch() {
 fn an_unknown_kernel_is_named_beside_those_there_are() {
     let error = Kernel::choose(Some("sse9")).err().unwrap();
     assert!(
-        error.contains("\"sse9\"") && error.contains("portable"),
+        error.contains("\"sse9\"") && error.contains("scalar"),
         "{error}"
     );
 }
 
-fn safetensors(header: &str, data: &[u8]) -> Cursor<Vec<u8>> {
+/// A file of these bytes without a name, gone with the last who has it open.
+fn file_of(bytes: &[u8]) -> File {
+    static FILES: AtomicU32 = AtomicU32::new(0);
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("engram-test-{}-{number}", std::process::id());
+    let path: PathBuf = std::env::temp_dir().join(name);
+    fs::write(&path, bytes).unwrap();
+    let file = File::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    file
+}
+
+fn safetensors(header: &str, data: &[u8]) -> File {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend(header.as_bytes());
     file.extend(data);
-    Cursor::new(file)
+    file_of(&file)
 }
+
+const HEADER: &str = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[4,12]},
+    "b":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},"c":{"dtype":"F32","shape":[1],"data_offsets":[8,4]}}"#;
 
 #[test]
 fn tensors_are_read_by_name_and_refused_by_shape() {
-    let header = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[4,12]},
-        "b":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},"c":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}"#;
-    let data: Vec<u8> = [0.0_f32, 1.5, -2.0]
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect();
-    let mut tensors = Tensors::open(safetensors(header, &data)).unwrap();
-    assert_eq!(tensors.take("a", &[1, 2]).unwrap(), [1.5, -2.0]);
-    for (name, shape) in [("a", &[1, 2][..]), ("b", &[1]), ("c", &[3])] {
-        let error = tensors.take(name, shape).unwrap_err();
-        assert!(
-            matches!(&error, WeightsError::Tensor { name: n, .. } if n == name),
-            "{error}"
+    let data = numbers_of(&[0.0, 1.5, -2.0]).concat();
+    // Blanks before the data: a number may lie at any address.
+    for blanks in 0..4 {
+        let header = format!("{HEADER}{}", " ".repeat(blanks));
+        let tensors = Tensors::open(safetensors(&header, &data)).unwrap();
+        assert_eq!(
+            *tensors.map("a", &[1, 2]).unwrap(),
+            numbers_of(&[1.5, -2.0])
         );
+        for (name, shape) in [("a", &[2][..]), ("b", &[1]), ("c", &[1]), ("d", &[1])] {
+            let error = tensors.map(name, shape).err().unwrap();
+            assert!(
+                matches!(&error, WeightsError::Tensor { name: n, .. } if n == name),
+                "{error}"
+            );
+        }
     }
-    let mut tensors = Tensors::open(safetensors(header, &data)).unwrap();
-    assert!(
-        matches!(tensors.take("c", &[2]), Err(WeightsError::Io(_))),
-        "it ends beyond the file"
-    );
+}
+
+#[test]
+fn a_file_that_ends_before_its_data_does_is_refused_when_it_is_opened() {
+    for end in ["13", "18446744073709551615"] {
+        let header = HEADER.replace("12]", &format!("{end}]"));
+        let error = Tensors::open(safetensors(&header, &[0; 12])).err().unwrap();
+        let why = format!("{end} bytes from {} are wanted", 8 + header.len());
+        assert!(error.to_string().contains(&why), "{error}");
+    }
 }
 
 #[test]
 fn a_file_that_is_no_safetensors_is_refused() {
     for file in [
-        Cursor::new(vec![0xff; 64]),
+        file_of(&[0xff; 64]),
+        safetensors("", &[]),
         safetensors("[1]", &[]),
         safetensors("{\"a\": 1}", &[]),
+        safetensors(&HEADER.replace("12]", "-1]"), &[0; 64]),
     ] {
         assert!(matches!(
             Tensors::open(file),
             Err(WeightsError::NotSafetensors(_))
         ));
     }
-    assert!(matches!(
-        Tensors::open(Cursor::new(vec![1, 2])),
-        Err(WeightsError::Io(_))
-    ));
+    for short in [&[][..], &[1, 2], &[9, 0, 0, 0, 0, 0, 0, 0, b'{']] {
+        assert!(matches!(
+            Tensors::open(file_of(short)),
+            Err(WeightsError::Io(_))
+        ));
+    }
+}
+
+#[test]
+fn a_part_of_a_file_is_mapped_at_any_offset_and_never_beyond_its_end() {
+    let bytes: Vec<u8> = (0..9000_u32).map(|i| (i % 251) as u8).collect();
+    let file = file_of(&bytes);
+    for (start, length) in [
+        (0, 9000),
+        (1, 8),
+        (4095, 2),
+        (4096, 4904),
+        (8999, 1),
+        (9000, 0),
+    ] {
+        let mapped = Mapped::new(&file, start, length).unwrap();
+        assert_eq!(*mapped, bytes[start as usize..][..length as usize]);
+    }
+    for (start, length) in [
+        (0, 9001),
+        (8999, 2),
+        (9001, 0),
+        (u64::MAX, 1),
+        (1, u64::MAX),
+    ] {
+        let error = Mapped::new(&file, start, length).err().unwrap();
+        assert!(error.to_string().contains("the file has 9000"), "{error}");
+    }
+}
+
+/// Settings that a careless library could leave behind: every way of rounding, with and without flushing to zero.
+#[cfg(target_arch = "x86_64")]
+fn foreign_settings() -> Vec<ieee::Settings> {
+    let flush = 1 << 15 | 1 << 6;
+    let ways = [0, 1, 2, 3].map(|way| 0x1f80 | way << 13);
+    ways.iter().flat_map(|way| [*way, way | flush]).collect()
+}
+
+#[cfg(target_arch = "aarch64")]
+fn foreign_settings() -> Vec<ieee::Settings> {
+    let ways = [0, 1, 2, 3].map(|way| way << 22);
+    ways.iter().flat_map(|way| [*way, way | 1 << 24]).collect()
+}
+
+/// Do `work` under foreign settings, then put the thread's own back; says what `work` left behind.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn under<T>(settings: ieee::Settings, work: impl FnOnce() -> T) -> (T, ieee::Settings) {
+    let own = ieee::settings();
+    ieee::set(settings);
+    let result = black_box(work());
+    let left = ieee::settings();
+    ieee::set(own);
+    (result, left)
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn the_callers_settings_change_no_bit_and_are_its_own_again() {
+    let mut numbers = Numbers(5);
+    let [a, b, c]: [Sixteen; 3] = std::array::from_fn(|_| std::array::from_fn(|_| numbers.wide(4)));
+    for kernel in Kernel::available() {
+        let every = || {
+            let mut out = Vec::new();
+            kernel.call(EveryOperation {
+                a: &a,
+                b: &b,
+                c: &c,
+                out: &mut out,
+            });
+            bits(&out)
+        };
+        let expected = every();
+        for settings in foreign_settings() {
+            let (got, left) = under(settings, || ieee::by_default(every));
+            assert_eq!(got, expected, "{} {settings:#x}", kernel.name());
+            assert_eq!(left, settings);
+        }
+    }
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn subnormals_survive_inside_and_not_where_the_caller_flushes_them() {
+    let half = || black_box(2e-40_f32) * black_box(0.5);
+    for settings in foreign_settings() {
+        let (inside, left) = under(settings, || ieee::by_default(half));
+        assert_eq!((inside, left), (1e-40, settings));
+    }
+    let (flushed, _) = under(*foreign_settings().last().unwrap(), half);
+    assert_eq!(flushed, 0.0, "or the settings do nothing here");
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[test]
+fn a_panic_gives_the_callers_settings_back() {
+    let settings = *foreign_settings().last().unwrap();
+    let (result, left) = under(settings, || {
+        std::panic::catch_unwind(|| ieee::by_default(|| assert_eq!(black_box(1), 2, "meant")))
+    });
+    assert!(result.is_err());
+    assert_eq!(left, settings);
 }
 
 #[test]

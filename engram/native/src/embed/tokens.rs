@@ -21,6 +21,14 @@ impl From<tokenizers::Error> for TokenizerError {
     }
 }
 
+/// A word piece's place: code points `start..end` of its text, and the number of the word that it is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: u32,
+    pub end: u32,
+    pub word: u32,
+}
+
 pub struct WordPieces {
     tokenizer: Tokenizer,
     vocabulary: usize,
@@ -50,5 +58,27 @@ impl WordPieces {
             ))),
             None => Ok(ids),
         }
+    }
+
+    /// Where the pieces of `text` stand in it, in order, without [CLS] and [SEP] around them.
+    ///
+    /// Starts and ends never descend. A character that the normaliser takes apart (a Hangul syllable) may give several
+    /// pieces, each with that character's span.
+    pub fn spans(&self, text: &str) -> Result<Vec<Span>, TokenizerError> {
+        let encoding = self.tokenizer.encode_char_offsets(text, false)?;
+        let words = encoding.get_word_ids().iter();
+        let spans = words.zip(encoding.get_offsets()).map(|(word, offsets)| {
+            // A word is a split of the pre-tokenizer; a special token found in the text is a split of its own.
+            let word = word.ok_or_else(|| TokenizerError("a piece of no word".into()))?;
+            let narrow = |offset: usize| {
+                u32::try_from(offset).map_err(|_| TokenizerError(format!("offset {offset}")))
+            };
+            Ok(Span {
+                start: narrow(offsets.0)?,
+                end: narrow(offsets.1)?,
+                word,
+            })
+        });
+        spans.collect()
     }
 }

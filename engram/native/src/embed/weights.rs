@@ -4,13 +4,19 @@
 //! the data, from whose start the offsets count. Numbers little-endian, row-major.
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
 
 use serde_json::Value;
 
+use super::map::Mapped;
+
 /// No header of a real model comes near this; more is not a safetensors file.
 const HEADER_LIMIT: u64 = 1 << 20;
-const CHUNK_BYTES: usize = 1 << 18;
+
+/// An f32 as the file has it: four bytes, little-endian, at no particular address.
+pub type Number = [u8; 4];
 
 /// Why weights could not be read.
 #[derive(Debug)]
@@ -50,11 +56,14 @@ impl From<io::Error> for WeightsError {
 }
 
 /// An open safetensors file.
-pub struct Tensors<R> {
-    source: R,
+pub struct Tensors {
+    file: File,
     data_start: u64,
     entries: HashMap<String, Entry>,
 }
+
+/// A tensor's numbers, mapped: nothing is in memory before it is read, and nothing after this is dropped.
+pub struct Tensor(Mapped);
 
 #[derive(serde::Deserialize)]
 struct Entry {
@@ -63,19 +72,17 @@ struct Entry {
     data_offsets: (u64, u64),
 }
 
-impl<R: Read + Seek> Tensors<R> {
-    /// Read the header.
-    pub fn open(mut source: R) -> Result<Self, WeightsError> {
-        let mut length = [0; 8];
-        source.read_exact(&mut length)?;
-        let length = u64::from_le_bytes(length);
+impl Tensors {
+    /// Read the header; an error if the file ends before the data that it tells of.
+    pub fn open(file: File) -> Result<Self, WeightsError> {
+        let length = Mapped::new(&file, 0, 8)?;
+        let length = u64::from_le_bytes(length.as_chunks().0[0]);
         if length > HEADER_LIMIT {
             return Err(WeightsError::NotSafetensors(format!(
                 "a header of {length} bytes, at most {HEADER_LIMIT}"
             )));
         }
-        let mut header = vec![0; length as usize];
-        source.read_exact(&mut header)?;
+        let header = Mapped::new(&file, 8, length)?;
         let not = |error: serde_json::Error| WeightsError::NotSafetensors(error.to_string());
         let mut values: HashMap<String, Value> = serde_json::from_slice(&header).map_err(not)?;
         values.remove("__metadata__");
@@ -83,16 +90,19 @@ impl<R: Read + Seek> Tensors<R> {
         let entries = values
             .into_iter()
             .map(entry)
-            .collect::<Result<_, WeightsError>>()?;
+            .collect::<Result<HashMap<String, Entry>, WeightsError>>()?;
+        let data_start = 8 + length;
+        let data_end = entries.values().map(|entry| entry.data_offsets.1).max();
+        Mapped::new(&file, data_start, data_end.unwrap_or(0))?;
         Ok(Self {
-            source,
-            data_start: 8 + length,
+            file,
+            data_start,
             entries,
         })
     }
 
-    /// Read the f32 tensor `name`, which must have this shape.
-    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+    /// Map the f32 tensor `name`, which must have this shape.
+    pub fn map(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError> {
         let mismatch = |got: String| WeightsError::Tensor {
             name: name.into(),
             expected: format!("F32 {shape:?}"),
@@ -100,37 +110,28 @@ impl<R: Read + Seek> Tensors<R> {
         };
         let entry = self
             .entries
-            .remove(name)
+            .get(name)
             .ok_or_else(|| mismatch("nothing".into()))?;
-        let count = shape.iter().product::<usize>();
+        let bytes = 4 * shape.iter().product::<usize>() as u64;
         let (from, to) = entry.data_offsets;
-        if entry.dtype != "F32"
-            || entry.shape != shape
-            || to.checked_sub(from) != Some(4 * count as u64)
-        {
+        if entry.dtype != "F32" || entry.shape != shape || to.checked_sub(from) != Some(bytes) {
             return Err(mismatch(format!(
                 "{} {:?}, bytes {from} to {to}",
                 entry.dtype, entry.shape
             )));
         }
-        let start = self
-            .data_start
-            .checked_add(from)
-            .ok_or_else(|| mismatch(format!("offset {from}")))?;
-        self.source.seek(SeekFrom::Start(start))?;
-        let mut values = Vec::with_capacity(count);
-        let mut chunk = vec![0; CHUNK_BYTES.min(4 * count)];
-        while values.len() < count {
-            let chunk = &mut chunk[..CHUNK_BYTES.min(4 * (count - values.len()))];
-            self.source.read_exact(chunk)?;
-            values.extend(
-                chunk
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|bytes| f32::from_le_bytes(*bytes)),
-            );
-        }
-        Ok(values)
+        Ok(Tensor(Mapped::new(
+            &self.file,
+            self.data_start + from,
+            bytes,
+        )?))
+    }
+}
+
+impl Deref for Tensor {
+    type Target = [Number];
+
+    fn deref(&self) -> &[Number] {
+        self.0.as_chunks().0
     }
 }

@@ -25,14 +25,14 @@ enum Kind {
     Avx512,
     Avx2,
     Neon,
-    Portable,
+    Scalar,
 }
 
 const KINDS: [(Kind, &str); 4] = [
     (Kind::Avx512, "avx512"),
     (Kind::Avx2, "avx2"),
     (Kind::Neon, "neon"),
-    (Kind::Portable, "portable"),
+    (Kind::Scalar, "scalar"),
 ];
 
 impl Kind {
@@ -48,9 +48,9 @@ impl Kind {
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512 | Self::Avx2 => false,
-            // Every aarch64 has NEON and fused multiply-add, and the compiler turns the portable loops into them.
+            // Every aarch64 has NEON and fused multiply-add, and the compiler turns the scalar loops into them.
             Self::Neon => cfg!(target_arch = "aarch64"),
-            Self::Portable => true,
+            Self::Scalar => true,
         }
     }
 }
@@ -61,7 +61,7 @@ pub struct Kernel(Kind);
 
 impl Kernel {
     /// The loops that need nothing of the CPU.
-    pub const PORTABLE: Self = Self(Kind::Portable);
+    pub const SCALAR: Self = Self(Kind::Scalar);
 
     /// Every kernel that this CPU can run, the best first.
     pub fn available() -> Vec<Self> {
@@ -72,7 +72,7 @@ impl Kernel {
             .collect()
     }
 
-    /// The kernel of that name: avx512, avx2, neon or portable. An unknown one, or one that this CPU lacks, is an error.
+    /// The kernel of that name: avx512, avx2, neon or scalar. An unknown one, or one that this CPU lacks, is an error.
     pub fn named(name: &str) -> Result<Self, IndexError> {
         let known = KINDS.iter().find(|(_, known)| *known == name);
         let here = || {
@@ -123,7 +123,7 @@ impl Kernel {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { x86::dots_avx2(query, blocks, rows, out) },
-            _ => dots_portable(query, blocks, rows, out),
+            _ => dots_scalar(query, blocks, rows, out),
         }
     }
 
@@ -137,12 +137,12 @@ impl Kernel {
             // SAFETY: as in `dots`.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => unsafe { x86::products_avx2(a, b) },
-            _ => products_portable(a, b),
+            _ => products_scalar(a, b),
         }
     }
 }
 
-fn dots_portable(query: &[Block], blocks: &[Block], rows: &[u16], out: &mut [i32]) {
+fn dots_scalar(query: &[Block], blocks: &[Block], rows: &[u16], out: &mut [i32]) {
     let stride = query.len();
     for (&row, out) in rows.iter().zip(out) {
         let start = usize::from(row) * stride;
@@ -158,7 +158,7 @@ fn dot_block(q: &Block, x: &Block) -> i32 {
         .sum()
 }
 
-fn products_portable(a: &[f32], b: &[f32]) -> [[f32; LANES]; 2] {
+fn products_scalar(a: &[f32], b: &[f32]) -> [[f32; LANES]; 2] {
     let (mut ab, mut bb) = ([0.0f32; LANES], [0.0f32; LANES]);
     for (a, b) in a
         .as_chunks::<LANES>()

@@ -120,7 +120,7 @@ fn kernels_give_identical_cosine_bits() {
                     .score(&row)
                     .unwrap()
             };
-            let expected = score(Kernel::PORTABLE);
+            let expected = score(Kernel::SCALAR);
             assert!((-1.0..=1.0).contains(&expected));
             for kernel in Kernel::available() {
                 assert_eq!(
@@ -140,7 +140,7 @@ fn cosines_are_within_the_ranking_error() {
     for dim in DIMS {
         for _ in 0..100 {
             let (query, row) = (random.vector(dim), random.vector(dim));
-            let mut cosines = Cosines::new(Kernel::PORTABLE, dim, &bytes_of(&query)).unwrap();
+            let mut cosines = Cosines::new(Kernel::SCALAR, dim, &bytes_of(&query)).unwrap();
             let score = f64::from(cosines.score(&bytes_of(&row)).unwrap());
             let cosine = inner(&unit(&query), &unit(&row));
             assert!(
@@ -195,13 +195,13 @@ fn a_snapshot_keeps_its_rows_while_more_are_appended() {
         (0..rows).for_each(|_| batch.push(&bytes_of(&random.vector(3))).unwrap());
         codes.append(&batch).unwrap();
         let snapshot = codes.snapshot();
-        let all = snapshot.candidates(Kernel::PORTABLE, &query, usize::MAX, &[]);
+        let all = snapshot.candidates(Kernel::SCALAR, &query, usize::MAX, &[]);
         assert_eq!(all.len(), snapshot.len());
-        let best = snapshot.candidates(Kernel::PORTABLE, &query, 1, &[]);
+        let best = snapshot.candidates(Kernel::SCALAR, &query, 1, &[]);
         taken.push((snapshot, best));
     }
     for (snapshot, best) in taken {
-        assert_eq!(snapshot.candidates(Kernel::PORTABLE, &query, 1, &[]), best);
+        assert_eq!(snapshot.candidates(Kernel::SCALAR, &query, 1, &[]), best);
     }
 }
 
@@ -229,7 +229,7 @@ fn refusals_say_what_came() {
     assert_eq!(Codes::new(4097).unwrap_err(), IndexError::Dim(4097));
     let unknown = Kernel::named("sse9").unwrap_err().to_string();
     assert!(
-        unknown.contains("sse9") && unknown.contains("portable"),
+        unknown.contains("sse9") && unknown.contains("scalar"),
         "{unknown}"
     );
     let foreign = if cfg!(target_arch = "aarch64") {

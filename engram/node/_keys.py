@@ -1,0 +1,74 @@
+"""A key of the configuration: what it allows, what an error says of it, what `engram-node init` teaches."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engram.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One key. `sound` judges a value that has the right type; it gives the value to use or raises `ValueError`.
+
+    `secret`: what came is not shown, since it may be a password in the wrong place.
+    """
+
+    name: str
+    kind: Any
+    allowed: str
+    teaching: str
+    sound: Callable[[Any], Any]
+    secret: bool = False
+
+
+def value_of(keys: Mapping[str, Key], name: str, value: object, title: str, what: str) -> Any:
+    """Give a key's value, checked. `title` is what errors call it, `what` is what has the keys.
+
+    Raises `BadRequest` with the key in `field`, and with what came and what is allowed in its message.
+    """
+    key = keys.get(name)
+    if key is None:
+        near = difflib.get_close_matches(name, keys, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}"
+        raise BadRequest(f"{title} is not a key of {what}; {hint}", field=name)
+    try:
+        return key.sound(msgspec.convert(str(value) if isinstance(value, Path) else value, key.kind))
+    except ValueError:
+        came = "(what came is not shown)" if key.secret else f"= {shown(value)}"
+        raise BadRequest(f"{title} {came} will not do. {key.allowed}", field=name) from None
+
+
+def in_range(least: float, most: float) -> Callable[[Any], Any]:
+    """Judge a number."""
+
+    def sound(value: float) -> float:
+        if not least <= value <= most:
+            raise ValueError(value)
+        return value
+
+    return sound
+
+
+def a_path(value: str) -> Path:
+    """Judge a path; ~ is the home."""
+    if not value or "\0" in value:
+        raise ValueError(value)
+    return Path(value).expanduser()
+
+
+def unchanged(value: str) -> str:
+    """Judge nothing: the type says it all."""
+    return value
+
+
+def shown(value: object) -> str:
+    """Show a value that was refused, as JSON."""
+    return json.dumps(value, ensure_ascii=False, default=str)[:200]
