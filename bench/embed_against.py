@@ -1,6 +1,6 @@
 """The native embedder against onnxruntime and sentence-transformers: accuracy, throughput, latency, start and memory.
 
-Usage: python bench/embed_against.py WORK [--rounds 7] [--only accuracy throughput latency start memory]
+Usage: python bench/embed_against.py WORK [--rounds 7] [--only accuracy throughput latency ceiling start memory]
 
 WORK is a folder in which the model's folder, its ONNX graphs and the AVX2 onnxruntime are made once and kept (400 MB).
 It wants an environment of its own, in which everything is installed (3 GB, with torch):
@@ -21,13 +21,16 @@ import itertools
 import os
 import statistics
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import numpy as np
 from embed_process import Entry, Process, race, ratio, row, table
-from embed_rivals import avx2_onnxruntime, fused_graph, model_folder, plain_graph
-from embed_texts import corpus_and_queries, glosses, of_tokens, real_texts
+from embed_rivals import HIDDEN, LAYERS, avx2_onnxruntime, fused_graph, model_folder, plain_graph
+from embed_texts import MOST_TOKENS, corpus_and_queries, glosses, of_tokens, real_texts
 from tokenizers import Tokenizer
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 THROUGHPUT_TEXTS, CORPUS, QUERIES, K, TIE = 500, 4000, 500, 10, 1e-6
 LATENCY_TOKENS = (8, 32, 128, 256)
 LATENCY_CALLS = 20
+SIDE = 1536
 ENGRAM_BATCH = 16
 BATCHES, TORCH_BATCHES = (2, 4, 8, 16, 32), (4, 8, 32)
 
@@ -184,6 +188,38 @@ def latency(bench: Bench) -> None:
             process.close()
 
 
+# -- how near the core's limit ----------------------------------------------------------------------------------------
+
+
+def ceiling(bench: Bench) -> None:
+    """Compare with the largest products that numpy's library is good at, in the same unit: additions and products."""
+    matrix = np.random.default_rng(4).standard_normal((SIDE, SIDE), dtype=np.float32)
+    text = of_tokens(MOST_TOKENS, bench.count)
+    matmul, engram, avx2 = [], [], []
+    with bench.engram() as ours, bench.engram("avx2") as narrow:
+        for _ in range(bench.rounds):
+            begun = time.process_time()
+            for _ in range(LATENCY_CALLS):
+                matrix @ matrix
+            matmul.append(time.process_time() - begun)
+            engram.append(ours.ask([text] * LATENCY_CALLS, alone=True)["processor_s"])
+            avx2.append(narrow.ask([text] * LATENCY_CALLS, alone=True)["processor_s"])
+    table("one core", "GFLOP a second", "of the baseline's")
+    name = f"numpy, a product of two {SIDE} x {SIDE} matrices (baseline)"
+    kinds = ((name, 2 * SIDE**3, matmul), ("Engram, 256 tokens", _flop(), engram), ("the same, AVX2", _flop(), avx2))
+    rates = {name: [flop * LATENCY_CALLS / seconds / 1e9 for seconds in times] for name, flop, times in kinds}
+    for name, rate in rates.items():
+        row(name, f"{max(rate):.0f}", f"{ratio(rate, next(iter(rates.values()))):.2f}")
+
+
+def _flop() -> int:
+    """Of the matrix products for a text of the most tokens: four of the hidden width, two of four times that, two of
+    attention, in each layer.
+    """
+    a_token = 2 * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * 4 * HIDDEN) + 2 * 2 * MOST_TOKENS * HIDDEN
+    return LAYERS * MOST_TOKENS * a_token
+
+
 # -- start and memory --------------------------------------------------------------------------------------------------
 
 
@@ -226,7 +262,7 @@ def memory(bench: Bench) -> None:
 
 # -- the command -------------------------------------------------------------------------------------------------------
 
-PARTS = {part.__name__: part for part in (accuracy, throughput, latency, start, memory)}
+PARTS = {part.__name__: part for part in (accuracy, throughput, latency, ceiling, start, memory)}
 
 
 def log(line: str) -> None:

@@ -19,7 +19,7 @@ sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 from embedding_reference import unpack_model
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-HEADS, HIDDEN = 12, 384
+LAYERS, HEADS, HIDDEN = 6, 12, 384
 _XGETBV = bytes.fromhex("31c9 0f01d0")  # xor ecx, ecx; xgetbv
 _NO_AVX512 = bytes.fromhex("31c9 6a07 58")  # xor ecx, ecx; push 7; pop rax
 
@@ -43,7 +43,11 @@ def fused_graph(work: Path) -> Path:
 
         model = optimize_model(str(plain_graph(work)), "bert", num_heads=HEADS, hidden_size=HIDDEN, opt_level=0)
         fused = model.get_fused_operator_statistics()
-        assert (fused["Attention"], fused["SkipLayerNormalization"], fused["BiasGelu"]) == (6, 12, 6), fused
+        assert (fused["Attention"], fused["SkipLayerNormalization"], fused["BiasGelu"]) == (
+            LAYERS,
+            2 * LAYERS,
+            LAYERS,
+        ), fused
         model.save_model_to_file(str(path))
     return path
 
