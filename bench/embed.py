@@ -1,71 +1,73 @@
-"""Texts a second on one core, this CPU's kernel against `scalar` in the same run; also loading and memory.
+"""The native embedder's kernels beside each other, and what loading it costs; needs nothing but Engram.
 
-`python bench/embed.py [--wordnet FOLDER]`: 500 glosses of WordNet's `data.noun`, or, without it, the short texts of the
-reference fixture over and over. The baseline does the same arithmetic without wide registers or the CPU's fused
-multiply-add, on a part of the texts, since it is slow. Texts go in one by one, then twenty at a time.
+Usage: python bench/embed.py [--rounds 5]
+
+Real texts of 1 to 256 tokens (`embed_texts.py`), each kernel in a process of its own, one thread, processor time. Each
+round takes every kernel in turn; "times the baseline" is the median of the rounds' ratios. The baseline does the same
+arithmetic without wide registers, and so slowly that it takes few texts. `embed_against.py` compares with others.
 """
 
+from __future__ import annotations
+
 import argparse
-import itertools
-import json
-import resource
-import sys
-import time
-from pathlib import Path
+import statistics
 
-from engram.embed import fetch_model, find_model, load_embedder
+from embed_process import Entry, Process, race, row, table
+from embed_texts import real_texts
 
-FIXTURE = Path(__file__).parent.parent / "tests" / "data" / "minilm_reference.json"
-TEXTS = 500
-BASELINE_TEXTS = 20
-BATCH = 20
-ROUNDS = 3
+from engram.embed import find_model, load_embedder
+from engram.errors import Unprocessable
+
+KERNELS = ("scalar", "avx2", "avx512", "neon")
+FEW, MANY, BATCH = 10, 500, 16
 
 
-def main():
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--wordnet", type=Path)
-    wordnet = options.parse_args().wordnet
-    files = find_model() or fetch_model(lambda *_: None)
-    before = peak_mib()
-    start = time.perf_counter()
-    embedder = load_embedder(files)
-    loaded_s = time.perf_counter() - start
-    memory = peak_mib() - before
-    texts = glosses(wordnet)
-    baseline = load_embedder(files, kernel="scalar")
-    tokens = sum(embedder.embed(texts).tokens) / len(texts)
-    print(f"{embedder.kernel}: verified and loaded in {loaded_s:.2f} s, {memory:.0f} MiB; {tokens:.1f} tokens a text")
-    alone, together, slow = [], [], []
-    for _ in range(ROUNDS):
-        slow.append(texts_per_second(baseline, texts[:BASELINE_TEXTS], 1))
-        alone.append(texts_per_second(embedder, texts, 1))
-        together.append(texts_per_second(embedder, texts, BATCH))
-    print(f"scalar (baseline): {max(slow):.1f} texts/s")
-    for way, rates in (("one by one", alone), (f"by {BATCH}", together)):
-        print(f"{embedder.kernel}, {way}: {max(rates):.1f} texts/s, {max(rates) / max(slow):.1f}x the baseline")
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=5)
+    rounds = options.parse_args().rounds
+    files = find_model()
+    if files is None:
+        raise SystemExit("error: no model here: engram model fetch")
+    count = load_embedder(files).count_tokens
+    texts = real_texts(count)
+    kernels = [kernel for kernel in KERNELS if _has(files, kernel)]
+    for some in (texts[:FEW], texts[:MANY]):
+        tokens = sum(map(count, some))
+        title = f"{len(some)} texts, {tokens / len(some):.1f} tokens at the mean"
+        table(title, "texts a second", "tokens a second", "times the baseline")
+        taking = kernels if some[FEW:] == [] else [kernel for kernel in kernels if kernel != "scalar"]
+        processes = [Process("engram", kernel=kernel) for kernel in taking]
+        ways = ((BATCH, f"{BATCH} at a time"), (1, "singly"))
+        both = zip(taking, processes, strict=True)
+        entries = [Entry(f"{kernel}, {way}", process, batch) for kernel, process in both for batch, way in ways]
+        race(entries, some, tokens, rounds)
+        for process in processes:
+            process.close()
+    _loading(texts[:MANY], rounds)
 
 
-def glosses(wordnet):
-    if wordnet is None:
-        items = json.loads(FIXTURE.read_text())["items"]
-        short = [item["text"] for item in items if 10 <= item["tokens"] <= 30]
-        return list(itertools.islice(itertools.cycle(short), TEXTS))
-    lines = (wordnet / "data.noun").read_text().splitlines()
-    found = [line.split(" | ", 1)[1].strip() for line in lines if " | " in line]
-    return found[:: len(found) // TEXTS][:TEXTS]
+def _has(files, kernel: str) -> bool:
+    try:
+        load_embedder(files, kernel=kernel)
+    except Unprocessable:
+        return False
+    return True
 
 
-def texts_per_second(embedder, texts, batch):
-    start = time.perf_counter()
-    for at in range(0, len(texts), batch):
-        embedder.embed(texts[at : at + batch])
-    return len(texts) / (time.perf_counter() - start)
-
-
-def peak_mib():
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+def _loading(texts: list[str], rounds: int) -> None:
+    waited, worked = [], []
+    for _ in range(rounds):
+        with Process("engram") as process:
+            waited.append(process.started_s * 1e3)
+            worked.append(process.starting_s * 1e3)
+            at_first = process.peak_mib
+            by_32 = process.ask(texts, batch=32)["peak_mib"]
+    table("the whole process", "")
+    row("exec to the first vector, ms (median)", f"{statistics.median(waited):.0f}")
+    row("of the processor, ms (median)", f"{statistics.median(worked):.0f}")
+    row("peak memory then, MiB", f"{at_first:.0f}")
+    row(f"peak memory after {len(texts)} texts by 32, MiB", f"{by_32:.0f}")
 
 
 if __name__ == "__main__":
