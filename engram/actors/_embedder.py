@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engram.embed import Embedder
-from engram.errors import EngramError
+from engram.errors import EngramError, Unavailable
+from engram.native._core import Stop
 from engram.runtime import Actor, Message, gather, handle_batch
 
 if TYPE_CHECKING:
-    from engram.native._core import Stop
     from engram.ports import Offload
 
 CHUNK_TEXTS = 8
@@ -23,27 +23,30 @@ class EmbedTexts(Message[list[tuple[bytes, int] | EngramError]], frozen=True):
 
     embedder: Embedder
     texts: list[str]
+    stop: Stop
+    """Set once nobody waits for them."""
 
 
 class EmbedderActor(Actor):
     """Embeds whatever waits, spread over the threads of one lane."""
 
-    def __init__(self, offload: Offload, lane: str, threads: int, stop: Stop) -> None:
-        """`stop`: ends what a thread is at, once nobody waits for it."""
+    def __init__(self, offload: Offload, lane: str, threads: int) -> None:
         self._offload = offload
         self._lane = lane
-        self._threads = threads
-        self._stop = stop
+        self.threads = threads
 
-    @handle_batch(16)
+    @handle_batch("threads")
     async def embed(self, messages: Sequence[EmbedTexts]) -> list[list[tuple[bytes, int] | EngramError]]:
-        """Embed the messages' texts together; the vectors do not depend on the company."""
-        calls = [functools.partial(_embed, message.embedder, message.texts, self._stop) for message in messages]
-        return await gather([functools.partial(self._offload.run, self._lane, call) for call in calls], self._threads)
+        """Embed a message a thread: more would wait for one another. The vectors do not depend on the company."""
+        calls = [functools.partial(self._offload.run, self._lane, functools.partial(_embed, each)) for each in messages]
+        return await gather(calls, self.threads)
 
 
-def _embed(embedder: Embedder, texts: list[str], stop: Stop) -> list[tuple[bytes, int] | EngramError]:
-    result = embedder.embed(texts, stop)
+def _embed(message: EmbedTexts) -> list[tuple[bytes, int] | EngramError]:
+    try:
+        result = message.embedder.embed(message.texts, message.stop)
+    except Unavailable as error:  # its caller gave up, and the other messages' have not
+        return [error] * len(message.texts)
     return [
         (vector, result.tokens[index]) if vector is not None else result.refusals[index]
         for index, vector in enumerate(result.vectors)

@@ -6,6 +6,7 @@ Models come in the background, so that a node's ports open at once. A text that 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +21,7 @@ from engram.runtime import Log
 from engram.wire import ModelStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Any
 
@@ -49,6 +50,7 @@ class Model:
         )
         self._stopping = False
         self._settled = trio.Event()
+        self._calls: set[Stop] = set()
 
     async def prepare(self, folder: Path | None, offload: Offload, clock: Clock, on_event: OnEvent) -> None:
         """Find or fetch the model and load it. A failure becomes the status; it never ends the node."""
@@ -78,6 +80,24 @@ class Model:
     def stop(self) -> None:
         """End a fetch that is under way."""
         self._stopping = True
+
+    def abandon(self) -> None:
+        """End every call that is under way."""
+        for call in self._calls:
+            call.set()
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[Stop]:
+        """Give the flag of one call: set when its caller gives up, or when every call is to end."""
+        stop = Stop()
+        self._calls.add(stop)
+        try:
+            yield stop
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            self._calls.remove(stop)
 
     async def ready(self, *, wait_for_fetch_s: float) -> Embedder:
         """Give the embedder; wait for a load, which is short, and for a fetch as long as asked. `ModelNotReady`."""
@@ -115,6 +135,8 @@ class Model:
 
     def _fail(self, message: str, on_event: OnEvent, state: Literal["failed", "loading"] = "failed") -> None:
         self._set(state=state, message=message)
+        if self._stopping:
+            return
         named = {"name": self.name} if self.name else {}
         log.warning("model_failed", **named)
         on_event("model_failed", {"message": message, **named})
@@ -138,8 +160,6 @@ class ConfiguredModel(Model):
         super().__init__()
         self.name = name
         self._spec = spec
-        self.stopping = Stop()
-        """Set when the node stops: ends what is asked of a server."""
         self.status = ModelStatus(model_version="", dim=0, state="absent", name=name)
 
     async def load(self, offload: Offload, lane: str, clock: Clock, on_event: OnEvent) -> None:
@@ -149,7 +169,8 @@ class ConfiguredModel(Model):
         self._set(state="loading", message=f"the model {self.name} is being loaded")
         while True:
             try:
-                embedder = await offload.run(lane, functools.partial(load_model, self._spec, self.stopping))
+                with self.call() as stop:
+                    embedder = await offload.run(lane, functools.partial(load_model, self._spec, stop))
             except Unavailable as error:
                 # Still loading, so that whoever asks meanwhile is told to come again, and not that it is not run here.
                 message = f"the model {self.name} cannot be loaded, and is tried again: {error.message}"
@@ -166,6 +187,7 @@ class ConfiguredModel(Model):
 
     def stop(self) -> None:
         """End what is asked of a server, and close what the model holds open."""
-        self.stopping.set()
+        super().stop()
+        self.abandon()
         if self.embedder is not None:
             self.embedder.close()

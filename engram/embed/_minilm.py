@@ -47,7 +47,7 @@ class MiniLmEmbedder:
     def embed(self, texts: Sequence[str], stop: _core.Stop | None = None) -> EmbeddedTexts:
         """Embed each text; see the class for what is refused. About 5 ms a short text on one core.
 
-        Once another thread sets `stop`, the call ends after at most 128 more tokens, or one text, with `Unavailable`.
+        Once another thread sets `stop`, the call ends after at most 256 more tokens, or one text, with `Unavailable`.
         """
         outcomes = Outcomes(texts)
         waiting = outcomes.waiting

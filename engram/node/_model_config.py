@@ -36,7 +36,7 @@ TEACHING = """
 # model = "text-embedding-3-small"     # what the server calls it
 # dim = 1536                           # numbers in a vector; left out, the server is asked at each start
 # api_key_env = "OPENAI_API_KEY"       # the environment variable with the key; left out, no key is sent
-# timeout_s = 20                       # for one request, of up to 32 texts, 1 to 600
+# timeout_s = 20                       # for one request, of up to 32 texts, 1 to 50
 # insecure = false                     # true: http to another machine, where others can read along
 """
 
@@ -128,7 +128,7 @@ _SERVER = _keys(
         _variable,
         True,
     ),
-    Key("timeout_s", float, "Allowed: 1 to 600 seconds.", "", in_range(1, 600)),
+    Key("timeout_s", float, "Allowed: 1 to 50 seconds: a call has 60.", "", in_range(1, 50)),
     Key("insecure", bool, "Allowed: true, false.", "", unchanged),
 )
 _BACKENDS: dict[str, tuple[type[Any], dict[str, Key], tuple[str, ...]]] = {

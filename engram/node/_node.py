@@ -15,7 +15,7 @@ import trio
 from engram.actors import ConfiguredModel, EmbedderActor, Model, StoreActor
 from engram.embed import REQUEST_TEXTS, RemoteSpec
 from engram.gateway import serve_rpc
-from engram.native._core import Stop, __version__
+from engram.native._core import __version__
 from engram.node._models import Models, Served
 from engram.node._service import NodeService, ServiceSettings
 from engram.node._writing import Embedding, Lane
@@ -141,12 +141,11 @@ async def _actors(
 ) -> AsyncIterator[NodeService]:
     own, configured = Model(), {name: ConfiguredModel(name, spec) for name, spec in config.models.items()}
     wait_s = _FOREVER_S if embedded else 0.0
-    stop = Stop()
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(nursery, world.clock, world.rng)
         store_ref = await supervisor.start("store", lambda: StoreActor(store, offload, world.clock))
         served = [
-            await _serve_model(model, lanes[model.name], supervisor, offload, stop, wait_s)
+            await _serve_model(model, lanes[model.name], supervisor, offload, wait_s)
             for model in (own, *configured.values())
         ]
         nursery.start_soon(own.prepare, config.model_dir, offload, world.clock, on_event)
@@ -167,19 +166,16 @@ async def _actors(
                 for each in served:
                     each.model.stop()
                 await supervisor.stop()
-                stop.set()
+                for each in served:
+                    each.model.abandon()
             nursery.cancel_scope.cancel()
 
 
-async def _serve_model(
-    model: Model, lanes: _Lanes, supervisor: Supervisor, offload: Offload, stop: Stop, wait_s: float
-) -> Served:
+async def _serve_model(model: Model, lanes: _Lanes, supervisor: Supervisor, offload: Offload, wait_s: float) -> Served:
     """Start the two embedders of a model: for what is kept, and for queries."""
-    if isinstance(model, ConfiguredModel):
-        stop = model.stopping  # a server may take its time; the node's own model ends what it is at
     of = f" of {model.name}" if model.name else ""
-    bulk = await supervisor.start(f"embedder{of}", _embedder(offload, lanes.bulk, stop))
-    ask = await supervisor.start(f"asker{of}", _embedder(offload, lanes.ask, stop))
+    bulk = await supervisor.start(f"embedder{of}", _embedder(offload, lanes.bulk))
+    ask = await supervisor.start(f"asker{of}", _embedder(offload, lanes.ask))
     return Served(
         model,
         Embedding(model, bulk, offload, lanes.bulk, wait_s),
@@ -187,8 +183,8 @@ async def _serve_model(
     )
 
 
-def _embedder(offload: Offload, lane: Lane, stop: Stop) -> Callable[[], EmbedderActor]:
-    return functools.partial(EmbedderActor, offload, lane.name, lane.threads, stop)
+def _embedder(offload: Offload, lane: Lane) -> Callable[[], EmbedderActor]:
+    return functools.partial(EmbedderActor, offload, lane.name, lane.threads)
 
 
 async def run(

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from engram import cid as cids
+from engram.embed import same_model
 from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable, Unprocessable
 from engram.identity import PUBLIC_NAMESPACE, hello_message, namespace_id
 from engram.limits import LIMITS
@@ -271,6 +272,9 @@ class NodeService:
         ns = namespace_id(self._store.key.public, request.name)
         embedder = await self._models.binding(request.model_version) if request.model_version else None
         model_version, dim = binding_of(request, embedder)
+        there = self._store.published.namespaces.get(ns)
+        if there is not None and same_model(there.model_version, model_version):
+            model_version = there.model_version  # the folder or address of a model may be called otherwise since
         operation = CreateOperation(self._store.key.public, request.name, model_version, dim)
         [outcome] = await self._writer.write([operation])
         if isinstance(outcome, EngramError):

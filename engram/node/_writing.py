@@ -66,8 +66,9 @@ class Embedding:
             return [error] * len(texts)
         size = self._lane.chunk_texts
         chunks = [list(texts[start : start + size]) for start in range(0, len(texts), size)]
-        asks = [functools.partial(self._embedder.ask, EmbedTexts(embedder, chunk)) for chunk in chunks]
-        answers = await gather(asks, self._lane.threads)
+        with self._model.call() as stop:
+            asks = [functools.partial(self._embedder.ask, EmbedTexts(embedder, chunk, stop)) for chunk in chunks]
+            answers = await gather(asks, self._lane.threads)
         return [answer for part in answers for answer in part]
 
     async def split(self, texts: Sequence[str]) -> list[Split | EngramError | None]:

@@ -165,14 +165,18 @@ class _Handling(msgspec.Struct, frozen=True):
     batch: int
 
 
+_ALONE = 0
+"""The mark of a method that takes one message, and not a list of one."""
+
+
 def handle(method: Handler) -> Handler:
     """Mark a method as the handler of the message type that its one parameter is annotated with."""
-    method.__engram_handles__ = 1  # type: ignore[attr-defined]
+    method.__engram_handles__ = _ALONE  # type: ignore[attr-defined]
     return method
 
 
-def handle_batch(limit: int) -> Callable[[Handler], Handler]:
-    """Mark a method that takes up to `limit` waiting messages at once.
+def handle_batch(limit: int | str) -> Callable[[Handler], Handler]:
+    """Mark a method that takes up to `limit` waiting messages at once; a str names the actor's attribute that says it.
 
     Its parameter is annotated `Sequence[Kind]` or `Sequence[KindA | KindB]`; it returns one answer a message, in order,
     where an answer that is an `EngramError` goes to that asker alone.
@@ -202,7 +206,7 @@ class Actor:
         handlers = {kind: handler for handler in _handlers(self) for kind in handler[0].kinds}
         while (envelope := await mailbox.get()) is not None:
             handling, method = handlers[type(envelope.message)]
-            if handling.batch == 1:
+            if handling.batch == _ALONE:
                 await _handle([envelope], functools.partial(_one, method), mailbox)
             else:
                 batch = [envelope, *mailbox.take(handling.kinds, handling.batch - 1)]
@@ -249,14 +253,15 @@ def _fail(batch: list[_Envelope], error: BaseException) -> None:
 def _handlers(actor: Actor) -> list[tuple[_Handling, Callable[[Any], Awaitable[Any]]]]:
     found: list[tuple[_Handling, Callable[[Any], Awaitable[Any]]]] = []
     for _, method in inspect.getmembers(actor, inspect.ismethod):
-        limit = getattr(method, "__engram_handles__", 0)
-        if not limit:
+        limit: int | str | None = getattr(method, "__engram_handles__", None)
+        if limit is None:
             continue
+        batch: int = getattr(actor, limit) if isinstance(limit, str) else limit
         hints = typing.get_type_hints(method)
         hints.pop("return", None)
         [hint] = hints.values()
-        if limit > 1:
+        if batch != _ALONE:
             [hint] = typing.get_args(hint)
         kinds = typing.get_args(hint) or (hint,)
-        found.append((_Handling(tuple(kinds), limit), method))
+        found.append((_Handling(tuple(kinds), batch), method))
     return found

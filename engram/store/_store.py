@@ -445,7 +445,7 @@ class Store:
 
 
 _LOAD_ROWS = 4096
-_MORE_MATCHES = 4
+_MORE_MATCHES = 16
 """How many times more matches are asked for where the first are chunks of too few documents."""
 
 

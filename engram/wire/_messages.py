@@ -268,19 +268,22 @@ class Embed(Request[EmbedResult], frozen=True, kw_only=True):
     """A configured model's name, or a model version; absent, the node's own."""
 
 
-_TEXT_PER_S = 2500
+_TEXTS_PER_S, _CHARACTERS_PER_S = 2, 2500
+"""What the slowest embedder is given time for: a CPU without wide registers, or a far server."""
 
 
 def patience_s(request: Request[Any]) -> int:
-    """Give the seconds that a call may take beyond the usual: one for each 2,500 characters of text to be embedded."""
+    """Give the seconds that a call may take beyond the usual: one for two texts to be embedded, or 2,500 characters."""
     match request:
         case Put():
-            return len(request.text or "") // _TEXT_PER_S
+            texts = [request.text or ""]
         case PutMany():
-            return sum(len(item.text or "") for item in request.items) // _TEXT_PER_S
+            texts = [item.text for item in request.items if item.text]
         case Embed():
-            return sum(map(len, request.texts)) // _TEXT_PER_S
-    return 0
+            texts = request.texts
+        case _:
+            return 0
+    return max(len(texts) // _TEXTS_PER_S, sum(map(len, texts)) // _CHARACTERS_PER_S)
 
 
 # -- namespaces, node -------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ SERVER = '[models.m]\nbackend = "openai"\nmodel = "m"\n'
         (SERVER + 'url = "http://10.0.0.1/v1"', "url", ["http://10.0.0.1/v1", "insecure = true"]),
         (SERVER + 'url = "https://x"\ndim = 0', "dim", ["models.m.dim = 0", "1 to 4096"]),
         (SERVER + 'url = "https://x"\ndim = true', "dim", ["models.m.dim = true"]),
-        (SERVER + 'url = "https://x"\ntimeout_s = nan', "timeout_s", ["1 to 600"]),
+        (SERVER + 'url = "https://x"\ntimeout_s = nan', "timeout_s", ["1 to 50"]),
         (SERVER + 'url = "https://x"\ninsecure = 1', "insecure", ["true, false"]),
         ('[models.m]\nbackend = "openai"\nurl = "https://x"\nmodel = " "', "model", ["models.m.model"]),
     ],

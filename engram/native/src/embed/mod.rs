@@ -38,7 +38,7 @@ use simd::Lanes;
 use tokens::WordPieces;
 
 /// Rows that go through the matrix products together: enough to use each weight well, few enough to stay in the cache.
-const ROWS_TOGETHER: usize = 128;
+const ROWS_TOGETHER: usize = 256;
 
 /// The embedder: weights, tokenizer and kernel. Read only, so any number of threads may use one.
 pub struct MiniLm {
@@ -135,7 +135,7 @@ impl MiniLm {
 
     /// Embed each text; one over `MAX_TOKENS` leaves the others alone.
     ///
-    /// `stop` is looked at before a text is cut into tokens and before a group of at most 128 tokens (or of one text) is
+    /// `stop` is looked at before a text is cut into tokens and before a group of at most 256 tokens (or of one text) is
     /// embedded; once it is set the whole call ends with `Stopped`.
     pub fn embed(
         &self,

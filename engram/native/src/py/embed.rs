@@ -68,7 +68,7 @@ impl MiniLm {
 
     /// Return the vectors, 384 little-endian f32 each, and the token counts; None for a text of more than 256 tokens.
     ///
-    /// `stop` is looked at between groups of at most 128 tokens (or one text); once set, the call raises `Stopped`.
+    /// `stop` is looked at between groups of at most 256 tokens (or one text); once set, the call raises `Stopped`.
     #[pyo3(signature = (texts, stop=None))]
     fn embed<'py>(
         &self,
