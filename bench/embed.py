@@ -2,7 +2,7 @@
 
 Usage: python bench/embed.py [--rounds 5]
 
-Real texts of 1 to 256 tokens (`embed_texts.py`), each kernel in a process of its own, one thread, processor time. Each
+Real texts of 3 to 256 tokens (`embed_texts.py`), each kernel in a process of its own, one thread, processor time. Each
 round takes every kernel in turn; "times the baseline" is the median of the rounds' ratios. The baseline does the same
 arithmetic without wide registers, and so slowly that it takes few texts. `embed_against.py` compares with others.
 """

@@ -1,4 +1,4 @@
-"""Real texts of 1 to 256 tokens for the embedder's benchmarks: the same ones each time, from what a Debian carries.
+"""Real texts of 3 to 256 tokens for the embedder's benchmarks: the same ones each time, from what a Debian carries.
 
 Glosses of WordNet (`wordnet-base`), glosses joined to greater lengths, this repository's own documents, and what
 `dpkg`, `apt` and `coreutils` say in some 60 languages. `count` gives a text's tokens, [CLS] and [SEP] included.
