@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 import tomllib
@@ -66,19 +67,19 @@ def modules() -> list[tuple[str, Path]]:
     return [(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__"), path) for path in paths]
 
 
-def imports(path: Path) -> set[str]:
-    """Every module that is imported when code runs; what only the type checker sees does not count."""
+def imports(path: Path, *, for_types: bool = False) -> set[str]:
+    """Every module that is imported when code runs; what only the type checker sees counts where `for_types` says so."""
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if not for_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
             found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names if node.module == "engram")
+            found.update(f"{node.module}.{alias.name}" for alias in node.names if node.module == "engram" or for_types)
         for child in ast.iter_child_nodes(node):
             visit(child)
 
@@ -108,6 +109,13 @@ def test_imports_go_down(name, path):
 def test_every_room_has_its_floor():
     rooms = {room(name) for name, _ in modules()}
     assert rooms == set(MAY_IMPORT)
+
+
+def test_no_two_files_need_each_other():
+    """A circle raises CycleError, which names its files; what is imported late, or for types alone, counts too."""
+    files = {f"engram.{name}": path for name, path in modules() if path.stem != "__init__"}
+    graph = {name: imports(path, for_types=True) & set(files) for name, path in files.items()}
+    assert set(graphlib.TopologicalSorter(graph).static_order()) == set(files)
 
 
 def test_the_world_comes_in_through_ports():

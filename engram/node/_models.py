@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from engram.actors import Model
     from engram.embed import Embedder, Split
-    from engram.node._writing import Embedding
+    from engram.node._embedding import Embedding
     from engram.store import Namespace
     from engram.wire import ModelStatus
 

@@ -16,9 +16,9 @@ from engram.actors import ConfiguredModel, EmbedderActor, Model, StoreActor
 from engram.embed import REQUEST_TEXTS, RemoteSpec
 from engram.gateway import serve_rpc
 from engram.native._core import __version__
+from engram.node._embedding import Embedding, Lane
 from engram.node._models import Models, Served
 from engram.node._service import NodeService, ServiceSettings
-from engram.node._writing import Embedding, Lane
 from engram.runtime import (
     Log,
     RealClock,

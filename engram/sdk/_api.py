@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from engram.errors import BadRequest, DeadlineExceeded, EngramError, Internal, Unavailable, from_wire
 from engram.sdk._items import Slot, batches, clean_text, make_item, many, slots_of
 from engram.sdk._lines import at_line, open_lines, read_slots
-from engram.sdk._reindex import Reindexed, reindex
+from engram.sdk._outcomes import Kept, Outcome, Reindexed
+from engram.sdk._reindex import reindex
 from engram.sdk._vectors import VectorLike, f32_bytes, floats
 from engram.wire import (
     Answer,
@@ -44,21 +45,6 @@ R = TypeVar("R", bound=Answer)
 Metadata = dict[str, Any]
 Filter = str | dict[str, Any]
 
-
-class Kept(Answer, frozen=True, kw_only=True):
-    """A memory that was kept: its CID, and False in `created` where it was there already.
-
-    `tokens` of the whole text, None where nothing had to be embedded; `chunks` that a long text has, else 0.
-    """
-
-    cid: str
-    created: bool
-    tokens: int | None = None
-    chunks: int = 0
-
-
-Outcome = str | EngramError
-"""What became of one item of a batch: its CID, or what was wrong with it."""
 
 _EMBED_TEXTS = 100
 """Texts in one `embed` call; more are cut into several."""
@@ -308,7 +294,7 @@ class Api(ABC):
         than they had. Done again after an interruption, it finds what is there already at once. It ends by raising
         `Unavailable` or `ModelNotReady` where the node or its model is gone; other errors are given, memory by memory.
         """
-        return reindex(self, namespace, into, model)
+        return reindex(self._call, self._ingest, namespace, into, model)
 
     # -- the node --
 

@@ -4,47 +4,49 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from engram.errors import BadRequest, EngramError, ModelNotReady, Unavailable, Unprocessable
 from engram.limits import LIMITS
 from engram.record import OURS
 from engram.sdk._items import make_item
-from engram.wire import Answer, List
+from engram.sdk._outcomes import Kept, Reindexed
+from engram.wire import Answer, List, NamespaceCreate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from engram.sdk._api import Api
     from engram.sdk._items import Slot
-    from engram.wire import NamespaceInfo, Record
+    from engram.wire import NamespaceInfo, OnLong, Record, Request
+
+    Ingest = Callable[[Iterator[Slot], str | None, str | None, OnLong | None], Iterator[Kept | EngramError]]
+
+R = TypeVar("R", bound=Answer)
 
 _NO_TEXT = Unprocessable("it has no text, so it cannot be embedded again", field="text")
 
 
-class Reindexed(Answer, frozen=True, kw_only=True):
-    """What became of one memory: its CID of before, and its new one or the error.
+class Call(Protocol):
+    """Carries out a request."""
 
-    Neither: it has no text, and cannot be embedded again. `created` is False where the new one was there already.
-    """
-
-    old: str
-    new: str | None = None
-    created: bool = False
-    error: EngramError | None = None
+    def __call__(self, request: Request[R], /) -> R:
+        """Give the answer, or raise the error."""
+        ...
 
 
-def reindex(api: Api, namespace: str | None, into: str, model: str | None) -> Iterator[Reindexed]:
+def reindex(call: Call, ingest: Ingest, namespace: str | None, into: str, model: str | None) -> Iterator[Reindexed]:
     """Look at both namespaces, make the new one, and give what embeds the old one into it, page by page."""
     if into in (namespace, "public"):
         raise BadRequest(f"into: {into!r} must be a namespace of its own, not {namespace or 'public'}", field="into")
-    pages = _pages(api, namespace)
+    pages = _pages(call, namespace)
     first = next(pages)  # before anything is made: is the old one there?
-    info = api.namespaces.create(into, model=model)
-    return _embedded(api, first, pages, info)
+    info = call(NamespaceCreate(name=into, model_version=model))
+    return _embedded(ingest, first, pages, info)
 
 
-def _embedded(api: Api, first: list[Record], rest: Iterator[list[Record]], into: NamespaceInfo) -> Iterator[Reindexed]:
+def _embedded(
+    ingest: Ingest, first: list[Record], rest: Iterator[list[Record]], into: NamespaceInfo
+) -> Iterator[Reindexed]:
     olds: deque[str] = deque()
 
     def slots() -> Iterator[Slot]:
@@ -53,7 +55,7 @@ def _embedded(api: Api, first: list[Record], rest: Iterator[list[Record]], into:
                 olds.append(record.cid)
                 yield _slot(record)
 
-    for outcome in api._ingest(slots(), into.name, into.model_version, "chunk"):  # noqa: SLF001 - a part of `Api`
+    for outcome in ingest(slots(), into.name, into.model_version, "chunk"):
         old = olds.popleft()
         if outcome is _NO_TEXT:
             yield Reindexed(old=old)
@@ -65,10 +67,10 @@ def _embedded(api: Api, first: list[Record], rest: Iterator[list[Record]], into:
             yield Reindexed(old=old, new=outcome.cid, created=outcome.created)
 
 
-def _pages(api: Api, namespace: str | None) -> Iterator[list[Record]]:
+def _pages(call: Call, namespace: str | None) -> Iterator[list[Record]]:
     after: int | None = 0
     while after is not None:
-        page = api._call(List(namespace=namespace, limit=LIMITS.list_limit, after=after))  # noqa: SLF001
+        page = call(List(namespace=namespace, limit=LIMITS.list_limit, after=after))
         after = page.next_after
         yield page.records
 

@@ -10,7 +10,7 @@ from engram.actors import EmbedderActor, Model
 from engram.embed import _selftest as selftest
 from engram.embed import load_embedder
 from engram.errors import ModelNotReady, Unavailable
-from engram.node._writing import Embedding, Lane
+from engram.node._embedding import Embedding, Lane
 from engram.runtime import RealClock, RealRng, Supervisor, Threads
 
 
