@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import trio
 
-from engram.embed import FINGERPRINT, fetch_model, find_model, load_embedder, load_model
+from engram.embed import FINGERPRINT, find_model, load_embedder, load_model
 from engram.errors import EngramError, ModelNotReady, Unavailable
 from engram.native._core import Stop
 from engram.record import CANONICAL_DIM, CANONICAL_MODEL
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from engram.embed import Embedder, ModelSpec
+    from engram.embed import Embedder, ModelFiles, ModelSpec
     from engram.ports import Clock, Offload
 
     OnEvent = Callable[[str, dict[str, Any]], None]
@@ -66,7 +66,7 @@ class Model:
             files = await offload.run("model", functools.partial(find_model, folder))
             if files is None:
                 self._set(state="fetching", message="the embedding model is being fetched")
-                files = await offload.run("model", functools.partial(fetch_model, progress))
+                files = await offload.run("model", functools.partial(_fetch, progress))
             self._set(state="loading", message="the embedding model is being loaded")
             embedder = await offload.run("model", functools.partial(load_embedder, files))
         except (EngramError, OSError) as error:
@@ -151,6 +151,12 @@ class Model:
     def _set(self, **changes: Any) -> None:
         cleared = {"message": None, "done_bytes": 0, "total_bytes": 0}
         self.status = msgspec.structs.replace(self.status, **cleared | changes)
+
+
+def _fetch(progress: Callable[[str, int, int], None]) -> ModelFiles:
+    from engram.embed import fetch_model  # noqa: PLC0415 - once in a model's life, and slow to import
+
+    return fetch_model(progress)
 
 
 class ConfiguredModel(Model):

@@ -1,6 +1,12 @@
-"""Text to vectors: the embedder's port, the native embedder with its model's files, and the other backends."""
+"""Text to vectors: the embedder's port, the native embedder with its model's files, and the other backends.
 
-from engram.embed._fetch import fetch_model
+What fetches the model is imported when it is used (PEP 562), which is once: every later start is quicker without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from engram.embed._identity import same_model
 from engram.embed._load import load_model
 from engram.embed._minilm import MiniLmEmbedder, load_embedder
@@ -9,6 +15,9 @@ from engram.embed._port import EmbeddedTexts, Embedder
 from engram.embed._specs import REQUEST_TEXTS, ModelSpec, RemoteSpec, SentenceTransformersSpec, StaticSpec
 from engram.embed._split import CHUNK_PIECES, Span, Split
 from engram.embed._url import parse_url
+
+if TYPE_CHECKING:
+    from engram.embed._fetch import fetch_model
 
 __all__ = [
     "CHUNK_PIECES",
@@ -34,3 +43,11 @@ __all__ = [
     "same_model",
     "verify_model",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "fetch_model":
+        from engram.embed._fetch import fetch_model  # noqa: PLC0415
+
+        return fetch_model
+    raise AttributeError(f"module 'engram.embed' has no attribute {name!r}")

@@ -126,14 +126,18 @@ def find_model(folder: Path | None = None) -> ModelFiles | None:
 def verify_model(files: ModelFiles) -> None:
     """Hash both files; raises `ModelNotReady`, naming the file, if one is missing or not the pinned one."""
     for pinned in PINNED:
-        path = files.folder / pinned.name
         if lack := _lack(files.folder, pinned):
             raise ModelNotReady(lack)
-        with path.open("rb") as file:
-            got = hashlib.file_digest(file, "sha256").hexdigest()
-        if got != pinned.sha256:
-            message = f"{path} is damaged or another model's: expected sha256 {pinned.sha256}, got {got}"
-            raise ModelNotReady(f"{message}; fetch it again, or replace it")
+        with (files.folder / pinned.name).open("rb") as file:
+            check_digest(files, pinned, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def check_digest(files: ModelFiles, pinned: PinnedFile, got: str) -> None:
+    """Compare a file's hex SHA-256 with the pinned one; raises `ModelNotReady`."""
+    if got != pinned.sha256:
+        path = files.folder / pinned.name
+        message = f"{path} is damaged or another model's: expected sha256 {pinned.sha256}, got {got}"
+        raise ModelNotReady(f"{message}; fetch it again, or replace it")
 
 
 def _candidates() -> Iterator[ModelFiles]:

@@ -37,6 +37,8 @@ use model::{Model, VOCABULARY};
 use simd::Lanes;
 use tokens::WordPieces;
 
+use crate::hash::{Digest, sha256_of};
+
 /// Rows that go through the matrix products together: enough to use each weight well, few enough to stay in the cache.
 const ROWS_TOGETHER: usize = 256;
 
@@ -45,6 +47,7 @@ pub struct MiniLm {
     model: Model,
     pieces: WordPieces,
     kernel: Kernel,
+    weights_sha256: Digest,
 }
 
 /// What became of one text.
@@ -105,10 +108,11 @@ impl MiniLm {
     /// Read `model.safetensors` and `tokenizer.json`. `kernel` names one of `NAMES`; None is the fastest here.
     pub fn load(weights: File, tokenizer: &[u8], kernel: Option<&str>) -> Result<Self, LoadError> {
         let kernel = Kernel::choose(kernel).map_err(LoadError::Kernel)?;
-        let (model, pieces) = thread::scope(|scope| {
+        let (model, pieces, sha256) = thread::scope(|scope| {
             let pieces = scope.spawn(|| WordPieces::parse(tokenizer, VOCABULARY));
-            let model = ieee::by_default(|| Model::read(weights));
-            (model, pieces.join())
+            let sha256 = scope.spawn(|| sha256_of(&weights));
+            let model = ieee::by_default(|| Model::read(&weights));
+            (model, pieces.join(), sha256.join())
         });
         Ok(Self {
             model: model.map_err(LoadError::Weights)?,
@@ -116,7 +120,15 @@ impl MiniLm {
                 .unwrap_or_else(|panic| resume_unwind(panic))
                 .map_err(LoadError::Tokenizer)?,
             kernel,
+            weights_sha256: sha256
+                .unwrap_or_else(|panic| resume_unwind(panic))
+                .map_err(|error| LoadError::Weights(error.into()))?,
         })
+    }
+
+    /// SHA-256 of the very file that was loaded.
+    pub fn weights_sha256(&self) -> Digest {
+        self.weights_sha256
     }
 
     pub fn kernel(&self) -> Kernel {

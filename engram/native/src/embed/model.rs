@@ -53,7 +53,7 @@ impl Model {
     /// Pack the weights of a safetensors file, tensor by tensor, so that there is never a second copy.
     ///
     /// The rows of words stay in the file, which must not be cut short as long as this lives.
-    pub fn read(file: File) -> Result<Self, WeightsError> {
+    pub fn read(file: &File) -> Result<Self, WeightsError> {
         let tensors = Tensors::open(file)?;
         let words = tensors.map("embeddings.word_embeddings.weight", &[VOCABULARY, HIDDEN])?;
         let positions = tensors.map(

@@ -56,8 +56,8 @@ impl From<io::Error> for WeightsError {
 }
 
 /// An open safetensors file.
-pub struct Tensors {
-    file: File,
+pub struct Tensors<'a> {
+    file: &'a File,
     data_start: u64,
     entries: HashMap<String, Entry>,
 }
@@ -72,17 +72,17 @@ struct Entry {
     data_offsets: (u64, u64),
 }
 
-impl Tensors {
+impl<'a> Tensors<'a> {
     /// Read the header; an error if the file ends before the data that it tells of.
-    pub fn open(file: File) -> Result<Self, WeightsError> {
-        let length = Mapped::new(&file, 0, 8)?;
+    pub fn open(file: &'a File) -> Result<Self, WeightsError> {
+        let length = Mapped::new(file, 0, 8)?;
         let length = u64::from_le_bytes(length.as_chunks().0[0]);
         if length > HEADER_LIMIT {
             return Err(WeightsError::NotSafetensors(format!(
                 "a header of {length} bytes, at most {HEADER_LIMIT}"
             )));
         }
-        let header = Mapped::new(&file, 8, length)?;
+        let header = Mapped::new(file, 8, length)?;
         let not = |error: serde_json::Error| WeightsError::NotSafetensors(error.to_string());
         let mut values: HashMap<String, Value> = serde_json::from_slice(&header).map_err(not)?;
         values.remove("__metadata__");
@@ -93,7 +93,7 @@ impl Tensors {
             .collect::<Result<HashMap<String, Entry>, WeightsError>>()?;
         let data_start = 8 + length;
         let data_end = entries.values().map(|entry| entry.data_offsets.1).max();
-        Mapped::new(&file, data_start, data_end.unwrap_or(0))?;
+        Mapped::new(file, data_start, data_end.unwrap_or(0))?;
         Ok(Self {
             file,
             data_start,
@@ -121,7 +121,7 @@ impl Tensors {
             )));
         }
         Ok(Tensor(Mapped::new(
-            &self.file,
+            self.file,
             self.data_start + from,
             bytes,
         )?))

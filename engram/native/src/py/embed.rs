@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::embed::{DIM, EmbedError, LoadError, MAX_TOKENS, TokenizerError, WeightsError};
+use crate::hash::hex;
 
 /// all-MiniLM-L6-v2, read only after loading: any number of threads may share one.
 ///
@@ -106,6 +107,12 @@ impl MiniLm {
             }
             Ok(())
         })
+    }
+
+    /// Hex SHA-256 of the weights' file, the very one that was loaded.
+    #[getter]
+    fn weights_sha256(&self) -> String {
+        hex(&self.0.weights_sha256())
     }
 
     /// The kernel in use.
