@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from engram import cid as cids
+from engram.documents import role_of
 from engram.embed import same_model
 from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable, Unprocessable
 from engram.identity import PUBLIC_NAMESPACE, hello_message, namespace_id
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     from engram.node._models import Models
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Ref
-    from engram.store import Count, Store
+    from engram.store import Count, Store, View
     from engram.wire import Answer, OnLong, Request
 
 _OTHERS = 100
@@ -197,7 +198,7 @@ class NodeService:
             view = self._store.get(space.ns, digests[0]) if digests else None
             if view is None:
                 raise NotFound(f"no record {request.cid} in this namespace", field="cid")
-            chunks = self._store.chunks(space.ns, digests[0])
+            chunks = self._chunks(space, digests[0], view)
             return record_answer(digests[0], view, chunks, include_vector=request.include_vector, others=digests[1:])
 
         return await self._offload.run("search", get)
@@ -215,11 +216,15 @@ class NodeService:
             found, more_after = self._store.browse(
                 space.ns, accept, offset, limit, chunks=request.chunks, page_bytes=_PAGE_BYTES, after=after
             )
-            records = [record_answer(digest, view, self._store.chunks(space.ns, digest)) for digest, view in found]
+            records = [record_answer(digest, view, self._chunks(space, digest, view)) for digest, view in found]
             more_offset = None if more_after is None else offset + len(found)
             return ListResult(records=records, position=position, next_offset=more_offset, next_after=more_after)
 
         return await self._offload.run("search", browse)
+
+    def _chunks(self, space: Namespace, digest: bytes, view: View) -> int:
+        """Count a document's chunks; nothing is asked for any other record, which has none."""
+        return self._store.chunks(space.ns, digest) if role_of(bytes(view.metadata)).document else 0
 
     async def _embed(self, request: Embed) -> EmbedResult:
         if len(request.texts) > LIMITS.batch_items:

@@ -87,7 +87,8 @@ class Writer:
                     found = self._store.known(space.ns, self._store.key.public, hashed, metadata, space.model_version)
                     if found:
                         item.digest, item.outcome = found[0], Done(found[1], created=False)
-                        item.chunks = self._store.chunks(space.ns, item.digest)
+                        if metadata is not item.metadata:  # found as a document
+                            item.chunks = self._store.chunks(space.ns, item.digest)
                         break
 
         await self._offload.run("search", look_up)
