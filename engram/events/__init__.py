@@ -19,6 +19,7 @@ from engram.events._vocabulary import (
     Unknown,
     decode,
     encode,
+    is_known,
 )
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "cut_torn_tail",
     "decode",
     "encode",
+    "is_known",
     "judge",
     "segment_name",
 ]

@@ -40,6 +40,10 @@ class Replay:
         self._checkpoint: Checkpoint | None = None
         self._checkpoint_fault: str | None = None
         self._kept = True
+        self.bytes_read = 0
+        """How many bytes of the log have been proved."""
+        self.unfinished = False
+        """Whether the last read ended at bytes that are no whole frame: not yet, no more, or not in this place."""
 
     @property
     def size(self) -> int:
@@ -50,11 +54,6 @@ class Replay:
     def root(self) -> bytes:
         """The RFC 6962 root over them."""
         return self._state.root
-
-    @property
-    def bytes_read(self) -> int:
-        """How many bytes of the segment that is being read have been proved."""
-        return self._offset
 
     def read(self) -> list[Entry]:
         """Give the next events; none where the log ends for now, or where `verdict` tells why it cannot go on.
@@ -68,11 +67,13 @@ class Replay:
             frames, (_, used, _) = self._state.scan(window, last=True, covered=0)
             if frames:
                 self._offset += used
+                self.bytes_read += used
                 return self._entries(window, frames)
             if not window and following == segment_name(self._state.size):
                 self._start = LogStart(self._state.size, self._state.roots, self._state.time_unix_ns)
                 self._segment, self._offset = following, 0
             elif len(window) < wanted or wanted == _LARGEST_WINDOW_BYTES or not any(window[:8]):
+                self.unfinished = any(window[:8]) or following is not None
                 return []
             else:
                 wanted = _LARGEST_WINDOW_BYTES
