@@ -7,7 +7,7 @@ import structlog.testing
 import trio
 import trio.testing
 
-from engram.errors import Busy, DeadlineExceeded, Internal, NotFound, StorageFailed, Unavailable
+from engram.errors import Busy, Internal, NotFound, StorageFailed, Unavailable
 from engram.runtime import Actor, Message, RealRng, RestartPolicy, Supervisor, Threads, gather, handle, handle_batch
 
 
@@ -107,7 +107,7 @@ async def test_a_bug_kills_one_message_and_the_mailbox_survives(supervisor):
             for message in (Add(1), Fail(ValueError("a user's secret")), Add(5)):
                 nursery.start_soon(ask, message)
                 await trio.lowlevel.checkpoint()
-    assert sorted(map(str, answers)) == ["1", "5", "the counter failed on it (ValueError) and is starting again"]
+    assert sorted(map(str, answers)) == ["1", "5", "the counter failed on it (ValueError)"]
     assert (len(lives), ref.stats.dead_letters, ref.stats.restarts) == (2, 1, 1)
     assert "secret" not in str(logs)
     assert logs[0]["event"] == "actor_crashed"
@@ -143,10 +143,10 @@ async def test_a_full_mailbox_refuses_and_nothing_is_lost(supervisor, nursery):
     gate = trio.Event()
     nursery.start_soon(ref.ask, Wait(gate))
     await trio.testing.wait_all_tasks_blocked()
-    ref.tell(Add(1))
-    ref.tell(Add(1))
+    ref.try_tell(Add(1))
+    ref.try_tell(Add(1))
     with pytest.raises(Busy, match="2 messages waiting") as caught:
-        ref.tell(Add(1))
+        ref.try_tell(Add(1))
     assert caught.value.retry_after_s
     gate.set()
     await trio.testing.wait_all_tasks_blocked()
@@ -196,11 +196,11 @@ async def test_stopping_handles_what_waits_then_refuses(supervisor, nursery):
     gate = trio.Event()
     nursery.start_soon(ref.ask, Wait(gate))
     await trio.testing.wait_all_tasks_blocked()
-    ref.tell(Add(1))
+    ref.try_tell(Add(1))
     nursery.start_soon(supervisor.stop)
     await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(Unavailable):
-        ref.tell(Add(1))
+        ref.try_tell(Add(1))
     gate.set()
     await trio.testing.wait_all_tasks_blocked()
     assert ref.stats.handled == 2
@@ -223,18 +223,6 @@ async def test_stopping_ends_after_the_grace_and_tells_the_askers(supervisor, nu
     await supervisor.stop(grace_s=1)
     await trio.testing.wait_all_tasks_blocked()
     assert sorted(errors) == ["the counter has stopped", "the counter was stopped in the middle of it"]
-
-
-async def test_an_expired_message_tells_its_asker_where_it_waited():
-    from engram.runtime import Mailbox
-    from engram.runtime._actor import _Envelope
-
-    mailbox = Mailbox("store", 2)
-    envelope = _Envelope(Add(1), trio.current_time() - 1, trio.Event())
-    mailbox.put(envelope)
-    mailbox.close()
-    assert await mailbox.get() is None
-    assert isinstance(envelope.error, DeadlineExceeded)
 
 
 async def test_threads_run_calls_and_are_joined():
