@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engram.cli._json import write
+from engram.cli._json import write_line
 from engram.cli._shell import complain, say
 from engram.cli._text import plural, printable
 from engram.events import is_known
@@ -55,7 +54,7 @@ class Lines:
         state = _STATES[verdict.status]
         if self._as_json:
             where = {"segment": verdict.segment, "offset": verdict.offset, "reason": verdict.reason}
-            say(write({"end": {"events": size, "root": root.hex(), "state": state, **where}}, indent=None))
+            say(write_line({"end": {"events": size, "root": root.hex(), "state": state, **where}}))
             return
         if self._types and not self._shown:
             complain(f"no event here is of type {' or '.join(map(printable, self._types))}")
@@ -67,7 +66,7 @@ class Lines:
 
     def _json(self, position: int, time_unix_ns: int, event: dict[str, Any]) -> str:
         line = {"position": position, "time": _utc(time_unix_ns), "time_unix_ns": time_unix_ns, "event": _plain(event)}
-        return write(line, indent=None)
+        return write_line(line)
 
     def _line(self, position: int, time_unix_ns: int, event: dict[str, Any]) -> str:
         dim, known, unknown, plain = self._colours
@@ -85,7 +84,7 @@ class Lines:
             return "{" + " ".join(f"{printable(key)}={self._value(inner)}" for key, inner in value.items()) + "}"
         if isinstance(value, list):
             return "[" + " ".join(map(self._value, value)) + "]"
-        return printable(value) if isinstance(value, str) else write(_plain(value), indent=None)
+        return printable(value) if isinstance(value, str) else write_line(_plain(value))
 
 
 def _utc(time_unix_ns: int) -> str:
@@ -94,11 +93,11 @@ def _utc(time_unix_ns: int) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Give a value as JSON has it: bytes as hex, and what is no number as a word."""
+    """Give a value as JSON has it, bytes as hex."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    return value

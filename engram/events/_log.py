@@ -210,7 +210,8 @@ class Log:
             return _core.LogState().root if size == 0 else None
         reader = self.reader(size - 1)
         reader.read(limit_events=1)
-        return reader.root
+        found, root = reader.proved or (0, None)
+        return root if found == size else None
 
     def bytes(self) -> int:
         """Give the size of the log's data on disk, without the last segment's allocation."""

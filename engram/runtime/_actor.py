@@ -9,7 +9,7 @@ neither: they escalate.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import trio
 
@@ -18,10 +18,22 @@ from engram.runtime._handling import Handler
 
 if TYPE_CHECKING:
     from engram.runtime._context import Context
-    from engram.runtime._mailbox import Mailbox
+    from engram.runtime._mailbox import Envelope, Mailbox
 
 _TURN = 128
 """Messages after which the other tasks get a turn, though neither handler nor mailbox had to wait."""
+
+
+class Inlet(Protocol):
+    """Where an actor takes its messages: the mailbox, or what holds them back until the actor may see them."""
+
+    def next(self) -> Envelope | None:
+        """Take the next message, if it may be handled now."""
+        ...
+
+    async def get(self) -> Envelope | None:
+        """Wait for the next message; None once the mailbox is closed and empty."""
+        ...
 
 
 class Actor:
@@ -39,18 +51,22 @@ class Actor:
     context: Context
     """Set before `on_start`."""
 
+    async def recover(self) -> None:
+        """Bring back what an instance needs before its `on_start`. For base classes; an author's is `on_start`."""
+
     async def on_start(self) -> None:
         """Do what must be done before the first message. An exception of the first start is raised to who starts it."""
 
     async def on_stop(self) -> None:
         """Do what must be done after the last message, within 30 s. An instance that crashed is dropped without."""
 
-    async def run(self, mailbox: Mailbox) -> None:
-        """Handle messages until the mailbox is closed and empty."""
+    async def run(self, mailbox: Mailbox, inlet: Inlet | None = None) -> None:
+        """Handle messages until the mailbox is closed and empty. `inlet`: what takes them from it, if not it itself."""
+        inlet = inlet or mailbox
         table = _table(self)
         stats = mailbox.stats
         turn = 0
-        while (envelope := mailbox.next() or await mailbox.get()) is not None:
+        while (envelope := inlet.next() or await inlet.get()) is not None:
             handler = table[type(envelope.message)]
             if handler.alone is None or envelope.deadline != math.inf:
                 await handler.handle(envelope, mailbox)
