@@ -229,7 +229,7 @@ class Mailbox:
         """Answer everything that still waits with `Unavailable`."""
         waiting = list(self._waiting)
         self._waiting.clear()
-        self.drop(waiting, f"the {self.name} has stopped")
+        self.drop(waiting, f"the {self.name} {self._closed}")
 
     def watch(self, watcher: Mailbox) -> None:
         """Have `watcher` hear of the actor's crashes, restarts and end; of an end that was, at once."""
