@@ -14,7 +14,7 @@ class Message(msgspec.Struct, Generic[Answer], frozen=True):
 
 
 class Crashed(Message[None], frozen=True):
-    """A watched actor failed, and is to be started again. `error` names the exception, never its text."""
+    """A watched actor failed: `Restarted` or `Stopped` follows. `error` names the exception, never its text."""
 
     actor: str
     error: str

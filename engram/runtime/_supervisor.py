@@ -85,13 +85,15 @@ class Supervisor:
         asks one that is not there or, by others, itself (`Unprocessable`). An exception of a first `on_start` is raised
         as it is: a node that cannot start says so. Those that were started before it stand until `stop`.
         """
-        first = {plan.name: plan.make() for plan in plans}
-        by_name = {plan.name: plan for plan in plans}
-        for plan in plans:
-            handlers_of(type(first[plan.name]))
-            if len(by_name) < len(plans) or self._stands(plan.name):
-                raise ValueError(f"there are two actors named {plan.name!r}; give each a name of its own")
         standing = [name for name in self._lives if self._stands(name)]
+        by_name: dict[str, Plan] = {}
+        for plan in plans:
+            if plan.name in by_name or plan.name in standing:
+                raise ValueError(f"there are two actors named {plan.name!r}; give each a name of its own")
+            by_name[plan.name] = plan
+        first = {name: plan.make() for name, plan in by_name.items()}
+        for actor in first.values():
+            handlers_of(type(actor))
         order = start_order({name: actor.asks for name, actor in first.items()}, standing)
         return {name: await self._start(by_name[name], first[name]) for name in order}
 
