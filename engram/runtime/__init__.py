@@ -5,6 +5,7 @@ from engram.runtime._disk import RealDisk, RealFile
 from engram.runtime._failures import described, leaf
 from engram.runtime._gather import gather
 from engram.runtime._log import Log
+from engram.runtime._network import RealNetwork
 from engram.runtime._supervisor import RestartPolicy, Supervisor
 from engram.runtime._world import RealClock, RealRng, RealTables, Threads, raise_descriptor_limit
 
@@ -16,6 +17,7 @@ __all__ = [
     "RealClock",
     "RealDisk",
     "RealFile",
+    "RealNetwork",
     "RealRng",
     "RealTables",
     "Ref",
