@@ -13,6 +13,7 @@ from engram.runtime._log import Log
 from engram.runtime._mailbox import Mailbox, Stats
 from engram.runtime._marks import apply, react
 from engram.runtime._message import Crashed, Message, Restarted, Stopped
+from engram.runtime._network import RealNetwork
 from engram.runtime._projection import Feed
 from engram.runtime._ref import Ref
 from engram.runtime._supervisor import Plan, Supervisor
@@ -36,6 +37,7 @@ __all__ = [
     "RealClock",
     "RealDisk",
     "RealFile",
+    "RealNetwork",
     "RealRng",
     "RealTables",
     "Ref",

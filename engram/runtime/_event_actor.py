@@ -73,6 +73,8 @@ class EventActor(Actor):
                 if self._reactions is not None:
                     nursery.start_soon(self._reactions.keep)
                 await super().run(mailbox, inlet)
+                if self._projection is not None:
+                    await self._projection.reached(self.feed.tail.size)
                 nursery.cancel_scope.cancel()
             clean = True
         except trio.Cancelled:

@@ -105,8 +105,10 @@ class Projection:
         state = msgspec.msgpack.encode(self._state)
         snapshot = Snapshot(self._feed.name, self._fold.identity, self.position, *proved, sorted(self._skipped), state)
         self._saved = self.position
+        call = functools.partial(save, self._feed.disk, self._feed.snapshot_path, snapshot)
         try:
-            await self._offload.run(LANE, functools.partial(save, self._feed.disk, self._feed.snapshot_path, snapshot))
+            with trio.CancelScope(shield=True):
+                await self._offload.run(LANE, call)
         except OSError as error:  # it saves time at the next start, and nothing else
             self._log.warning("snapshot_not_written", reason=error.strerror)
 

@@ -108,7 +108,8 @@ class Reactions:
         cursor = Cursor(self._feed.name, self._position, *self._proved)
         self._saved, self._unsaved = self._position, 0
         try:
-            await self._offload.run(LANE, functools.partial(save, self._feed.disk, self._feed.cursor_path, cursor))
+            with trio.CancelScope(shield=True):
+                await self._offload.run(LANE, functools.partial(save, self._feed.disk, self._feed.cursor_path, cursor))
         except OSError as error:  # more comes again than need be
             self._log.warning("cursor_not_written", reason=error.strerror)
 

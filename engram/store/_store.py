@@ -21,7 +21,7 @@ from engram import cid as cids
 from engram import events, record
 from engram.documents import role_of
 from engram.errors import EngramError, FolderRefused, LogCorrupt, StorageFailed
-from engram.events import Checkpoint, Log, StateCommitted, TrieRoot, checkpoints
+from engram.events import SEGMENT_BYTES, Checkpoint, Log, StateCommitted, TrieRoot, checkpoints
 from engram.identity import PUBLIC_NAMESPACE, NodeKey, load_or_create
 from engram.index import IndexSnapshot, Match, VectorIndex
 from engram.native import _core
@@ -86,7 +86,17 @@ class Store:
         self.published = Published(0, b"", {}, {})
 
     @classmethod
-    def open(cls, disk: Disk, tables_port: Tables, path: Path, rng: Rng, now_ns: int, writer: str) -> Store:
+    def open(
+        cls,
+        disk: Disk,
+        tables_port: Tables,
+        path: Path,
+        rng: Rng,
+        now_ns: int,
+        writer: str,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> Store:
         """Open the folder, made if absent: lock, key, checkpoints, log, bodies, then the tables folded up to the log.
 
         Raises `FolderInUse`, `FolderRefused`, `LogCorrupt`, `BodiesCorrupt`, `StorageFailed`.
@@ -94,12 +104,12 @@ class Store:
         folder = DataFolder.open(disk, path, writer)
         try:
             try:
-                return cls._open(folder, tables_port, rng, now_ns)
+                return cls._open(folder, tables_port, rng, now_ns, segment_bytes)
             except sqlite3.DatabaseError as error:
                 if not _is_damage(error):
                     raise
             _remove_tables(disk, path / "state.db")
-            return cls._open(folder, tables_port, rng, now_ns)
+            return cls._open(folder, tables_port, rng, now_ns, segment_bytes)
         except (OSError, sqlite3.Error) as error:
             folder.close()
             reason = getattr(error, "strerror", None) or error
@@ -109,7 +119,7 @@ class Store:
             raise
 
     @classmethod
-    def _open(cls, folder: DataFolder, tables_port: Tables, rng: Rng, now_ns: int) -> Store:
+    def _open(cls, folder: DataFolder, tables_port: Tables, rng: Rng, now_ns: int, segment_bytes: int) -> Store:
         disk, path = folder.disk, folder.path
         key_file = path / "keys" / "node.key"
         if disk.list(path / "events") and not disk.exists(key_file):
@@ -119,12 +129,16 @@ class Store:
         checkpoint = checkpoints.largest(disk, path / "checkpoints", key.public)
         with contextlib.ExitStack() as opened:
             connection = opened.enter_context(contextlib.closing(tables_port.connect(path / "state.db")))
-            log, progress = _open_log(disk, path / "events", checkpoint, tables.prepare(connection))
+            log, progress = _open_log(disk, path / "events", checkpoint, tables.prepare(connection), segment_bytes)
             opened.callback(log.close)
             if progress is None:
                 tables.reset(connection)
             bodies, found = Bodies.open(
-                disk, path / "bodies", known_to=progress.body_tail if progress else 0, named=lambda: _named(log)
+                disk,
+                path / "bodies",
+                known_to=progress.body_tail if progress else 0,
+                named=lambda: _named(log),
+                segment_bytes=segment_bytes,
             )
             opened.callback(bodies.close)
             connection.execute("BEGIN")
@@ -311,6 +325,11 @@ class Store:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
+    @property
+    def log(self) -> Log:
+        """The log; what is committed may be read by any thread."""
+        return self._log
+
     def known(
         self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
     ) -> tuple[bytes, int] | None:
@@ -462,20 +481,23 @@ def _remove_tables(disk: Disk, path: Path) -> None:
 
 
 def _open_log(
-    disk: Disk, folder: Path, checkpoint: Checkpoint | None, progress: Progress | None
+    disk: Disk, folder: Path, checkpoint: Checkpoint | None, progress: Progress | None, segment_bytes: int
 ) -> tuple[Log, Progress | None]:
     """Open the log, trusting the tables where they fit it; without a progress given back, they must be folded anew."""
     durable = progress.position if progress is not None else 0
+    open_log = functools.partial(
+        Log.open, disk, folder, checkpoint=checkpoint, durable=durable, segment_bytes=segment_bytes
+    )
     if progress is not None:
         try:
-            log = Log.open(disk, folder, checkpoint=checkpoint, trusted=progress.log_start, durable=durable)
+            log = open_log(trusted=progress.log_start)
         except LogCorrupt:
             pass  # the log itself, or what the tables say of it: reading all of it tells
         else:
             if _agrees(progress, log):
                 return log, progress
             log.close()  # its beginning was not verified, and is folded now
-    return Log.open(disk, folder, checkpoint=checkpoint, durable=durable), None
+    return open_log(), None
 
 
 def _agrees(progress: Progress, log: Log) -> bool:
