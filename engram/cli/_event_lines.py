@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engram.cli._json import write_line
 from engram.cli._shell import complain, say
-from engram.cli._text import plural, printable
+from engram.cli._text import plural, printable, utc
 from engram.events import is_known
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ _STATES = ("sound", "torn", "damaged", "damaged")
 _HASH_LETTERS = 12
 _TYPE_LETTERS = 21
 _DIM, _KNOWN, _UNKNOWN, _PLAIN = "\x1b[2m", "\x1b[36m", "\x1b[33m", "\x1b[0m"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Lines:
@@ -65,7 +63,7 @@ class Lines:
         return not self._types or event_type in self._types or event_type.rpartition(".")[0] in self._types
 
     def _json(self, position: int, time_unix_ns: int, event: dict[str, Any]) -> str:
-        line = {"position": position, "time": _utc(time_unix_ns), "time_unix_ns": time_unix_ns, "event": _plain(event)}
+        line = {"position": position, "time": utc(time_unix_ns), "time_unix_ns": time_unix_ns, "event": _plain(event)}
         return write_line(line)
 
     def _line(self, position: int, time_unix_ns: int, event: dict[str, Any]) -> str:
@@ -74,7 +72,7 @@ class Lines:
         name = printable(event_type).ljust(_TYPE_LETTERS)
         colour, strange = (known, "") if is_known(event_type) else (unknown, f"  {dim}of a type unknown here{plain}")
         fields = "  ".join(f"{dim}{printable(key)}={plain}{self._value(value)}" for key, value in event.items())
-        return f"{position:>9}  {dim}{_utc(time_unix_ns)}{plain}  {colour}{name}{plain}  {fields}{strange}".rstrip()
+        return f"{position:>9}  {dim}{utc(time_unix_ns)}{plain}  {colour}{name}{plain}  {fields}{strange}".rstrip()
 
     def _value(self, value: Any) -> str:
         if isinstance(value, bytes):
@@ -85,11 +83,6 @@ class Lines:
         if isinstance(value, list):
             return "[" + " ".join(map(self._value, value)) + "]"
         return printable(value) if isinstance(value, str) else write_line(_plain(value))
-
-
-def _utc(time_unix_ns: int) -> str:
-    time = _EPOCH + timedelta(microseconds=time_unix_ns // 1000)
-    return time.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _plain(value: Any) -> Any:

@@ -35,6 +35,7 @@ from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespa
 from engram.wire import (
     METHODS,
     PROTOCOL,
+    Actors,
     Delete,
     DeleteResult,
     Embed,
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Ref
     from engram.store import Count, Store, View
-    from engram.wire import Answer, OnLong, Request
+    from engram.wire import ActorsResult, Answer, OnLong, Request
 
 _OTHERS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
@@ -98,7 +99,9 @@ class NodeService:
         offload: Offload,
         clock: Clock,
         rng: Rng,
+        actors: Callable[[], ActorsResult],
     ) -> None:
+        """`actors`: says how the actors are."""
         self._settings = settings
         self._store = store
         self._models = models
@@ -106,6 +109,7 @@ class NodeService:
         self._offload = offload
         self._clock = clock
         self._rng = rng
+        self._actors_now = actors
         self._started = clock.monotonic()
         self._calls: dict[type, Callable[[Any], Awaitable[Answer]]] = {
             Hello: self._hello,
@@ -119,6 +123,7 @@ class NodeService:
             NamespaceCreate: self._namespace_create,
             NamespaceList: self._namespace_list,
             Status: self._status,
+            Actors: self._actors,
         }
         assert {request for request, _ in METHODS.values()} == set(self._calls)
 
@@ -335,6 +340,10 @@ class NodeService:
             bodies_bytes=bodies_bytes,
             queue_length=self._writer.waiting,
         )
+
+    async def _actors(self, request: Actors) -> ActorsResult:
+        del request
+        return self._actors_now()
 
     async def _hello(self, request: Hello) -> HelloResult:
         if request.protocol != PROTOCOL:

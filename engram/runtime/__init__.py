@@ -4,7 +4,7 @@ from engram.runtime._actor import Actor
 from engram.runtime._context import Context
 from engram.runtime._dead_letters import DeadLetter
 from engram.runtime._disk import RealDisk, RealFile
-from engram.runtime._event_actor import EventActor
+from engram.runtime._event_actor import EventActor, check_actor
 from engram.runtime._failures import described, leaf
 from engram.runtime._gather import gather
 from engram.runtime._handlers import handle, handle_batch
@@ -14,6 +14,7 @@ from engram.runtime._mailbox import Mailbox, Stats
 from engram.runtime._marks import apply, react
 from engram.runtime._message import Crashed, Message, Restarted, Stopped
 from engram.runtime._network import RealNetwork
+from engram.runtime._plugin import Node, Plugin
 from engram.runtime._projection import Feed
 from engram.runtime._ref import Ref
 from engram.runtime._supervisor import Plan, Supervisor
@@ -33,7 +34,9 @@ __all__ = [
     "Log",
     "Mailbox",
     "Message",
+    "Node",
     "Plan",
+    "Plugin",
     "RealClock",
     "RealDisk",
     "RealFile",
@@ -49,6 +52,7 @@ __all__ = [
     "Tail",
     "Threads",
     "apply",
+    "check_actor",
     "described",
     "gather",
     "handle",

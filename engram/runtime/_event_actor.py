@@ -9,11 +9,15 @@ import trio
 
 from engram.runtime._actor import Actor
 from engram.runtime._failures import leaf
+from engram.runtime._handlers import handlers_of
 from engram.runtime._marks import folds_of, reactions_of
 from engram.runtime._projection import Fold, Projection
 from engram.runtime._reactions import Reactions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engram.events import Event
     from engram.runtime._actor import Inlet
     from engram.runtime._mailbox import Envelope, Mailbox
     from engram.runtime._projection import Feed
@@ -51,13 +55,13 @@ class EventActor(Actor):
 
     async def recover(self) -> None:
         """Bring the state to the log's end, and find where the reactions were."""
-        fold, methods = fold_of(self), reactions_of(type(self))
+        check_actor(type(self))
         log, offload = self.context.log, self.context.offload
-        if fold is not None:
+        if self.State is not None:
+            fold = Fold(self.State, self.fold_version, self._bound(folds_of(type(self))))
             self._projection = Projection(fold, self._set_state, self.feed, offload, log)
             await self._projection.recover()
-        if methods:
-            bound = {kind: getattr(self, name) for kind, name in methods.items()}
+        if bound := self._bound(reactions_of(type(self))):
             self._reactions = Reactions(bound, self.feed, self._projection, offload, log, self.reaction_limit_s)
             await self._reactions.recover(self.react_from)
 
@@ -95,6 +99,9 @@ class EventActor(Actor):
         if self._projection is not None and state:
             await self._projection.save()
 
+    def _bound(self, methods: Mapping[type[Event], str]) -> dict[type[Event], Any]:
+        return {kind: getattr(self, name) for kind, name in methods.items()}
+
     def _set_state(self, state: Any) -> None:
         self.state = state
 
@@ -123,18 +130,19 @@ class _Inlet:
         return envelope
 
 
-def fold_of(actor: EventActor) -> Fold | None:
-    """Give what an actor's state is folded by; None where it folds nothing. Raises `TypeError` for what will not do."""
-    kind, methods = actor.State, folds_of(type(actor))
-    called = type(actor).__name__
-    if kind is None:
-        if methods:
+def check_actor(kind: type[Actor]) -> None:
+    """Check what a class handles, folds and reacts to. Raises `TypeError` that says what will not do."""
+    handlers_of(kind)
+    folds, called = folds_of(kind), kind.__name__
+    reactions_of(kind)
+    state = getattr(kind, "State", None)
+    if state is None:
+        if folds:
             raise TypeError(f"{called} folds events and has no `State` to fold them into")
-        return None
+        return
     try:
-        msgspec.msgpack.decode(msgspec.msgpack.encode(kind()), type=kind)
+        msgspec.msgpack.decode(msgspec.msgpack.encode(state()), type=state)
     except (TypeError, msgspec.MsgspecError) as error:
         raise TypeError(f"{called}.State must be a Struct of plain fields, each with a default: {error}") from None
-    if kind.__struct_config__.frozen:
+    if state.__struct_config__.frozen:
         raise TypeError(f"{called}.State is frozen, and folds change it")
-    return Fold(kind, actor.fold_version, {event: getattr(actor, name) for event, name in methods.items()})
