@@ -337,6 +337,18 @@ def test_a_format_file_that_is_none_is_refused(tmp_path, content):
         open_store(tmp_path / "data")
 
 
+@pytest.mark.parametrize("content", ["", '{"for', '{"format": 1, "wri', "\0" * 40, '{"format": ' + "\0" * 30])
+def test_a_first_start_that_a_crash_ended_in_its_format_file_is_begun_again(tmp_path, content):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "FORMAT").write_text(content)
+    (tmp_path / "data" / "pid").write_text("17\n")
+    open_store(tmp_path / "data").close(NOW)
+    assert (tmp_path / "data" / "FORMAT").read_text() == '{"format": 1, "writer": "test"}\n'
+    (tmp_path / "data" / "FORMAT").write_text(content)
+    with pytest.raises(FolderRefused, match="FORMAT"):
+        open_store(tmp_path / "data")
+
+
 def test_a_folder_that_cannot_be_written_is_refused():
     with pytest.raises(FolderRefused, match="cannot write to the data folder"):
         open_store(Path("/proc/engram-data"))
