@@ -17,6 +17,7 @@ from engram.events._vocabulary import (
     Unknown,
     decode,
     encode,
+    is_known,
 )
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "cut_torn_tail",
     "decode",
     "encode",
+    "is_known",
     "judge",
     "read_whole",
     "remove_leftovers",

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import golden
+import msgspec
 import pytest
 from disks import FullDisk, WatchedDisk
 
@@ -170,8 +171,14 @@ def test_the_tables_are_a_fold_of_the_log(store, tmp_path):
 
 def test_the_tables_say_how_far_they_are_in_the_transaction_of_their_rows(store):
     store.commit([put(store, "east", 1.0)], NOW)
-    [(_, _, position, root, body_tail, _)] = dump(store)["projection"]
-    assert (position, root, body_tail) == (store.published.position, store.published.root, store._bodies.tail)
+    [(name, _, position, root, digest, skipped, body_tail, _)] = dump(store)["projection"]
+    assert (name, position, root, body_tail) == (
+        "store",
+        store.published.position,
+        store.published.root,
+        store._bodies.tail,
+    )
+    assert (digest, msgspec.msgpack.decode(skipped)) == (store.state_digest, [])
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(2, 1), (1, 1), (1, 2), (1, 3)])
