@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from store.test_store import NOW, open_store, put, vector
 
 from engram import record
-from engram.errors import StorageFailed
+from engram.errors import DiskFull
 from engram.events import Log
 from engram.identity import namespace_id
 from engram.runtime import RealDisk
@@ -130,8 +130,8 @@ def test_a_full_disk_leaves_the_published_digest(tmp_path):
     store = open_store(tmp_path / "data", disk)
     before = store.state_digest
     disk.full = True
-    with pytest.raises(StorageFailed):
-        store.commit([put(store, "east", 1.0)], NOW)
+    [refused] = store.commit([put(store, "east", 1.0)], NOW)
+    assert isinstance(refused, DiskFull)
     assert store.state_digest == before == expected(store._writer)
     disk.full = False
     store.close(NOW)
