@@ -124,7 +124,11 @@ class Store:
             if progress is None:
                 tables.reset(connection)
             bodies, found = Bodies.open(
-                disk, path / "bodies", known_to=progress.body_tail if progress else 0, named=lambda: _named(log)
+                disk,
+                path / "bodies",
+                known_to=progress.body_tail if progress else 0,
+                named=lambda: _named(log),
+                held=lambda: {body_id for (body_id,) in connection.execute("SELECT id FROM bodies")},
             )
             opened.callback(bodies.close)
             connection.execute("BEGIN")
