@@ -63,13 +63,15 @@ class Bodies:
         *,
         known_to: int,
         named: Callable[[], set[bytes]],
+        held: Callable[[], set[bytes]] = set,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> tuple[Bodies, list[Body]]:
         """Open the folder, made if absent; also give the bodies at and after location `known_to`.
 
-        The last segment is verified whole, content included. `named` gives the ids that the log's events name; it is
-        asked only where a frame is unsound, to tell a torn tail from damage. What is below `known_to` was durable, so
-        bodies that end before it are damage too. Raises `BodiesCorrupt`.
+        The last segment is verified whole, content included. `named` gives the ids that the log's events name, `held`
+        those of the bodies below `known_to`; they are asked only where a frame is unsound, to tell a torn tail from
+        damage. What is below `known_to` was durable, so bodies that end before it are damage too. Raises
+        `BodiesCorrupt`.
         """
         disk.make_folder(folder)
         remove_leftovers(disk, folder)
@@ -83,7 +85,8 @@ class Bodies:
             last = name == names[-1]
             if not last and (int(name[:20]) + 1) * SEGMENT_BYTES <= known_to:
                 continue
-            number, end = int(name[:20]), _verify(disk, folder / name, named, found, known_to, last=last)
+            known = _Known(named, lambda: held() | {body.id for body in found}, known_to)
+            number, end = int(name[:20]), _verify(disk, folder / name, known, found, last=last)
         bodies = cls(disk, folder, number, end, segment_bytes)
         return bodies, [body for body in found if body.location >= known_to]
 
@@ -160,21 +163,27 @@ class Bodies:
             file.close()
 
 
-def _verify(
-    disk: Disk, path: Path, named: Callable[[], set[bytes]], found: list[Body], known_to: int, *, last: bool
-) -> int:
+class _Known(msgspec.Struct, frozen=True):
+    named: Callable[[], set[bytes]]
+    held: Callable[[], set[bytes]]
+    to: int
+
+
+def _verify(disk: Disk, path: Path, known: _Known, found: list[Body], *, last: bool) -> int:
     number = int(path.name[:20])
     file = disk.open(path)
     try:
         data = file.read(0, file.size())
         frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, set(), last, content=True)
         if status:  # only now is it worth a walk over the log to know what its events name
-            frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, named(), last, content=True)
+            frames, again, (status, offset, reason) = _core.scan_bodies(
+                data, 0, known.named(), last, content=True, held=known.held()
+            )
         if status == _DAMAGED:
             raise BodiesCorrupt(f"{path}, offset {offset}: {reason}. Bodies before it are sound; restore the segment.")
-        if last and number * SEGMENT_BYTES + offset < known_to:
+        if last and number * SEGMENT_BYTES + offset < known.to:
             raise BodiesCorrupt(
-                f"{path}, offset {offset}: the bodies end at {number * SEGMENT_BYTES + offset}, before {known_to}, to "
+                f"{path}, offset {offset}: the bodies end at {number * SEGMENT_BYTES + offset}, before {known.to}, to "
                 "which state.db knows them. Restore the segment."
             )
         for start in again:

@@ -81,6 +81,7 @@ def open_parts(folder: DataFolder, port: Tables, rng: Rng, segment_bytes: int) -
             path / "bodies",
             known_to=progress.body_tail if progress else 0,
             named=lambda: _named(log),
+            held=lambda: {body_id for (body_id,) in connection.execute("SELECT id FROM bodies")},
             segment_bytes=segment_bytes,
         )
         opened.callback(bodies.close)

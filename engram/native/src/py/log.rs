@@ -114,7 +114,11 @@ impl LogState {
         events: Vec<Vec<u8>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let events: Vec<&[u8]> = events.iter().map(Vec::as_slice).collect();
-        if self.size() == 0 && !events.first().is_some_and(|event| eventlog::may_start(event)) {
+        if self.size() == 0
+            && !events
+                .first()
+                .is_some_and(|event| eventlog::may_start(event))
+        {
             return Err(PyValueError::new_err("position 0 is not log_created.1"));
         }
         let frame = self
@@ -219,8 +223,9 @@ fn encode_body<'py>(
 /// (offset, bytes, len, kind, id).
 type BodyFrame<'py> = (usize, usize, usize, u8, Bound<'py, PyBytes>);
 
-/// Read a body segment from `start`: (frames, offsets to erase again, verdict).
+/// Read a body segment from `start`: (frames, offsets to erase again, verdict). `held`: ids in earlier segments.
 #[pyfunction]
+#[pyo3(signature = (segment, start, named, last, content, held = None))]
 fn scan_bodies<'py>(
     py: Python<'py>,
     segment: Segment<'_>,
@@ -228,9 +233,14 @@ fn scan_bodies<'py>(
     named: Option<HashSet<hash::Digest>>,
     last: bool,
     content: bool,
+    held: Option<HashSet<hash::Digest>>,
 ) -> PyResult<(Vec<BodyFrame<'py>>, Vec<usize>, Verdict)> {
     let segment = segment.0.as_ref();
-    let found = py.detach(|| bodies::scan(segment, start, named.as_ref(), last, content));
+    let known = bodies::Known {
+        named: named.as_ref(),
+        held: held.as_ref(),
+    };
+    let found = py.detach(|| bodies::scan(segment, start, known, last, content));
     let frame = |f: &bodies::Frame| (f.offset, f.bytes, f.len, f.kind, PyBytes::new(py, &f.id));
     Ok((
         found.frames.iter().map(frame).collect(),
