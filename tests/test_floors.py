@@ -55,7 +55,6 @@ TOUCH_THE_WORLD = {
     "embed._remote": {"time"},
     "embed._url": {"urllib"},  # its parser
     "embed._sentence_transformers": {"threading"},  # a lock around what two threads must not do at once
-    "gateway._connection": {"secrets"},  # names of incidents, for the log
     "node._embedded": {"threading"},  # the one thread of an embedded memory
     "store._allowed": {"threading"},  # a lock: any thread may search
     "store._opening": {"sqlite3"},  # its error class

@@ -3,7 +3,7 @@
 from engram.events import _checkpoint as checkpoints
 from engram.events._checkpoint import Checkpoint
 from engram.events._log import Committed, Log, LogStart, Verdict, judge, segment_name
-from engram.events._segments import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail
+from engram.events._segments import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, read_whole, remove_leftovers
 from engram.events._vocabulary import (
     FORMAT,
     AnyEvent,
@@ -45,5 +45,7 @@ __all__ = [
     "encode",
     "is_known",
     "judge",
+    "read_whole",
+    "remove_leftovers",
     "segment_name",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from engram.errors import FolderInUse, FolderRefused
+from engram.errors import FolderInUse, FolderRefused, StorageFailed
 from engram.events import FORMAT
 from engram.store._format import UPGRADES, settle
 
@@ -33,7 +33,8 @@ class DataFolder:
     ) -> DataFolder:
         """Open the folder, made if absent, lock it, and bring it to the format `wanted`.
 
-        `FolderInUse` names the process that holds it; `FolderRefused` says why the folder cannot be used.
+        `FolderInUse` names the process that holds it; `FolderRefused` says why the folder cannot be used, and
+        `StorageFailed` how the disk failed.
         """
         try:
             _refuse_strange(disk, path)
@@ -50,10 +51,13 @@ class DataFolder:
                 raise FolderInUse(_holder(disk, path))
             upgraded_from = settle(lock, disk, path, writer, upgrades, wanted)
             _write_small(disk, path / "pid", f"{os.getpid()}\n")
+            disk.sync_folder(path)
+        except OSError as error:
+            lock.close()
+            raise StorageFailed(f"cannot open {path}: {error.strerror or error}") from error
         except BaseException:
             lock.close()
             raise
-        disk.sync_folder(path)
         return cls(disk, path, lock, upgraded_from)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from engram import cid as cids
 from engram import events, record
 from engram.documents import role_of
-from engram.errors import EngramError, FolderRefused, StorageFailed
+from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
 from engram.events import SEGMENT_BYTES, Checkpoint, StateCommitted, TrieRoot, checkpoints
 from engram.identity import PUBLIC_NAMESPACE
 from engram.index import IndexSnapshot, Match, VectorIndex
@@ -165,12 +165,16 @@ class Store:
     def commit(self, operations: Sequence[Operation], now_ns: int) -> list[Done | EngramError]:
         """Carry out operations in order, durably, as one group or as few as they fit; each succeeds or fails alone.
 
-        All that one operation does is in one frame of the log. Raises `StorageFailed`, and for ever after, if the disk
-        fails: then none of them is acknowledged.
+        All that one operation does is in one frame of the log. What finds no room on the disk has `DiskFull` for its
+        outcome, for now. Raises `StorageFailed`, and for ever after, if the disk fails: then none of them is
+        acknowledged.
         """
         outcomes: list[Done | EngramError] = []
         while len(outcomes) < len(operations):
-            outcomes += self._commit(itertools.islice(operations, len(outcomes), None), now_ns)
+            try:
+                outcomes += self._commit(itertools.islice(operations, len(outcomes), None), now_ns)
+            except DiskFull as error:
+                outcomes += [error] * (len(operations) - len(outcomes))
         return outcomes
 
     def _commit(self, operations: Iterable[Operation], now_ns: int) -> list[Done | EngramError]:
@@ -278,7 +282,11 @@ class Store:
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
         signed = Checkpoint(frame.size, frame.root)
-        checkpoints.write(self.folder.disk, self.folder.path / "checkpoints", signed, self.key)
+        try:
+            checkpoints.write(self.folder.disk, self.folder.path / "checkpoints", signed, self.key)
+        except StorageFailed as error:
+            self._failed = error.message
+            raise
         self._checkpoint_size = frame.size
         self._publish(())
         return signed

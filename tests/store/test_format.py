@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from store.test_store import NOW, open_store, put
 
-from engram.errors import FolderRefused
+from engram.errors import FolderRefused, StorageFailed
 from engram.events import FORMAT
 from engram.runtime import RealDisk
 from engram.store import _store
@@ -128,7 +128,7 @@ def test_a_step_that_fails_leaves_the_old_format_and_the_lock_free(folder):
     def fails(disk, path):
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageFailed, match="No space"):
         DataFolder.open(DISK, folder, "x", {1: fails}, 2)
     assert written(folder)["format"] == 1
     opened = DataFolder.open(DISK, folder, "x", {1: lambda *_: None}, 2)
