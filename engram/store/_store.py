@@ -468,7 +468,7 @@ def _check_owner(log: Log, key: NodeKey) -> None:
     created = events.decode(first)
     if not isinstance(created, events.LogCreated) or created.node_key != key.public:
         raise FolderRefused("the log in this folder is of another node key; restore keys/node.key from its backup")
-    if created.format != events.FORMAT:
+    if created.format > events.FORMAT:  # an older one stands there for ever: the log is never rewritten
         raise FolderRefused(f"the log has format {created.format}; this build reads format {events.FORMAT}")
 
 
