@@ -15,6 +15,7 @@ from engram.runtime._handling import Desk, Handler
 
 if TYPE_CHECKING:
     from engram.runtime._context import Context
+    from engram.runtime._handling import Inlet
     from engram.runtime._mailbox import Mailbox
 
 
@@ -39,9 +40,9 @@ class Actor:
     async def on_stop(self) -> None:
         """Do what must be done after the last message, within 30 s. An instance that crashed is dropped without."""
 
-    async def run(self, mailbox: Mailbox) -> None:
-        """Handle messages until the mailbox is closed and empty."""
-        await Desk(_table(self), mailbox).work()
+    async def run(self, mailbox: Mailbox, inlet: Inlet | None = None) -> None:
+        """Handle messages until the mailbox is closed and empty. `inlet`: what takes them from it, if not it itself."""
+        await Desk(_table(self), mailbox, inlet or mailbox).work()
 
 
 def _table(actor: Actor) -> dict[type, Handler]:

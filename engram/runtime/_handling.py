@@ -8,7 +8,7 @@ another, and only once it has passed there is a new scope.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 
 _TURN = 128
 """Messages after which the other tasks get a turn, though neither handler nor mailbox had to wait."""
+
+
+class Inlet(Protocol):
+    """Where an actor takes its messages: the mailbox, or what holds them back until the actor may see them."""
+
+    def next(self) -> Envelope | None:
+        """Take the next message, if it may be handled now."""
+        ...
+
+    async def get(self) -> Envelope | None:
+        """Wait for the next message; None once the mailbox is closed and empty. A cancelled wait loses none."""
+        ...
 
 
 class Handler:
@@ -46,11 +58,12 @@ class Handler:
 
 
 class Desk:
-    """Handles the messages of one mailbox."""
+    """Handles the messages of one mailbox, as they come through an inlet."""
 
-    def __init__(self, handlers: Mapping[type, Handler], mailbox: Mailbox) -> None:
+    def __init__(self, handlers: Mapping[type, Handler], mailbox: Mailbox, inlet: Inlet) -> None:
         self._handlers = handlers
         self._mailbox = mailbox
+        self._inlet = inlet
         self._taken: Envelope | None = None
         self._cut_off: Sequence[Envelope] = ()
 
@@ -69,9 +82,9 @@ class Desk:
 
         It may have passed for what is cut off, for what a handler finished all the same, or for nobody any more.
         """
-        mailbox, stats, turn, until = self._mailbox, self._mailbox.stats, 0, math.inf
+        inlet, stats, turn, until = self._inlet, self._mailbox.stats, 0, math.inf
         with trio.CancelScope() as scope:
-            while (envelope := self._taken or mailbox.next() or await mailbox.get()) is not None:
+            while (envelope := self._taken or inlet.next() or await inlet.get()) is not None:
                 if until != math.inf and scope.cancel_called:
                     self._taken = envelope  # whose deadline is another, and wants a scope that has not passed
                     return False
