@@ -247,9 +247,7 @@ def keeping(folder: Path, count: int, rounds: int) -> list[tuple[bytes, bytes]]:
         folder,
         rounds,
         {
-            "plain file, fdatasync": lambda fresh: file_append(
-                fresh, [[data for _, data in batch] for batch in batches]
-            ),
+            "plain file, fdatasync": lambda fresh: file_append(fresh, plain),
             "the bodies": lambda fresh: bodies_append(fresh, batches),
             "sqlite3 FULL, WAL, by row id": lambda fresh: sqlite(*BY_ROW, "WAL")(fresh, by_row),
             "sqlite3 FULL, WAL, by CID": lambda fresh: sqlite(*BY_CID, "WAL")(fresh, batches),
