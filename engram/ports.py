@@ -2,7 +2,7 @@
 
 The real ones are in `engram.runtime`, the simulated ones ship in `engram.testing`. They stand on the ground floor
 because libraries below the runtime (the log) and beside it (the store) are handed them too. All are synchronous but
-`Clock.sleep_until` and `Offload.run`.
+`Clock.sleep`, `Offload.run` and the calls of `Network`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from trio.abc import HalfCloseableStream, Listener
 
 T = TypeVar("T")
 
@@ -122,6 +124,22 @@ class Offload(Protocol):
 
     def close(self) -> None:
         """Finish what runs, start nothing more, and join every thread."""
+        ...
+
+
+class Network(Protocol):
+    """Streams of bytes to and from elsewhere. A failed call raises `OSError`."""
+
+    async def resolve(self, host: str) -> Sequence[str]:
+        """Give the IP addresses that `host` names, zones left out."""
+        ...
+
+    async def listen(self, host: str, port: int) -> Sequence[tuple[tuple[str, int], Listener[HalfCloseableStream]]]:
+        """Listen at every address of `host`: each (address, port) and its listener. Port 0 takes a free one."""
+        ...
+
+    async def connect(self, host: str, port: int) -> HalfCloseableStream:
+        """Connect to who listens there."""
         ...
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import trio
 
-from engram.embed import FINGERPRINT, find_model, load_embedder, load_model
+from engram.embed import FINGERPRINT, load_model
 from engram.errors import EngramError, ModelNotReady, Unavailable
 from engram.native._core import Stop
 from engram.record import CANONICAL_DIM, CANONICAL_MODEL
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from engram.embed import Embedder, ModelFiles, ModelSpec
+    from engram.embed import Embedder, ModelSource, ModelSpec
     from engram.ports import Clock, Offload
 
     OnEvent = Callable[[str, dict[str, Any]], None]
@@ -52,23 +52,25 @@ class Model:
         self._settled = trio.Event()
         self._calls: set[Stop] = set()
 
-    async def prepare(self, folder: Path | None, offload: Offload, clock: Clock, on_event: OnEvent) -> None:
+    async def prepare(
+        self, source: ModelSource, folder: Path | None, offload: Offload, clock: Clock, on_event: OnEvent
+    ) -> None:
         """Find or fetch the model and load it. A failure becomes the status; it never ends the node."""
         started = clock.monotonic()
         token = trio.lowlevel.current_trio_token()
 
-        def progress(source: str, done: int, total: int) -> None:
+        def progress(name: str, done: int, total: int) -> None:
             if self._stopping:
                 raise ModelNotReady("the node is stopping")
-            token.run_sync_soon(self._fetched, source, done, total, on_event)
+            token.run_sync_soon(self._fetched, name, done, total, on_event)
 
         try:
-            files = await offload.run("model", functools.partial(find_model, folder))
+            files = await offload.run("model", functools.partial(source.find, folder))
             if files is None:
                 self._set(state="fetching", message="the embedding model is being fetched")
-                files = await offload.run("model", functools.partial(_fetch, progress))
+                files = await offload.run("model", functools.partial(source.fetch, progress))
             self._set(state="loading", message="the embedding model is being loaded")
-            embedder = await offload.run("model", functools.partial(load_embedder, files))
+            embedder = await offload.run("model", functools.partial(source.load, files))
         except (EngramError, OSError) as error:
             message = (
                 error.message if isinstance(error, EngramError) else f"the embedding model cannot be read: {error}"
@@ -151,12 +153,6 @@ class Model:
     def _set(self, **changes: Any) -> None:
         cleared = {"message": None, "done_bytes": 0, "total_bytes": 0}
         self.status = msgspec.structs.replace(self.status, **cleared | changes)
-
-
-def _fetch(progress: Callable[[str, int, int], None]) -> ModelFiles:
-    from engram.embed import fetch_model  # noqa: PLC0415 - once in a model's life, and slow to import
-
-    return fetch_model(progress)
 
 
 class ConfiguredModel(Model):

@@ -11,7 +11,8 @@ from engram.embed._identity import same_model
 from engram.embed._load import load_model
 from engram.embed._minilm import MiniLmEmbedder, load_embedder
 from engram.embed._model import FINGERPRINT, SPLITTER, ModelFiles, find_model, model_cache, verify_model
-from engram.embed._port import EmbeddedTexts, Embedder
+from engram.embed._own import OwnModel
+from engram.embed._port import EmbeddedTexts, Embedder, ModelSource
 from engram.embed._specs import REQUEST_TEXTS, ModelSpec, RemoteSpec, SentenceTransformersSpec, StaticSpec
 from engram.embed._split import CHUNK_PIECES, Span, Split
 from engram.embed._url import parse_url
@@ -28,7 +29,9 @@ __all__ = [
     "Embedder",
     "MiniLmEmbedder",
     "ModelFiles",
+    "ModelSource",
     "ModelSpec",
+    "OwnModel",
     "RemoteSpec",
     "SentenceTransformersSpec",
     "Span",

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
+    from engram.embed._model import ModelFiles
     from engram.embed._split import Split
     from engram.errors import EngramError
     from engram.native._core import Stop
@@ -79,4 +81,20 @@ class Embedder(Protocol):
 
     def close(self) -> None:
         """Let go of what it holds outside of memory; nothing is embedded afterwards. Twice is allowed."""
+        ...
+
+
+class ModelSource(Protocol):
+    """Where a node's own model comes from. Synchronous; a call may take as long as a download."""
+
+    def find(self, folder: Path | None) -> ModelFiles | None:
+        """Return the model's files if they are on this machine, those in `folder` if it is given."""
+        ...
+
+    def fetch(self, progress: Callable[[str, int, int], None]) -> ModelFiles:
+        """Fetch the files; `progress` hears the source's name, the bytes so far and in all. Raises `ModelNotReady`."""
+        ...
+
+    def load(self, files: ModelFiles) -> Embedder:
+        """Load the model. Raises `ModelNotReady`."""
         ...

@@ -9,7 +9,6 @@ end, and only their answers are dropped.
 from __future__ import annotations
 
 import math
-import secrets
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,8 +21,11 @@ from engram.wire import BadCall, Call, Fatal, Notice, ServerConnection, patience
 if TYPE_CHECKING:
     from typing import Any
 
+    from trio.abc import HalfCloseableStream
+
     from engram.gateway._service import Service
     from engram.limits import Limits
+    from engram.ports import Rng
     from engram.wire import Answer, Event, Request
 
 _CHUNK_BYTES = 64 * 1024
@@ -53,16 +55,17 @@ class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Door:
     """What the connections of one door share."""
 
-    def __init__(self, service: Service, limits: Limits, settings: RpcSettings) -> None:
+    def __init__(self, service: Service, limits: Limits, settings: RpcSettings, rng: Rng) -> None:
         self.service = service
         self.limits = limits
         self.settings = settings
+        self.rng = rng
         self.held_bytes = 0
         self._connections: set[_Connection] = set()
         self._refusals = 0
         self._stopping = False
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    async def serve(self, stream: HalfCloseableStream) -> None:
         """Serve one client to its end. No client's fault ends another's connection."""
         try:
             async with stream:
@@ -90,7 +93,7 @@ class Door:
         finally:
             self._connections.discard(connection)
 
-    async def _refuse(self, stream: trio.SocketStream) -> None:
+    async def _refuse(self, stream: HalfCloseableStream) -> None:
         if self._refusals >= _REFUSALS:
             return
         self._refusals += 1
@@ -109,7 +112,7 @@ class Door:
 class _Connection:
     """One client: a task that reads, and a task a call."""
 
-    def __init__(self, door: Door, stream: trio.SocketStream) -> None:
+    def __init__(self, door: Door, stream: HalfCloseableStream) -> None:
         self._door = door
         self._stream = stream
         self._codec = ServerConnection(door.limits)
@@ -196,7 +199,7 @@ class _Connection:
         except EngramError as error:
             return error
         except Exception as error:  # noqa: BLE001 - the gateway's edge: a bug is answered, and logged without users' text
-            return _internal(request, error)
+            return self._internal(request, error)
         return DeadlineExceeded(f"the {request.method} took longer than {limit_s:g} s; a put can be sent again")
 
     def _encoded(self, call: Call, outcome: Answer | EngramError) -> bytes:
@@ -205,7 +208,7 @@ class _Connection:
         try:
             return self._codec.send_result(call.id, outcome)
         except (TypeError, ValueError, OverflowError) as error:
-            return self._codec.send_error(call.id, _internal(call.request, error))
+            return self._codec.send_error(call.id, self._internal(call.request, error))
 
     async def _send(self, data: bytes) -> None:
         """Send, or find that nobody reads: then the connection is closed, and what follows is dropped."""
@@ -229,17 +232,16 @@ class _Connection:
         limit = self._door.settings.held_bytes
         return Busy(f"the node holds {limit} bytes of requests, which is its limit", retry_after_s=_RETRY_S)
 
+    def _internal(self, request: Request[Any], error: Exception) -> Internal:
+        incident = self._door.rng.bytes(4).hex()
+        log.error("rpc_call_failed", method=request.method, error=described(error), incident=incident)
+        return Internal(f"the node failed on this {request.method}; its log has more under {incident}")
 
-async def _linger(stream: trio.SocketStream) -> None:
+
+async def _linger(stream: HalfCloseableStream) -> None:
     await stream.send_eof()
     while await stream.receive_some(_CHUNK_BYTES):
         pass
-
-
-def _internal(request: Request[Any], error: Exception) -> Internal:
-    incident = secrets.token_hex(4)
-    log.error("rpc_call_failed", method=request.method, error=described(error), incident=incident)
-    return Internal(f"the node failed on this {request.method}; its log has more under {incident}")
 
 
 def _report(error: Exception) -> None:

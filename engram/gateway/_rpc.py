@@ -1,4 +1,4 @@
-"""The MessagePack-RPC door: plain TCP on loopback.
+"""The MessagePack-RPC door: plain streams on loopback.
 
 Stopping takes no new message, lets what is in flight finish and leave, and closes what is left when the grace is over.
 """
@@ -14,12 +14,15 @@ import trio
 from engram.errors import Unavailable, Unprocessable
 from engram.gateway._connection import Door, RpcSettings
 from engram.limits import LIMITS, Limits
-from engram.runtime import Log
+from engram.runtime import Log, RealNetwork, RealRng
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trio.abc import HalfCloseableStream, Listener
+
     from engram.gateway._service import Service
+    from engram.ports import Network, Rng
 
 log = Log()
 
@@ -53,20 +56,22 @@ async def serve_rpc(
     port: int = 8090,
     limits: Limits = LIMITS,
     settings: RpcSettings | None = None,
+    network: Network | None = None,
+    rng: Rng | None = None,
     task_status: trio.TaskStatus[RpcServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `service` over MessagePack-RPC until `RpcServer.stop`.
 
-    Port 0 takes any free one. Raises `Unprocessable` for a host that is not loopback (TLS is not built yet) or a port
-    that is none, and `Unavailable` where the port is taken.
+    Port 0 takes any free one. `network` and `rng` are the machine's own unless given. Raises `Unprocessable` for a host
+    that is not loopback (TLS is not built yet) or a port that is none, and `Unavailable` where the port is taken.
     """
     settings = settings or RpcSettings()
-    listeners = await _listen(host, port)
-    server = RpcServer([listener.socket.getsockname()[:2] for listener in listeners])
-    door = Door(service, limits, settings)
+    listening = await _listen(network or RealNetwork(), host, port)
+    server = RpcServer([address for address, _ in listening])
+    door = Door(service, limits, settings, rng or RealRng())
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
-            accepting.start_soon(_accept, door, listeners, connections)
+            accepting.start_soon(_accept, door, [listener for _, listener in listening], connections)
             task_status.started(server)
             await server.wait_stopping()
             accepting.cancel_scope.cancel()
@@ -76,16 +81,18 @@ async def serve_rpc(
         log.warning("rpc_grace_over", grace_s=settings.grace_s)
 
 
-async def _accept(door: Door, listeners: list[trio.SocketListener], connections: trio.Nursery) -> None:
+async def _accept(door: Door, listeners: list[Listener[HalfCloseableStream]], connections: trio.Nursery) -> None:
     await trio.serve_listeners(door.serve, listeners, handler_nursery=connections)
 
 
-async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+async def _listen(
+    network: Network, host: str, port: int
+) -> Sequence[tuple[tuple[str, int], Listener[HalfCloseableStream]]]:
     if not 0 <= port <= 65535:
         raise Unprocessable(f"port {port}: a port is 0 to 65535", field="port")
-    await _refuse_remote(host)
+    await _refuse_remote(network, host)
     try:
-        return await trio.open_tcp_listeners(port, host=host)
+        return await network.listen(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             advice = "is taken by another process (a node that runs already?); stop it, or choose another port"
@@ -96,15 +103,15 @@ async def _listen(host: str, port: int) -> list[trio.SocketListener]:
         raise Unavailable(f"port {port} on {host} {advice}", field="port") from error
 
 
-async def _refuse_remote(host: str) -> None:
+async def _refuse_remote(network: Network, host: str) -> None:
     try:
-        found = await trio.socket.getaddrinfo(host, None)
+        found = await network.resolve(host)
     except OSError as error:
         raise Unprocessable(f"host {host!r} is not known: {error.strerror}", field="host") from error
-    for *_, address in found:
-        if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+    for address in found:
+        if not ipaddress.ip_address(address).is_loopback:
             raise Unprocessable(
-                f"host {host!r} ({address[0]}) is not loopback: without TLS, which is not built yet, RPC is served on"
+                f"host {host!r} ({address}) is not loopback: without TLS, which is not built yet, RPC is served on"
                 " 127.0.0.1, ::1 or localhost only",
                 field="host",
             )

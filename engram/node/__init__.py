@@ -2,7 +2,7 @@
 
 from engram.node._config import Config, default_toml, load_config
 from engram.node._embedded import Memory, open_memory
-from engram.node._node import World, real_world, run, running
+from engram.node._node import World, main, real_world, run, running
 from engram.node._service import NodeService
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "World",
     "default_toml",
     "load_config",
+    "main",
     "open_memory",
     "real_world",
     "run",

@@ -13,7 +13,8 @@ import msgspec
 import trio
 
 from engram.actors import ConfiguredModel, EmbedderActor, Model, StoreActor
-from engram.embed import REQUEST_TEXTS, RemoteSpec
+from engram.embed import REQUEST_TEXTS, OwnModel, RemoteSpec
+from engram.events import FORMAT, SEGMENT_BYTES
 from engram.gateway import serve_rpc
 from engram.native._core import __version__
 from engram.node._embedding import Embedding, Lane
@@ -23,6 +24,7 @@ from engram.runtime import (
     Log,
     RealClock,
     RealDisk,
+    RealNetwork,
     RealRng,
     RealTables,
     Supervisor,
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
+    from engram.embed import ModelSource
     from engram.gateway import RpcServer
     from engram.node._config import Config
-    from engram.ports import Clock, Disk, Offload, Rng, Tables
+    from engram.ports import Clock, Disk, Network, Offload, Rng, Tables
+
+    OnEvent = Callable[[str, dict[str, Any]], None]
 
 log = Log()
 
@@ -49,18 +54,25 @@ _REMOTE_ASKING = 2
 
 
 class World(msgspec.Struct, frozen=True):
-    """The ports that a node is started on. `offload` makes the threads, given how many each lane has."""
+    """What a node is started on: the ports, and where its own model comes from.
+
+    `offload` makes the threads, given how many each lane has.
+    """
 
     disk: Disk
     clock: Clock
     rng: Rng
     tables: Tables
     offload: Callable[[Mapping[str, int]], Offload]
+    network: Network
+    model: ModelSource
+    segment_bytes: int = SEGMENT_BYTES
+    """Where segments of the log and of the bodies end: at most the formats' 64 MiB."""
 
 
 def real_world() -> World:
     """Give the machine's own ports."""
-    return World(RealDisk(), RealClock(), RealRng(), RealTables(), _threads)
+    return World(RealDisk(), RealClock(), RealRng(), RealTables(), _threads, RealNetwork(), OwnModel())
 
 
 def _threads(lanes: Mapping[str, int]) -> Threads:
@@ -92,7 +104,7 @@ def _ignore(event: str, facts: dict[str, Any]) -> None:
 
 @contextlib.asynccontextmanager
 async def running(
-    config: Config, world: World, on_event: Callable[[str, dict[str, Any]], None] = _ignore, *, embedded: bool = False
+    config: Config, world: World, on_event: OnEvent = _ignore, *, embedded: bool = False
 ) -> AsyncIterator[NodeService]:
     """Open the data folder and start the actors, without doors; leaving it stops them and writes a checkpoint."""
     threads = config.embedding_threads or max(1, (os.cpu_count() or 2) - 1)
@@ -111,21 +123,37 @@ async def running(
         offload.close()
 
 
-async def _open_store(
-    path: Path, world: World, offload: Offload, on_event: Callable[[str, dict[str, Any]], None]
-) -> Store:
+async def _open_store(path: Path, world: World, offload: Offload, on_event: OnEvent) -> Store:
     started = world.clock.monotonic()
     call = functools.partial(
-        Store.open, world.disk, world.tables, path, world.rng, world.clock.now_ns(), f"engram-node {__version__}"
+        Store.open,
+        world.disk,
+        world.tables,
+        path,
+        world.rng,
+        world.clock.now_ns(),
+        f"engram-node {__version__}",
+        segment_bytes=world.segment_bytes,
     )
     store = await offload.run("writer", call)
     records = await offload.run("search", store.count)
     seconds = world.clock.monotonic() - started
     position = store.published.position
     log.debug("store_opened", records=records, position=position, seconds=round(seconds, 3))
+    _tell_changes(store)
     facts = {"records": records, "position": position, "seconds": seconds, "node_key": store.key.address}
     on_event("opened", facts)
     return store
+
+
+def _tell_changes(store: Store) -> None:
+    """Say what opening the folder made of it, beside reading it."""
+    if store.folder.upgraded_from is not None:
+        log.info("format_upgraded", from_format=store.folder.upgraded_from, to_format=FORMAT)
+    if store.refolded:
+        log.info("tables_refolded", events=store.published.position)
+    if store.skipped:
+        log.warning("unknown_events_skipped", types=sorted(store.skipped))
 
 
 @contextlib.asynccontextmanager
@@ -134,7 +162,7 @@ async def _actors(
     world: World,
     offload: Offload,
     store: Store,
-    on_event: Callable[[str, dict[str, Any]], None],
+    on_event: OnEvent,
     lanes: Mapping[str | None, _Lanes],
     *,
     embedded: bool,
@@ -142,13 +170,13 @@ async def _actors(
     own, configured = Model(), {name: ConfiguredModel(name, spec) for name, spec in config.models.items()}
     wait_s = _FOREVER_S if embedded else 0.0
     async with trio.open_nursery() as nursery:
-        supervisor = Supervisor(nursery, world.clock, world.rng)
+        supervisor = Supervisor(nursery, world.clock, world.rng, offload=offload)
         store_ref = await supervisor.start("store", lambda: StoreActor(store, offload, world.clock))
         served = [
             await _serve_model(model, lanes[model.name], supervisor, offload, wait_s)
             for model in (own, *configured.values())
         ]
-        nursery.start_soon(own.prepare, config.model_dir, offload, world.clock, on_event)
+        nursery.start_soon(own.prepare, world.model, config.model_dir, offload, world.clock, on_event)
         for name, model in configured.items():
             nursery.start_soon(model.load, offload, lanes[name].ask.name, world.clock, on_event)
         models = Models(served[0], served[1:], wait_s)
@@ -187,48 +215,48 @@ def _embedder(offload: Offload, lane: Lane) -> Callable[[], EmbedderActor]:
     return functools.partial(EmbedderActor, offload, lane.name, lane.threads)
 
 
-async def run(
-    config: Config,
-    *,
-    on_event: Callable[[str, dict[str, Any]], None] | None = None,
-    world: World | None = None,
-) -> None:
-    """Run a node with its doors until SIGINT or SIGTERM.
+async def run(config: Config, *, on_event: OnEvent | None = None, world: World | None = None) -> None:
+    """Run a node with its doors until SIGINT or SIGTERM; otherwise as `main`."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    raise_descriptor_limit()
+    tell = on_event or _ignore
+    stop = trio.Event()
+    try:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as listening:
+                listening.start_soon(_hear_signals, signals, stop)
+                await main(config, world or real_world(), tell, stop)
+                listening.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise leaf(group) from None
+
+
+async def main(config: Config, world: World, on_event: OnEvent, stop: trio.Event) -> None:
+    """Run a node with its doors until `stop` is set.
 
     `on_event(name, facts)` hears `opened`, `listening`, `model_progress`, `model_ready`, `model_failed`, `stopping`
     and `stopped`. Raises an `EngramError` for what an operator can mend, never an exception group.
     """
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    raise_descriptor_limit()
-    tell = on_event or _ignore
     try:
-        await _serve(config, world or real_world(), tell)
+        async with running(config, world, on_event) as service, trio.open_nursery() as nursery:
+            server: RpcServer = await nursery.start(
+                functools.partial(
+                    serve_rpc, service, host=config.host, port=config.port, network=world.network, rng=world.rng
+                )
+            )
+            log.debug("listening", url=server.url)
+            on_event("listening", {"url": server.url})
+            await stop.wait()
+            on_event("stopping", {})
+            server.stop()
     except BaseExceptionGroup as group:
         raise leaf(group) from None
-    tell("stopped", {})
+    on_event("stopped", {})
 
 
-async def _serve(config: Config, world: World, tell: Callable[[str, dict[str, Any]], None]) -> None:
-    told = trio.Event()
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as listening:
-            listening.start_soon(_hear_signals, signals, told, tell)
-            async with running(config, world, tell) as service, trio.open_nursery() as nursery:
-                start = functools.partial(serve_rpc, service, host=config.host, port=config.port)
-                server: RpcServer = await nursery.start(start)
-                log.debug("listening", url=server.url)
-                tell("listening", {"url": server.url})
-                await told.wait()
-                server.stop()
-            listening.cancel_scope.cancel()
-
-
-async def _hear_signals(
-    signals: AsyncIterator[int], told: trio.Event, tell: Callable[[str, dict[str, Any]], None]
-) -> None:
+async def _hear_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
     """Take signals until the folder is closed: one that nobody took would end the process at the receiver's end."""
     async for number in signals:
-        if not told.is_set():
+        if not stop.is_set():
             log.debug("stopping", signal=signal.Signals(number).name)
-            tell("stopping", {})
-            told.set()
+            stop.set()

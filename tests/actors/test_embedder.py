@@ -7,8 +7,8 @@ import pytest
 import trio
 
 from engram.actors import EmbedderActor, Model
+from engram.embed import OwnModel, load_embedder
 from engram.embed import _selftest as selftest
-from engram.embed import load_embedder
 from engram.errors import ModelNotReady, Unavailable
 from engram.node._embedding import Embedding, Lane
 from engram.runtime import RealClock, RealRng, Supervisor, Threads
@@ -19,7 +19,7 @@ async def test_a_model_folder_that_cannot_be_looked_into_fails_the_model_and_not
     threads = Threads({"model": 1})
     model = Model()
     try:
-        await model.prepare(Path("/tmp") / ("x" * 300), threads, RealClock(), heard.__setitem__)
+        await model.prepare(OwnModel(), Path("/tmp") / ("x" * 300), threads, RealClock(), heard.__setitem__)
     finally:
         threads.close()
     assert model.status.state == "failed"
@@ -31,7 +31,7 @@ async def test_a_failed_self_test_fails_the_model_and_not_the_node(monkeypatch):
     threads = Threads({"model": 1})
     model = Model()
     try:
-        await model.prepare(None, threads, RealClock(), lambda *_: None)
+        await model.prepare(OwnModel(), None, threads, RealClock(), lambda *_: None)
     finally:
         threads.close()
     assert model.status.state == "failed"

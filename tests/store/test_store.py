@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import golden
+import msgspec
 import pytest
 from disks import FullDisk, WatchedDisk
 
@@ -170,8 +171,14 @@ def test_the_tables_are_a_fold_of_the_log(store, tmp_path):
 
 def test_the_tables_say_how_far_they_are_in_the_transaction_of_their_rows(store):
     store.commit([put(store, "east", 1.0)], NOW)
-    [(_, _, position, root, body_tail, _)] = dump(store)["projection"]
-    assert (position, root, body_tail) == (store.published.position, store.published.root, store._bodies.tail)
+    [(name, _, position, root, digest, skipped, body_tail, _)] = dump(store)["projection"]
+    assert (name, position, root, body_tail) == (
+        "store",
+        store.published.position,
+        store.published.root,
+        store._bodies.tail,
+    )
+    assert (digest, msgspec.msgpack.decode(skipped)) == (store.state_digest, [])
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(2, 1), (1, 1), (1, 2), (1, 3)])
@@ -320,21 +327,6 @@ def test_a_bug_between_log_and_tables_ends_the_store_and_opening_it_mends_it(sto
     again = open_store(tmp_path / "data")
     assert found(again, vector(1.0)) == ["east"]
     again.close(NOW)
-
-
-def test_a_newer_format_is_refused(tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "FORMAT").write_text('{"format": 2, "writer": "engram-node 9.0"}\n')
-    with pytest.raises(FolderRefused, match=r"format 2, written by engram-node 9\.0"):
-        open_store(tmp_path / "data")
-
-
-@pytest.mark.parametrize("content", ["{}", "[1]", "nonsense", "\xff"])
-def test_a_format_file_that_is_none_is_refused(tmp_path, content):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "FORMAT").write_bytes(content.encode("latin-1"))
-    with pytest.raises(FolderRefused, match="FORMAT"):
-        open_store(tmp_path / "data")
 
 
 @pytest.mark.parametrize("content", ["", '{"for', '{"format": 1, "wri', "\0" * 40, '{"format": ' + "\0" * 30])

@@ -6,11 +6,13 @@
 #![deny(unsafe_code)]
 
 pub mod bodies;
+pub mod digest;
 pub mod embed;
 pub mod eventlog;
 pub mod hash;
 pub mod index;
 pub mod jcs;
+pub mod log_walk;
 pub mod msgpack;
 pub mod record;
 pub mod segment;

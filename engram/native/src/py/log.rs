@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 
+use crate::log_walk::{self, Halt, Wanted};
 use crate::segment::{Status, Stop};
 use crate::tree::Frontier;
 use crate::{bodies, eventlog, hash};
@@ -16,6 +17,7 @@ use crate::{bodies, eventlog, hash};
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LogState>()?;
     module.add_function(wrap_pyfunction!(frame_events, module)?)?;
+    module.add_function(wrap_pyfunction!(walk_log, module)?)?;
     module.add_function(wrap_pyfunction!(encode_body, module)?)?;
     module.add_function(wrap_pyfunction!(scan_bodies, module)?)?;
     Ok(())
@@ -163,6 +165,54 @@ impl LogState {
 fn frame_events<'py>(py: Python<'py>, frame: Segment<'_>) -> PyResult<Bound<'py, PyList>> {
     let events = eventlog::events(&frame.0).map_err(PyValueError::new_err)?;
     PyList::new(py, events.into_iter().map(|event| PyBytes::new(py, event)))
+}
+
+/// ((position, time_unix_ns, event) each, offset, position, root, halt).
+type LogWalk<'py> = (
+    Vec<(u64, u64, Bound<'py, PyBytes>)>,
+    usize,
+    u64,
+    Option<Bound<'py, PyBytes>>,
+    i64,
+);
+
+/// Read on in a chunk that begins with the frame of event `position`: events from `start` on, of frames before `end`,
+/// no more than about `limit_events` and `limit_bytes` of them. Gives them, the offset and the position of the first
+/// frame that was not given whole, the log's root before that frame (None where this chunk does not tell), and why it
+/// stopped: 0 enough, -1 no such frame there, else the bytes needed from the offset.
+#[pyfunction]
+fn walk_log<'py>(
+    py: Python<'py>,
+    chunk: &[u8],
+    position: u64,
+    start: u64,
+    end: u64,
+    limit_events: usize,
+    limit_bytes: usize,
+) -> LogWalk<'py> {
+    let wanted = Wanted {
+        start,
+        end,
+        events: limit_events,
+        bytes: limit_bytes,
+    };
+    let walk = py.detach(|| log_walk::walk(chunk, position, wanted));
+    let event = |found: &log_walk::Found| {
+        let bytes = PyBytes::new(py, &chunk[found.place.clone()]);
+        (found.position, found.time_unix_ns, bytes)
+    };
+    let halt = match walk.halt {
+        Halt::Enough => 0,
+        Halt::Unsound => -1,
+        Halt::Needs(bytes) => bytes as i64,
+    };
+    (
+        walk.events.iter().map(event).collect(),
+        walk.offset,
+        walk.position,
+        walk.root.map(|root| PyBytes::new(py, &root)),
+        halt,
+    )
 }
 
 /// Encode one body frame.
