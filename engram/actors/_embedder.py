@@ -35,7 +35,7 @@ class EmbedderActor(Actor):
         self._lane = lane
         self.threads = threads
 
-    @handle_batch("threads")
+    @handle_batch("threads", repeatable=True)
     async def embed(self, messages: Sequence[EmbedTexts]) -> list[list[tuple[bytes, int] | EngramError]]:
         """Embed a message a thread: more would wait for one another. The vectors do not depend on the company."""
         calls = [functools.partial(self._offload.run, self._lane, functools.partial(_embed, each)) for each in messages]

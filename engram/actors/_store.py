@@ -6,6 +6,8 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import trio
+
 from engram.errors import EngramError
 from engram.runtime import Actor, Message, handle_batch
 from engram.store import Done, Operation, Store
@@ -30,10 +32,17 @@ class StoreActor(Actor):
         self._offload = offload
         self._clock = clock
 
-    @handle_batch(GROUP_MESSAGES)
+    @handle_batch(GROUP_MESSAGES, repeatable=True)
     async def commit(self, messages: Sequence[Commit]) -> list[list[Done | EngramError]]:
-        """Commit everything that waits, together."""
+        """Commit everything that waits, together.
+
+        It may be repeated where it crashed: a crash before the log was written has left nothing, and after that a put
+        finds its own record, named by its content.
+        """
         operations = [operation for message in messages for operation in message.operations]
         call = functools.partial(self._store.commit, operations, self._clock.now_ns())
-        rest = iter(await self._offload.run("writer", call))
+        # Neither a deadline nor a stop ends a commit that has begun: the thread would go on with it all the same, with
+        # nobody there to hear what it did, and of a failed disk nobody would ever hear.
+        with trio.CancelScope(shield=True):
+            rest = iter(await self._offload.run("writer", call))
         return [[next(rest) for _ in message.operations] for message in messages]

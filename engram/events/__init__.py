@@ -3,7 +3,7 @@
 from engram.events import _checkpoint as checkpoints
 from engram.events._checkpoint import Checkpoint
 from engram.events._log import Committed, Log, LogStart, Verdict, judge, segment_name
-from engram.events._segments import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail
+from engram.events._segments import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, read_whole, remove_leftovers
 from engram.events._vocabulary import (
     FORMAT,
     AnyEvent,
@@ -17,6 +17,7 @@ from engram.events._vocabulary import (
     Unknown,
     decode,
     encode,
+    is_known,
 )
 
 __all__ = [
@@ -42,6 +43,9 @@ __all__ = [
     "cut_torn_tail",
     "decode",
     "encode",
+    "is_known",
     "judge",
+    "read_whole",
+    "remove_leftovers",
     "segment_name",
 ]

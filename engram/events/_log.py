@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.errors import LogCorrupt
-from engram.events._segments import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail
+from engram.events._checkpoint import Checkpoint
+from engram.events._segments import (
+    SEGMENT_BYTES,
+    SegmentWriter,
+    create,
+    cut_torn_tail,
+    read_whole,
+    remove_leftovers,
+)
 from engram.native import _core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from engram.events._checkpoint import Checkpoint
     from engram.ports import Disk
 
 SOUND, TORN, DAMAGED, BROKEN_PROMISE = 0, 1, 2, 3
@@ -91,9 +98,17 @@ class _Reading:
         return self._verdict(status, name, offset, reason)
 
     def conclude(self, verdict: Verdict) -> Verdict:
-        if verdict.status <= TORN and not self.kept and self.checkpoint:
+        if verdict.status > TORN:
+            return verdict
+        if not self.kept and self.checkpoint:
             reason = f"the checkpoint of size {self.checkpoint.size} does not hold: the log was rolled back or changed"
             return self._verdict(BROKEN_PROMISE, verdict.segment, verdict.offset, reason)
+        if self.state.size < self.durable:
+            reason = (
+                f"the log ends before event {self.state.size}, and {self.durable} events were committed, as state.db "
+                "knows (if you restored an older log, remove state.db)"
+            )
+            return self._verdict(DAMAGED, verdict.segment, verdict.offset, reason)
         return verdict
 
     def _verdict(self, status: int, name: str, offset: int, reason: str) -> Verdict:
@@ -143,23 +158,23 @@ class Log:
         them is damaged, not torn. Raises `LogCorrupt` for damage, naming file, offset, and what is trustworthy.
         """
         disk.make_folder(folder)
+        remove_leftovers(disk, folder)
         names = [name for name in disk.list(folder) if _SEGMENT_NAME.fullmatch(name)]
         if not names:
             create(disk, folder, segment_name(0)).close()
             names = [segment_name(0)]
+        if names[0] != segment_name(0):
+            raise _corrupt(folder, Verdict(DAMAGED, 0, segment_name(0), 0, f"it is missing, and {names[0]} is there"))
         start = trusted if trusted and segment_name(trusted.size) in names else LogStart()
         reading = _Reading(start, checkpoint, durable)
         names = [name for name in names if name >= segment_name(start.size)]
         for name in names:
-            verdict = reading.segment(name, _read(disk, folder / name), last=name == names[-1])
+            verdict = reading.segment(name, read_whole(disk, folder / name), last=name == names[-1])
             if verdict.status != SOUND:
                 break
         verdict = reading.conclude(verdict)
         if verdict.status >= DAMAGED:
-            raise LogCorrupt(
-                f"{folder / verdict.segment}, offset {verdict.offset}: {verdict.reason}. "
-                f"Events 0 to {verdict.events - 1} before it are trustworthy; restore the folder from a backup."
-            )
+            raise _corrupt(folder, verdict)
         if verdict.status == TORN:
             cut_torn_tail(disk, folder / verdict.segment, verdict.offset)
         writer = SegmentWriter(disk, folder, names[-1], reading.end, segment_bytes)
@@ -183,7 +198,11 @@ class Log:
         return self._state.time_unix_ns
 
     def append(self, events: list[bytes], now_ns: int) -> Committed:
-        """Append one frame and make it durable. Raises `StorageFailed`, and for ever after, if the disk fails."""
+        """Append one frame and make it durable.
+
+        Raises `StorageFailed`, and for ever after, if the disk fails; `DiskFull`, where it is full and nothing of the
+        frame was written: a later append may find room.
+        """
         first = self._state.size
         state = self._state.copy()
         frame = state.encode(now_ns, events)
@@ -204,12 +223,34 @@ class Log:
         end = self.size
         names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
         firsts = [int(name[:20]) for name in names]
+        if position < min(end, firsts[0] if firsts else end):
+            raise LogCorrupt(f"{self._folder}: the segment that holds event {position} is missing")
         for name, first, following in zip(names, firsts, [*firsts[1:], end], strict=True):
             if first < end and position < following:
                 path = self._folder / name
                 for at, event in _events(path, _map(self._disk, path), first, min(following, end), position):
                     if at >= position:
                         yield at, event
+
+    def verify(self) -> None:
+        """Read all that is committed and prove it as opening does, from event 0 to the root; may run on any thread.
+
+        Opening verifies the last segment alone where a projection vouches for what stands before it. Raises
+        `LogCorrupt`.
+        """
+        committed = self._state
+        reading = _Reading(LogStart(), Checkpoint(committed.size, committed.root))
+        names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
+        verdict = Verdict(DAMAGED, 0, segment_name(0), 0, "no segment is there")
+        for name in names:
+            verdict = reading.segment(name, read_whole(self._disk, self._folder / name), last=name == names[-1])
+            if verdict.status != SOUND:
+                break
+        if not reading.kept:
+            if verdict.status == SOUND:
+                reason = f"its frames are not those of the {committed.size} events that were committed"
+                verdict = msgspec.structs.replace(verdict, reason=reason)
+            raise _corrupt(self._folder, verdict)
 
     def bytes(self) -> int:
         """Give the size of the log's data on disk, without the last segment's allocation."""
@@ -219,6 +260,14 @@ class Log:
     def close(self) -> None:
         """Close the files."""
         self._writer.close()
+
+
+def _corrupt(folder: Path, verdict: Verdict) -> LogCorrupt:
+    trusted = f"Events 0 to {verdict.events - 1} before it are" if verdict.events else "Nothing of the log is"
+    return LogCorrupt(
+        f"{folder / verdict.segment}, offset {verdict.offset}: {verdict.reason}. "
+        f"{trusted} trustworthy; restore the folder from a backup."
+    )
 
 
 def _events(path: Path, segment: memoryview, first: int, end: int, start: int) -> Iterator[tuple[int, bytes]]:
@@ -250,14 +299,6 @@ def _map(disk: Disk, path: Path) -> memoryview:
     file = disk.open(path, writable=False)
     try:
         return file.map()
-    finally:
-        file.close()
-
-
-def _read(disk: Disk, path: Path) -> bytes:
-    file = disk.open(path, writable=False)
-    try:
-        return file.read(0, file.size())
     finally:
         file.close()
 

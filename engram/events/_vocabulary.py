@@ -87,6 +87,11 @@ _decoder = msgspec.msgpack.Decoder(AnyEvent)
 _type_decoder = msgspec.msgpack.Decoder(Unknown)
 
 
+def is_known(event_type: str) -> bool:
+    """Say whether this build decodes events of this type."""
+    return event_type in _KNOWN
+
+
 def encode(event: Event) -> bytes:
     """Encode an event as it stands in the log."""
     return msgspec.msgpack.encode(event)

@@ -159,7 +159,7 @@ async def _actors(
     own, configured = Model(), {name: ConfiguredModel(name, spec) for name, spec in config.models.items()}
     wait_s = _FOREVER_S if embedded else 0.0
     async with trio.open_nursery() as nursery:
-        supervisor = Supervisor(nursery, world.clock, world.rng)
+        supervisor = Supervisor(nursery, world.clock, world.rng, offload=offload)
         store_ref = await supervisor.start("store", lambda: StoreActor(store, offload, world.clock))
         served = [
             await _serve_model(model, lanes[model.name], supervisor, offload, wait_s)

@@ -1,19 +1,31 @@
 """Actors, their supervisor, and the real ports."""
 
-from engram.runtime._actor import Actor, Mailbox, Message, Ref, Stats, handle, handle_batch
+from engram.runtime._actor import Actor
+from engram.runtime._context import Context
+from engram.runtime._dead_letters import DeadLetter
 from engram.runtime._disk import RealDisk, RealFile
 from engram.runtime._failures import described, leaf
 from engram.runtime._gather import gather
+from engram.runtime._handlers import handle, handle_batch
+from engram.runtime._life import ActorReport, RestartPolicy
 from engram.runtime._log import Log
+from engram.runtime._mailbox import Mailbox, Stats
+from engram.runtime._message import Crashed, Message, Restarted, Stopped
 from engram.runtime._network import RealNetwork
-from engram.runtime._supervisor import RestartPolicy, Supervisor
+from engram.runtime._ref import Ref
+from engram.runtime._supervisor import Plan, Supervisor
 from engram.runtime._world import RealClock, RealRng, RealTables, Threads, raise_descriptor_limit
 
 __all__ = [
     "Actor",
+    "ActorReport",
+    "Context",
+    "Crashed",
+    "DeadLetter",
     "Log",
     "Mailbox",
     "Message",
+    "Plan",
     "RealClock",
     "RealDisk",
     "RealFile",
@@ -22,7 +34,9 @@ __all__ = [
     "RealTables",
     "Ref",
     "RestartPolicy",
+    "Restarted",
     "Stats",
+    "Stopped",
     "Supervisor",
     "Threads",
     "described",

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import trio
 
+from engram.errors import EngramError, LogCorrupt, StorageFailed
+
+FATAL = (StorageFailed, LogCorrupt)
+"""What no restart mends: the disk, and the truth on it."""
+
 
 def leaf(error: BaseException) -> BaseException:
-    """Give the error inside a group: nurseries wrap what ended them, and their groups are nobody's business."""
-    while isinstance(error, BaseExceptionGroup):
-        real = (inner for inner in map(leaf, error.exceptions) if not isinstance(inner, trio.Cancelled))
-        error = next(real, error.exceptions[0])
-    return error
+    """Give the error inside a group, the gravest one: nurseries wrap what ended them, and groups are nobody's business.
+
+    What ends the program is graver than a failed disk, that than a bug, that than a refusal, and that than a
+    cancellation; of equals it is the first.
+    """
+    return min(_leaves(error), key=_gravity) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [inner for each in error.exceptions for inner in _leaves(each)]
+
+
+def _gravity(error: BaseException) -> int:
+    if isinstance(error, trio.Cancelled):
+        return 4
+    if isinstance(error, FATAL):
+        return 1
+    if isinstance(error, EngramError):
+        return 3
+    return 2 if isinstance(error, Exception) else 0
 
 
 def described(error: BaseException) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
 
+from engram.runtime._failures import leaf
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -15,7 +17,8 @@ T = TypeVar("T")
 async def gather(calls: Sequence[Callable[[], Awaitable[T]]], limit: int) -> list[T]:
     """Give every call's result, in order, with at most `limit` of them running.
 
-    The first exception cancels the others and is raised as itself, not in a group.
+    The first exception cancels the others. It is raised as itself, not in a group; where another failed beside it, the
+    graver one is.
     """
     results: list[T | None] = [None] * len(calls)
     failures: list[Exception] = []
@@ -33,5 +36,5 @@ async def gather(calls: Sequence[Callable[[], Awaitable[T]]], limit: int) -> lis
         for index in range(len(calls)):
             nursery.start_soon(one, index)
     if failures:
-        raise failures[0]
+        raise leaf(ExceptionGroup("several calls failed", failures))
     return cast("list[T]", results)

@@ -14,8 +14,9 @@ class Log:
     standard output, where an embedding program's own answers go, everything said here is dropped.
     """
 
-    def __init__(self) -> None:
-        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    def __init__(self, **facts: Any) -> None:
+        """`facts`: what is said with every event."""
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger(**facts)
 
     def debug(self, event: str, **facts: Any) -> None:
         """Say what only a developer looks for."""

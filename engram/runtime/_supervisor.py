@@ -1,119 +1,164 @@
-"""The supervisor: starts actors in order, starts a failed one again, stops them in reverse.
+"""The supervisor: starts actors in order, keeps each alive by itself, stops them in reverse.
 
-One for one: a crash touches that actor alone. Restarts back off exponentially with jitter; more than `intensity` of
-them within `period_s` escalate, and so does `StorageFailed` at once: the supervisor raises, and its owner stops.
+One for one: a crash touches that actor alone. What no restart mends is raised out of the nursery that the supervisor
+was given: `StorageFailed` and `LogCorrupt` at once, and `Internal` for an essential actor that crashed too often.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import trio
 
-from engram.errors import Internal, StorageFailed
-from engram.runtime._actor import Actor, Mailbox, Ref
-from engram.runtime._failures import described
+from engram.runtime._context import Context
+from engram.runtime._dead_letters import DeadLetters
+from engram.runtime._failures import leaf
+from engram.runtime._handlers import handlers_of
+from engram.runtime._life import Life, RestartPolicy
 from engram.runtime._log import Log
+from engram.runtime._mailbox import Mailbox
+from engram.runtime._order import start_order
+from engram.runtime._ref import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from engram.ports import Clock, Rng
+    from engram.ports import Clock, Offload, Rng
+    from engram.runtime._actor import Actor
+    from engram.runtime._dead_letters import DeadLetter
+    from engram.runtime._life import ActorReport
 
-log = Log()
+T = TypeVar("T")
 
-
-class RestartPolicy(msgspec.Struct, frozen=True):
-    """When to start again, and when to give up."""
-
-    intensity: int = 5
-    period_s: float = 60.0
-    first_delay_s: float = 0.05
-    longest_delay_s: float = 5.0
+_GRACE_S = 10.0
 
 
-class _Child:
-    def __init__(self, make: Callable[[], Actor], mailbox: Mailbox) -> None:
-        self.make = make
-        self.mailbox = mailbox
-        self.started = trio.Event()
-        self.stopped = trio.Event()
-        self.scope = trio.CancelScope()
+class Plan(msgspec.Struct, frozen=True):
+    """An actor to be started. `mailbox_limit`: another than its class has.
+
+    `essential`: whether the node ends with it. One that is not is given up when it has crashed too often: its ref then
+    refuses with `Unavailable`, and the node lives on.
+    """
+
+    name: str
+    make: Callable[[], Actor]
+    mailbox_limit: int | None = None
+    essential: bool = True
 
 
 class Supervisor:
-    """Owns the tasks of its actors. Use `start` within a running nursery, `stop` at the end."""
+    """Owns the tasks of its actors, within a nursery that is not its own.
 
-    def __init__(self, nursery: trio.Nursery, clock: Clock, rng: Rng, policy: RestartPolicy | None = None) -> None:
+    Leave that nursery by way of `stop`. Where it is cancelled instead, because something else in it failed, the actors
+    are stopped the same way, in order and with the same grace.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        clock: Clock,
+        rng: Rng,
+        policy: RestartPolicy | None = None,
+        offload: Offload | None = None,
+    ) -> None:
         self._nursery = nursery
         self._clock = clock
         self._rng = rng
         self._policy = policy or RestartPolicy()
-        self._children: list[_Child] = []
+        self._offload = offload or _NoThreads()
+        self._letters = DeadLetters(clock)
+        self._lives: dict[str, Life] = {}
+        self._guard: trio.CancelScope | None = None
 
-    async def start(self, name: str, make: Callable[[], Actor], *, mailbox_limit: int = 1024) -> Ref:
-        """Start the actor that `make` gives, wait until it is ready, and give its ref.
+    async def start(
+        self, name: str, make: Callable[[], Actor], *, mailbox_limit: int | None = None, essential: bool = True
+    ) -> Ref:
+        """Start the actor that `make` gives, wait until it is ready, and give its ref; see `boot`."""
+        return (await self.boot([Plan(name, make, mailbox_limit, essential)]))[name]
 
-        An exception of its first start is raised here: a node that cannot start says so.
+    async def boot(self, plans: Sequence[Plan]) -> dict[str, Ref]:
+        """Start actors, each when those it asks are ready, otherwise in the order given; give their refs by name.
+
+        Nothing is started where a class's handlers are wrong (`TypeError`), a name is taken (`ValueError`), or an actor
+        asks one that is not there or, by others, itself (`Unprocessable`). An exception of a first `on_start` is raised
+        as it is: a node that cannot start says so. Those that were started before it stand until `stop`.
         """
-        child = _Child(make, Mailbox(name, mailbox_limit))
-        actor = make()
-        await actor.on_start()
-        self._children.append(child)
-        self._nursery.start_soon(self._live, child, actor)
-        return Ref(child.mailbox)
+        standing = [name for name in self._lives if self._stands(name)]
+        by_name: dict[str, Plan] = {}
+        for plan in plans:
+            if plan.name in by_name or plan.name in standing:
+                raise ValueError(f"there are two actors named {plan.name!r}; give each a name of its own")
+            by_name[plan.name] = plan
+        first = {name: plan.make() for name, plan in by_name.items()}
+        for actor in first.values():
+            handlers_of(type(actor))
+        order = start_order({name: actor.asks for name, actor in first.items()}, standing)
+        return {name: await self._start(by_name[name], first[name]) for name in order}
 
-    async def stop(self, grace_s: float = 10.0) -> None:
-        """Stop every actor, last started first: it handles what waits, for at most `grace_s`."""
-        for child in reversed(self._children):
-            child.mailbox.close()
-            with trio.move_on_after(grace_s):
-                await child.stopped.wait()
-            child.scope.cancel()
-            await child.stopped.wait()
-            child.mailbox.refuse_waiting()
-        self._children.clear()
+    def report(self) -> list[ActorReport]:
+        """Give every actor's state and counters, in the order they were started."""
+        return [life.report() for life in self._lives.values()]
 
-    async def _live(self, child: _Child, actor: Actor) -> None:
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """The latest messages that crashed an actor, oldest first."""
+        return list(self._letters)
+
+    async def stop(self, grace_s: float = _GRACE_S) -> None:
+        """Stop every actor, last started first: each handles what waits, for at most `grace_s`, then has its `on_stop`.
+
+        It is not cut short by a cancellation around it.
+        """
+        with trio.CancelScope(shield=True):
+            while standing := [life for life in self._lives.values() if not life.ended.is_set()]:
+                await standing[-1].stop(grace_s)
+        if self._guard is not None:
+            self._guard.cancel()
+            self._guard = None
+
+    def _stands(self, name: str) -> bool:
+        return name in self._lives and not self._lives[name].ended.is_set()
+
+    async def _start(self, plan: Plan, actor: Actor) -> Ref:
+        kinds = frozenset(kind for handling in handlers_of(type(actor)) for kind in handling.kinds)
+        mailbox = Mailbox(plan.name, plan.mailbox_limit or actor.mailbox_limit, kinds, self._letters)
+        life = Life(plan.make, mailbox, self._context(plan.name, actor), self._policy, essential=plan.essential)
         try:
-            with child.scope:
-                await self._keep_alive(child, actor)
-        finally:
-            child.stopped.set()
+            await life.begin(actor)
+        except BaseExceptionGroup as group:
+            raise leaf(group) from group
+        self._lives.pop(plan.name, None)
+        self._lives[plan.name] = life
+        self._watch_over()
+        self._nursery.start_soon(life.live, actor, name=f"actor {plan.name}")
+        return Ref(mailbox)
 
-    async def _keep_alive(self, child: _Child, first: Actor) -> None:
-        actor: Actor | None = first
-        crashes: list[float] = []
-        while True:
+    def _context(self, name: str, actor: Actor) -> Context:
+        refs = MappingProxyType({asked: Ref(self._lives[asked].mailbox) for asked in actor.asks})
+        return Context(name, self._clock, self._rng, self._offload, refs, Log(actor=name))
+
+    def _watch_over(self) -> None:
+        if self._guard is None:
+            self._guard = trio.CancelScope()
+            self._nursery.start_soon(self._stop_when_cancelled, self._guard)
+
+    async def _stop_when_cancelled(self, guard: trio.CancelScope) -> None:
+        """Wait for a cancellation of the nursery, which the actors themselves are shielded from, and stop them."""
+        with guard:
             try:
-                if actor is None:
-                    actor = child.make()
-                    await actor.on_start()
-                await actor.run(child.mailbox)
-            except StorageFailed:
-                child.mailbox.close()
-                child.mailbox.refuse_waiting()
-                raise
-            except Exception as error:  # noqa: BLE001 (the supervisor is where a bug of an actor ends)
-                log.error("actor_crashed", actor=child.mailbox.name, error=described(error))  # noqa: TRY400
-                actor = None
-                await self._back_off(child, crashes, error)
-            else:
-                with trio.CancelScope(shield=True), trio.move_on_after(30):
-                    await actor.on_stop()
-                return
+                await trio.sleep_forever()
+            finally:
+                if not guard.cancel_called:
+                    await self.stop()
 
-    async def _back_off(self, child: _Child, crashes: list[float], error: Exception) -> None:
-        now = self._clock.monotonic()
-        crashes[:] = [at for at in crashes if now - at < self._policy.period_s] + [now]
-        if len(crashes) > self._policy.intensity:
-            child.mailbox.close()
-            child.mailbox.refuse_waiting()
-            raise Internal(
-                f"the {child.mailbox.name} crashed {len(crashes)} times in {self._policy.period_s:.0f} s"
-            ) from error
-        child.mailbox.stats.restarts += 1
-        delay = min(self._policy.first_delay_s * 2 ** (len(crashes) - 1), self._policy.longest_delay_s)
-        jitter = int.from_bytes(self._rng.bytes(2)) / 65536
-        await self._clock.sleep(delay * (0.5 + jitter / 2))
+
+class _NoThreads:
+    """The Offload port of a supervisor that was given none."""
+
+    async def run(self, lane: str, call: Callable[[], T]) -> T:  # noqa: ARG002
+        raise RuntimeError(f"nothing runs on the lane {lane!r}: this supervisor was given no Offload port")
+
+    def close(self) -> None:
+        """Close nothing."""

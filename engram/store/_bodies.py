@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.errors import BodiesCorrupt
-from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail
+from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, remove_leftovers
 from engram.native import _core
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Bodies:
         bodies that end before it are damage too. Raises `BodiesCorrupt`.
         """
         disk.make_folder(folder)
+        remove_leftovers(disk, folder)
         names = [name for name in disk.list(folder) if _SEGMENT_NAME.fullmatch(name)]
         if not names:
             create(disk, folder, segment_name(0)).close()
@@ -94,14 +95,18 @@ class Bodies:
     def stage(self, kind: int, body_id: bytes, data: bytes) -> int:
         """Choose the place of a new body, to be written by `flush`; give its location."""
         frame = _core.encode_body(kind, body_id, data)
-        if self._end + len(frame) > self._limit:
+        if self._end and self._end + len(frame) > self._limit:
             self._number, self._end = self._number + 1, 0
         self._pending.append((self._number, frame))
         self._end += len(frame)
         return self._number * SEGMENT_BYTES + self._end - len(frame)
 
     def flush(self) -> None:
-        """Write what is staged and make it durable. Raises `StorageFailed`, and for ever after, if the disk fails."""
+        """Write what is staged and make it durable.
+
+        Raises `StorageFailed`, and for ever after, if the disk fails; `DiskFull`, where it is full: what was staged is
+        given up then, and a later flush may find room.
+        """
         pending, self._pending = self._pending, []
         current = int(self._writer.name[:20])
         for number in sorted({number for number, _ in pending}):
@@ -162,8 +167,8 @@ def _verify(
     file = disk.open(path)
     try:
         data = file.read(0, file.size())
-        frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, None, last, content=True)
-        if status:
+        frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, set(), last, content=True)
+        if status:  # only now is it worth a walk over the log to know what its events name
             frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, named(), last, content=True)
         if status == _DAMAGED:
             raise BodiesCorrupt(f"{path}, offset {offset}: {reason}. Bodies before it are sound; restore the segment.")

@@ -6,13 +6,16 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from engram.errors import FolderInUse, FolderRefused
+from engram.errors import FolderInUse, FolderRefused, StorageFailed
 from engram.events import FORMAT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from engram.ports import Disk, File
+
+
+_BEGINS = b'{"format": '
 
 
 class DataFolder:
@@ -27,7 +30,8 @@ class DataFolder:
     def open(cls, disk: Disk, path: Path, writer: str) -> DataFolder:
         """Open the folder, made if absent, and lock it.
 
-        `FolderInUse` names the process that holds it; `FolderRefused` says why the folder cannot be used.
+        `FolderInUse` names the process that holds it; `FolderRefused` says why the folder cannot be used, and
+        `StorageFailed` how the disk failed.
         """
         try:
             _refuse_strange(disk, path)
@@ -42,12 +46,15 @@ class DataFolder:
         try:
             if not lock.lock():
                 raise FolderInUse(_holder(disk, path))
-            _check_format(lock, path, writer)
+            _check_format(disk, lock, path, writer)
             _write_small(disk, path / "pid", f"{os.getpid()}\n")
+            disk.sync_folder(path)
+        except OSError as error:
+            lock.close()
+            raise StorageFailed(f"cannot open {path}: {error.strerror or error}") from error
         except BaseException:
             lock.close()
             raise
-        disk.sync_folder(path)
         return cls(disk, path, lock)
 
     def close(self) -> None:
@@ -75,16 +82,18 @@ def _holder(disk: Disk, path: Path) -> str:
     )
 
 
-def _check_format(lock: File, path: Path, writer: str) -> None:
-    size = lock.size()
-    if size == 0:
-        lock.write(0, json.dumps({"format": FORMAT, "writer": writer}).encode() + b"\n")
-        lock.sync()
-        return
+def _check_format(disk: Disk, lock: File, path: Path, writer: str) -> None:
+    line = lock.read(0, 4096)
     try:
-        content: Any = json.loads(lock.read(0, min(size, 4096)))
+        content: Any = json.loads(line)
         found = content["format"]
     except (ValueError, KeyError, TypeError):
+        begun = line.rstrip(b"\0")
+        if set(disk.list(path)) <= {"FORMAT", "pid"} and begun[: len(_BEGINS)] == _BEGINS[: len(begun)]:
+            lock.truncate(0)  # the first start, or one that a crash ended here
+            lock.write(0, json.dumps({"format": FORMAT, "writer": writer}).encode() + b"\n")
+            lock.sync()
+            return
         raise FolderRefused(f"{path / 'FORMAT'} is not a line of JSON with a format; is this a data folder?") from None
     if found != FORMAT:
         raise FolderRefused(

@@ -20,22 +20,25 @@ import msgspec
 from engram import cid as cids
 from engram import events, record
 from engram.documents import role_of
-from engram.errors import EngramError, FolderRefused, LogCorrupt, StorageFailed
-from engram.events import SEGMENT_BYTES, Checkpoint, Log, StateCommitted, TrieRoot, checkpoints
-from engram.identity import PUBLIC_NAMESPACE, NodeKey, load_or_create
+from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
+from engram.events import SEGMENT_BYTES, Checkpoint, StateCommitted, TrieRoot, checkpoints
+from engram.identity import PUBLIC_NAMESPACE
 from engram.index import IndexSnapshot, Match, VectorIndex
 from engram.native import _core
 from engram.store import _tables as tables
 from engram.store._allowed import AllowedRows
-from engram.store._bodies import Bodies
+from engram.store._digest import EMPTY, digest_of
 from engram.store._folder import DataFolder
 from engram.store._group import Done, Group, Namespace, Operation
-from engram.store._tables import Count, Progress, View
+from engram.store._opening import Opened, mended, open_parts
+from engram.store._tables import Count, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from engram.events import Log
+    from engram.identity import NodeKey
     from engram.ports import Disk, Rng, Tables
 
 _NO_TRIE = TrieRoot(bytes(32), 0)
@@ -47,10 +50,11 @@ PUBLIC = Namespace(
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What readers see: every namespace's index, at one log position."""
+    """What readers see: every namespace's index, at one log position; also the log's root and the tables' digest."""
 
     position: int
     root: bytes
+    state_digest: bytes
     namespaces: Mapping[bytes, Namespace]
     indexes: Mapping[bytes, IndexSnapshot]
 
@@ -67,14 +71,17 @@ class Found(msgspec.Struct, frozen=True):
 class Store:
     """An open data folder. `commit` and `close` belong to one thread; everything else may be called from any."""
 
-    def __init__(
-        self, folder: DataFolder, key: NodeKey, log: Log, bodies: Bodies, connect: Callable[..., sqlite3.Connection]
-    ) -> None:
-        self.key = key
+    def __init__(self, folder: DataFolder, parts: Opened, connect: Callable[..., sqlite3.Connection]) -> None:
+        self.key = parts.key
         self.folder = folder
-        self._log = log
-        self._bodies = bodies
-        self._writer = connect()
+        self.refolded = parts.refolded
+        """Whether opening folded the tables from the log's beginning."""
+        self._parts = parts
+        self._log = parts.log
+        self._bodies = parts.bodies
+        self._fold = parts.fold
+        self._writer = parts.fold.connection
+        self._connect = connect
         self._reader = connect(readonly=True)
         self._reading = threading.Lock()
         self._indexes: dict[bytes, VectorIndex] = {}
@@ -82,8 +89,8 @@ class Store:
         self._filtering = threading.Lock()
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self._failed: str | None = None
-        self._checkpoint_size = 0
-        self.published = Published(0, b"", {}, {})
+        self._checkpoint_size = parts.checkpoint.size if parts.checkpoint else 0
+        self.published = Published(0, b"", EMPTY, {}, {})
 
     @classmethod
     def open(
@@ -102,14 +109,9 @@ class Store:
         Raises `FolderInUse`, `FolderRefused`, `LogCorrupt`, `BodiesCorrupt`, `StorageFailed`.
         """
         folder = DataFolder.open(disk, path, writer)
+        call = functools.partial(cls._open, folder, tables_port, rng, now_ns, segment_bytes)
         try:
-            try:
-                return cls._open(folder, tables_port, rng, now_ns, segment_bytes)
-            except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
-                    raise
-            _remove_tables(disk, path / "state.db")
-            return cls._open(folder, tables_port, rng, now_ns, segment_bytes)
+            return mended(folder, call)
         except (OSError, sqlite3.Error) as error:
             folder.close()
             reason = getattr(error, "strerror", None) or error
@@ -120,37 +122,11 @@ class Store:
 
     @classmethod
     def _open(cls, folder: DataFolder, tables_port: Tables, rng: Rng, now_ns: int, segment_bytes: int) -> Store:
-        disk, path = folder.disk, folder.path
-        key_file = path / "keys" / "node.key"
-        if disk.list(path / "events") and not disk.exists(key_file):
-            raise FolderRefused(f"{key_file} is missing, and the log is of that node key; restore it from its backup")
-        key = load_or_create(disk, key_file, rng)
-        disk.make_folder(path / "checkpoints")
-        checkpoint = checkpoints.largest(disk, path / "checkpoints", key.public)
         with contextlib.ExitStack() as opened:
-            connection = opened.enter_context(contextlib.closing(tables_port.connect(path / "state.db")))
-            log, progress = _open_log(disk, path / "events", checkpoint, tables.prepare(connection), segment_bytes)
-            opened.callback(log.close)
-            if progress is None:
-                tables.reset(connection)
-            bodies, found = Bodies.open(
-                disk,
-                path / "bodies",
-                known_to=progress.body_tail if progress else 0,
-                named=lambda: _named(log),
-                segment_bytes=segment_bytes,
-            )
-            opened.callback(bodies.close)
-            connection.execute("BEGIN")
-            for body in found:
-                tables.add_body(connection, body.id, body.kind, body.location)
-            _fold_rest(connection, log, bodies, progress)
-            connection.execute("COMMIT")
-            connection.close()
-            store = cls(folder, key, log, bodies, functools.partial(tables_port.connect, path / "state.db"))
+            parts = open_parts(folder, tables_port, rng, segment_bytes)
+            opened.callback(parts.close)
+            store = cls(folder, parts, functools.partial(tables_port.connect, folder.path / "state.db"))
             opened.callback(store._reader.close)
-            opened.callback(store._writer.close)
-            store._checkpoint_size = checkpoint.size if checkpoint else 0
             store._begin(now_ns)
             opened.pop_all()
         return store
@@ -160,7 +136,7 @@ class Store:
             created = events.LogCreated(format=events.FORMAT, node_key=self.key.public)
             self._log.append([events.encode(created)], now_ns)
             self._writer.execute("BEGIN")
-            tables.advance(self._writer, self._progress())
+            self._advance()
             self._writer.execute("COMMIT")
         _check_owner(self._log, self.key)
         for ns, owner, name, model_version, dim, position in self._writer.execute("SELECT * FROM namespaces"):
@@ -189,12 +165,16 @@ class Store:
     def commit(self, operations: Sequence[Operation], now_ns: int) -> list[Done | EngramError]:
         """Carry out operations in order, durably, as one group or as few as they fit; each succeeds or fails alone.
 
-        All that one operation does is in one frame of the log. Raises `StorageFailed`, and for ever after, if the disk
-        fails: then none of them is acknowledged.
+        All that one operation does is in one frame of the log. What finds no room on the disk has `DiskFull` for its
+        outcome, for now. Raises `StorageFailed`, and for ever after, if the disk fails: then none of them is
+        acknowledged.
         """
         outcomes: list[Done | EngramError] = []
         while len(outcomes) < len(operations):
-            outcomes += self._commit(itertools.islice(operations, len(outcomes), None), now_ns)
+            try:
+                outcomes += self._commit(itertools.islice(operations, len(outcomes), None), now_ns)
+            except DiskFull as error:
+                outcomes += [error] * (len(operations) - len(outcomes))
         return outcomes
 
     def _commit(self, operations: Iterable[Operation], now_ns: int) -> list[Done | EngramError]:
@@ -202,7 +182,7 @@ class Store:
         if self._failed is not None:
             raise StorageFailed(self._failed)
         size = self._log.size
-        group = Group(self._writer, self._bodies, self._namespaces, size, now_ns)
+        group = Group(self._fold, self._bodies, self._namespaces, size, now_ns)
         try:
             self._writer.execute("BEGIN")
             outcomes = []
@@ -213,7 +193,7 @@ class Store:
             if group.events:
                 self._bodies.flush()
                 self._log.append(group.events, now_ns)
-                tables.advance(self._writer, self._progress())
+                self._advance()
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
@@ -241,6 +221,7 @@ class Store:
         with contextlib.suppress(sqlite3.Error):
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
+        self._fold.forget()
         self._bodies.discard()
         if isinstance(error, StorageFailed):
             self._failed = error.message
@@ -280,13 +261,13 @@ class Store:
             self._indexes[ns] = VectorIndex(self._namespaces[ns].dim)
         return self._indexes[ns]
 
-    def _progress(self) -> Progress:
-        return Progress(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
+    def _advance(self) -> None:
+        self._fold.advance(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
 
     def _publish(self, changed: Iterable[bytes]) -> None:
         position = self._log.size
         indexes = {**self.published.indexes, **{ns: self._indexes[ns].publish(position) for ns in changed}}
-        self.published = Published(position, self._log.root, dict(self._namespaces), indexes)
+        self.published = Published(position, self._log.root, self._fold.digest, dict(self._namespaces), indexes)
 
     def checkpoint(self, now_ns: int) -> Checkpoint | None:
         """Commit the state tries' roots to the log and sign the log's size and root; None if nothing has happened."""
@@ -296,12 +277,16 @@ class Store:
         frame = self._log.append([events.encode(committed)], now_ns)
         try:
             self._writer.execute("BEGIN")
-            tables.advance(self._writer, self._progress())
+            self._advance()
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
         signed = Checkpoint(frame.size, frame.root)
-        checkpoints.write(self.folder.disk, self.folder.path / "checkpoints", signed, self.key)
+        try:
+            checkpoints.write(self.folder.disk, self.folder.path / "checkpoints", signed, self.key)
+        except StorageFailed as error:
+            self._failed = error.message
+            raise
         self._checkpoint_size = frame.size
         self._publish(())
         return signed
@@ -316,11 +301,9 @@ class Store:
         try:
             self.checkpoint(now_ns)
         finally:
-            self._log.close()
-            self._bodies.close()
             with self._reading:
                 self._reader.close()
-            self._writer.close()
+            self._parts.close()
             self.folder.close()
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -449,6 +432,23 @@ class Store:
         )[0]
         return count
 
+    @property
+    def state_digest(self) -> bytes:
+        """The digest of the tables' rows, at the published position: the same for every fold of this log and bodies."""
+        return self.published.state_digest
+
+    @property
+    def skipped(self) -> frozenset[str]:
+        """The types of events in the log that this build does not know, and did not fold."""
+        return self._fold.skipped
+
+    def verify_state(self) -> bool:
+        """Count the digest again from every row, as one commit left them; say whether it is the one that they say."""
+        with contextlib.closing(self._connect(readonly=True)) as connection:
+            connection.execute("BEGIN")
+            progress = tables.progress_of(connection)
+            return progress is not None and progress.digest == digest_of(connection, tables.FOLDED)
+
     def sizes(self) -> tuple[int, int]:
         """Give the sizes of log and bodies in bytes."""
         return self._log.bytes(), self._bodies.bytes()
@@ -461,62 +461,6 @@ class Store:
 _LOAD_ROWS = 4096
 _MORE_MATCHES = 16
 """How many times more matches are asked for where the first are chunks of too few documents."""
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Say whether SQLite found its file damaged; it is made anew then, since the log has everything."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _remove_tables(disk: Disk, path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        stale = path.with_name(path.name + suffix)
-        if disk.exists(stale):
-            disk.remove(stale)
-
-
-def _open_log(
-    disk: Disk, folder: Path, checkpoint: Checkpoint | None, progress: Progress | None, segment_bytes: int
-) -> tuple[Log, Progress | None]:
-    """Open the log, trusting the tables where they fit it; without a progress given back, they must be folded anew."""
-    durable = progress.position if progress is not None else 0
-    open_log = functools.partial(
-        Log.open, disk, folder, checkpoint=checkpoint, durable=durable, segment_bytes=segment_bytes
-    )
-    if progress is not None:
-        try:
-            log = open_log(trusted=progress.log_start)
-        except LogCorrupt:
-            pass  # the log itself, or what the tables say of it: reading all of it tells
-        else:
-            if _agrees(progress, log):
-                return log, progress
-            log.close()  # its beginning was not verified, and is folded now
-    return open_log(), None
-
-
-def _agrees(progress: Progress, log: Log) -> bool:
-    """Say whether the tables are of this log: it had their root at their position."""
-    return log.durable_root == progress.root
-
-
-def _fold_rest(connection: sqlite3.Connection, log: Log, bodies: Bodies, progress: Progress | None) -> None:
-    for position, data in log.read(progress.position if progress else 0):
-        tables.fold(connection, position, events.decode(data), bodies.read)
-    if log.size:
-        tables.advance(connection, Progress(log.size, log.root, bodies.tail, log.segment_start))
-
-
-def _named(log: Log) -> set[bytes]:
-    """Collect the ids of bodies that events name."""
-    named = set()
-    for _, data in log.read():
-        match events.decode(data):
-            case events.RecordStored(cid=cid):
-                named.add(cids.digest_of(cid))
-            case events.NamespaceCreated(name=name):
-                named.add(name)
-    return named
 
 
 def _check_owner(log: Log, key: NodeKey) -> None:

@@ -71,8 +71,15 @@ pub fn scan(
         erase_again: Vec::new(),
         stop: Stop::sound(from),
     };
+    if let Some(stop) = Stop::too_large(segment) {
+        found.stop = stop;
+        return found;
+    }
     let mut at = from;
     found.stop = loop {
+        if at >= segment.len() && !last && at == 0 {
+            break Stop::damaged(at, "a segment before the last holds no frame");
+        }
         if at >= segment.len() || (last && all_zero(&segment[at..])) {
             break Stop::sound(at);
         }
@@ -172,13 +179,12 @@ fn unsound(
         return Stop::damaged(at, "an unsound frame whose id an event names");
     }
     let held: HashSet<&Digest> = before.iter().map(|frame| &frame.id).collect();
-    let counts = |frame: &Frame| {
-        named.is_none_or(|named| named.contains(&frame.id) && !held.contains(&frame.id))
-    };
+    let counts = |id: &Digest| named.is_none_or(|named| named.contains(id) && !held.contains(id));
+    // The id first: whoever fills a body with headers of frames must not have us take the CRC of each.
     let later = (at + ALIGN..segment.len().saturating_sub(HEADER)).step_by(ALIGN);
     if later
-        .filter_map(|next| sound(segment, next))
-        .any(|frame| counts(&frame))
+        .filter(|&next| counts(&digest_at(segment, next + 16)))
+        .any(|next| sound(segment, next).is_some())
     {
         return Stop::damaged(at, "an unsound frame before a sound one");
     }

@@ -232,6 +232,11 @@ fn printable(key: &[u8]) -> String {
 
 /// Check the form of an event: one map of distinct string keys, `type` first with a string, nothing after it.
 pub fn check_event(event: &[u8]) -> Result<(), &'static str> {
+    event_type(event).map(|_| ())
+}
+
+/// Check the form of an event, and give its type.
+pub fn event_type(event: &[u8]) -> Result<&[u8], &'static str> {
     if event.is_empty() || event.len() > MAX_EVENT_BYTES {
         return Err("size");
     }
@@ -254,7 +259,9 @@ pub fn check_event(event: &[u8]) -> Result<(), &'static str> {
         return Err("no_type");
     }
     match walk.head(value_at) {
-        Ok((value, _)) if value.kind == Kind::Str => Ok(()),
+        Ok((value, start)) if value.kind == Kind::Str => {
+            Ok(&event[start..start + value.count as usize])
+        }
         _ => Err("type_not_string"),
     }
 }

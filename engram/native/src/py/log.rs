@@ -1,4 +1,5 @@
 //! Log and body segments, for Python.
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Mutex;
 
@@ -29,6 +30,21 @@ fn verdict(stop: &Stop) -> Verdict {
         Status::Damaged => 2,
     };
     (status, stop.offset, stop.reason)
+}
+
+/// A whole segment: bytes are borrowed, any other buffer is copied, since nothing keeps its owner from changing it.
+struct Segment<'a>(Cow<'a, [u8]>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Segment<'a> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = <&'a [u8]>::extract(object) {
+            return Ok(Self(Cow::Borrowed(bytes)));
+        }
+        let copy = PyBuffer::<u8>::get(&object)?.to_vec(object.py())?;
+        Ok(Self(Cow::Owned(copy)))
+    }
 }
 
 /// (offset, bytes, first_position, count, time_unix_ns, root).
@@ -96,6 +112,9 @@ impl LogState {
         events: Vec<Vec<u8>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let events: Vec<&[u8]> = events.iter().map(Vec::as_slice).collect();
+        if self.size() == 0 && !events.first().is_some_and(|event| eventlog::may_start(event)) {
+            return Err(PyValueError::new_err("position 0 is not log_created.1"));
+        }
         let frame = self
             .with(|state| eventlog::encode(state, now_ns, &events))
             .map_err(PyValueError::new_err)?;
@@ -106,13 +125,13 @@ impl LogState {
     fn scan<'py>(
         &self,
         py: Python<'py>,
-        segment: PyBuffer<u8>,
+        segment: Segment<'_>,
         last: bool,
         covered: u64,
     ) -> PyResult<(Vec<LogFrame<'py>>, Verdict)> {
-        let segment = segment.to_vec(py)?;
+        let segment = segment.0.as_ref();
         let (frames, stop) =
-            py.detach(|| self.with(|state| eventlog::scan(&segment, state, last, covered)));
+            py.detach(|| self.with(|state| eventlog::scan(segment, state, last, covered)));
         let frame = |f: &eventlog::Frame| {
             (
                 f.offset,
@@ -154,14 +173,14 @@ type BodyFrame<'py> = (usize, usize, usize, u8, Bound<'py, PyBytes>);
 #[pyfunction]
 fn scan_bodies<'py>(
     py: Python<'py>,
-    segment: PyBuffer<u8>,
+    segment: Segment<'_>,
     start: usize,
     named: Option<HashSet<hash::Digest>>,
     last: bool,
     content: bool,
 ) -> PyResult<(Vec<BodyFrame<'py>>, Vec<usize>, Verdict)> {
-    let segment = segment.to_vec(py)?;
-    let found = py.detach(|| bodies::scan(&segment, start, named.as_ref(), last, content));
+    let segment = segment.0.as_ref();
+    let found = py.detach(|| bodies::scan(segment, start, named.as_ref(), last, content));
     let frame = |f: &bodies::Frame| (f.offset, f.bytes, f.len, f.kind, PyBytes::new(py, &f.id));
     Ok((
         found.frames.iter().map(frame).collect(),
