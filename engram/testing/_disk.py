@@ -11,7 +11,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from engram.testing._content import Content
+from engram.testing._content import SECTOR_BYTES, Content
 from engram.testing._losses import CountUnits, LoseAll
 from engram.testing._power import Power
 
@@ -329,7 +329,7 @@ class SimFile:
         content = self._inode.content
         room = self._disk._room()  # noqa: SLF001 (two halves of one port)
         if offset + len(data) - content.size > max(0, room):
-            fits = max(0, content.size + room - offset)
+            fits = max(0, (content.size + room) // SECTOR_BYTES * SECTOR_BYTES - offset)
             content.write(offset, data[:fits])
             raise failure(errno.ENOSPC, self._inode.path)
 

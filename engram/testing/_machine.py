@@ -11,6 +11,7 @@ import trio
 
 from engram.node import World
 from engram.testing._clock import SimClock
+from engram.testing._content import SECTOR_BYTES
 from engram.testing._disk import ShortWrite, SimDisk, failure
 from engram.testing._embedder import SimModel
 from engram.testing._losses import KeepFirst, LoseAll, LoseFirst, LoseNothing, LoseSome
@@ -129,9 +130,9 @@ class _Injector:
             self._machine.power.cut()
             raise Crashed
         if call != "commit" and number in self._faults:
-            self._fail(self._faults[number], call, name, size)
+            self._fail(self._faults[number], call, name, offset, size)
 
-    def _fail(self, kind: plan.Fault, call: str, name: str, size: int) -> None:
+    def _fail(self, kind: plan.Fault, call: str, name: str, offset: int, size: int) -> None:
         if kind == "slow":
             self._machine.power.owed_s += _SLOW_S
             self._note("disk", f"  this takes {_SLOW_S} s")
@@ -143,7 +144,8 @@ class _Injector:
             self._fail_read = True
         elif kind == "short" and call == "write":
             short = ShortWrite(errno.EIO, "short write")
-            short.written = size // 2
+            # As kernels do it: whole pages are written, or none.
+            short.written = max(0, (offset + size // 2) // SECTOR_BYTES * SECTOR_BYTES - offset)
             self._failed(errno.EIO, name, f"only {short.written} bytes are written")
             raise short
         else:
