@@ -3,7 +3,15 @@
 from engram.events import _checkpoint as checkpoints
 from engram.events._checkpoint import Checkpoint
 from engram.events._log import Committed, Log, LogStart, Verdict, judge, segment_name
-from engram.events._segments import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, read_whole, remove_leftovers
+from engram.events._segments import (
+    SEGMENT_BYTES,
+    SegmentWriter,
+    create,
+    cut_torn_tail,
+    read_whole,
+    remove_leftovers,
+    make_durable,
+)
 from engram.events._vocabulary import (
     FORMAT,
     AnyEvent,
@@ -48,4 +56,5 @@ __all__ = [
     "read_whole",
     "remove_leftovers",
     "segment_name",
+    "make_durable",
 ]

@@ -20,6 +20,7 @@ from engram.events._segments import (
     cut_torn_tail,
     read_whole,
     remove_leftovers,
+    make_durable,
 )
 from engram.native import _core
 
@@ -82,6 +83,7 @@ class _Reading:
         self.durable_root = self.state.root if start.size == durable else None
         self.last_start = start
         self.end = 0
+        self.durable_end = 0
         self.kept = checkpoint is None or checkpoint.size <= start.size
 
     def segment(self, name: str, data: bytes, *, last: bool) -> Verdict:
@@ -89,7 +91,10 @@ class _Reading:
         if name != segment_name(self.state.size):
             return self._verdict(DAMAGED, name, 0, f"the next event is {self.state.size}, so its name is wrong")
         frames, (status, offset, reason) = self.state.scan(data, last, self.covered)
-        for _, _, first, count, _, root in frames:
+        self.durable_end = 0
+        for at, size, first, count, _, root in frames:
+            if first + count <= self.durable:
+                self.durable_end = at + size
             if self.checkpoint and first + count == self.checkpoint.size:
                 self.kept = root == self.checkpoint.root
             if first + count == self.durable:
@@ -177,6 +182,7 @@ class Log:
             raise _corrupt(folder, verdict)
         if verdict.status == TORN:
             cut_torn_tail(disk, folder / verdict.segment, verdict.offset)
+        make_durable(disk, folder / names[-1], reading.durable_end, reading.end)
         writer = SegmentWriter(disk, folder, names[-1], reading.end, segment_bytes)
         log = cls(disk, folder, writer, reading.state, reading.last_start)
         log.durable_root = reading.durable_root

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.errors import BodiesCorrupt
-from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, remove_leftovers
+from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, remove_leftovers, make_durable
 from engram.native import _core
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Bodies:
             if not last and (int(name[:20]) + 1) * SEGMENT_BYTES <= known_to:
                 continue
             number, end = int(name[:20]), _verify(disk, folder / name, named, found, known_to, last=last)
+        make_durable(disk, folder / names[-1], min(end, max(0, known_to - number * SEGMENT_BYTES)), end)
         bodies = cls(disk, folder, number, end, segment_bytes)
         return bodies, [body for body in found if body.location >= known_to]
 
