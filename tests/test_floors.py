@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "filter": {"errors", "limits"},
     "events": GROUND,
     "wire": GROUND,
-    "runtime": GROUND,
+    "runtime": GROUND | {"events"},  # actors follow the log
     "index": GROUND,
     "embed": GROUND,
     "store": GROUND | {"events", "index"},
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "gateway": GROUND | {"wire", "runtime"},
     "actors": GROUND | LIBRARIES | {"events", "wire", "runtime"},
     "node": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "sdk"},
-    "cli": GROUND | {"wire", "embed", "sdk", "node", "runtime", ""},
+    "cli": GROUND | {"events", "wire", "embed", "sdk", "node", "runtime", ""},
     "": {"node"},  # the package itself
 }
 THE_WORLD = {"socket", "time", "random", "sqlite3", "secrets", "subprocess", "urllib", "threading"}

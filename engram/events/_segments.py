@@ -158,7 +158,7 @@ def remove_leftovers(disk: Disk, folder: Path) -> None:
 
 
 def make_durable(disk: Disk, path: Path, start: int, end: int) -> None:
-    """Make durable what was read of a segment from `start` to `end`, and its name: reading it proves nothing of the disk.
+    """Make durable what was read of a segment from `start` to `end`, and its name: reading proves nothing of the disk.
 
     Who wrote it may have been killed before its sync, or its sync may have failed; after that a kernel takes the pages
     for written, so that they must be written again. `start`: to where somebody has seen it synced.

@@ -14,7 +14,7 @@ import trio
 
 from engram.actors import ConfiguredModel, EmbedderActor, Model, StoreActor
 from engram.embed import REQUEST_TEXTS, OwnModel, RemoteSpec
-from engram.events import SEGMENT_BYTES
+from engram.events import FORMAT, SEGMENT_BYTES
 from engram.gateway import serve_rpc
 from engram.native._core import __version__
 from engram.node._embedding import Embedding, Lane
@@ -140,9 +140,20 @@ async def _open_store(path: Path, world: World, offload: Offload, on_event: OnEv
     seconds = world.clock.monotonic() - started
     position = store.published.position
     log.debug("store_opened", records=records, position=position, seconds=round(seconds, 3))
+    _tell_changes(store)
     facts = {"records": records, "position": position, "seconds": seconds, "node_key": store.key.address}
     on_event("opened", facts)
     return store
+
+
+def _tell_changes(store: Store) -> None:
+    """Say what opening the folder made of it, beside reading it."""
+    if store.folder.upgraded_from is not None:
+        log.info("format_upgraded", from_format=store.folder.upgraded_from, to_format=FORMAT)
+    if store.refolded:
+        log.info("tables_refolded", events=store.published.position)
+    if store.skipped:
+        log.warning("unknown_events_skipped", types=sorted(store.skipped))
 
 
 @contextlib.asynccontextmanager

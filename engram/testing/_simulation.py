@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from engram.errors import EngramError, StorageFailed
+from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
 from engram.node import Config, main
 from engram.runtime import described
 from engram.testing import _plan as plan
@@ -187,7 +187,7 @@ class _Simulation:
         if stopped:
             if left := machine.left():
                 raise Violation(f"after life {life.number} was stopped there were left: {', '.join(left)}")
-        elif isinstance(error, StorageFailed) and machine.faulty:
+        elif isinstance(error, StorageFailed | DiskFull | FolderRefused) and machine.faulty:
             self._history.note("machine", f"  {error.message}")
         elif isinstance(error, EngramError):
             raise Violation(f"life {life.number} ended with {type(error).__name__}: {error.message}") from error

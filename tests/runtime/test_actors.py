@@ -49,7 +49,7 @@ async def test_a_bug_kills_one_message_and_the_mailbox_survives(autojump_clock, 
         async with trio.open_nursery() as nursery:
             for message in (Add(1), Fail(ValueError("a user's secret")), Add(5)):
                 nursery.start_soon(ask, message)
-                await trio.lowlevel.checkpoint()
+                await trio.testing.wait_all_tasks_blocked()
     assert sorted(map(str, answers)) == ["1", "5", "the counter failed on it (ValueError)"]
     assert (len(lives), ref.stats.dead_letters, ref.stats.restarts) == (2, 1, 1)
     assert "secret" not in str(logs)

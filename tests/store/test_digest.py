@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from store.test_store import NOW, open_store, put, vector
 
 from engram import record
-from engram.errors import StorageFailed
+from engram.errors import DiskFull
 from engram.events import Log
 from engram.identity import namespace_id
 from engram.runtime import RealDisk
@@ -125,15 +125,18 @@ def test_a_group_that_is_rolled_back_leaves_no_trace_in_the_digest(tmp_path, mon
     store.close(NOW)
 
 
-def test_a_full_disk_leaves_the_published_digest(tmp_path):
+def test_a_full_disk_leaves_the_digest_and_what_comes_after_it_counts(tmp_path):
     disk = FullDisk()
     store = open_store(tmp_path / "data", disk)
     before = store.state_digest
     disk.full = True
-    with pytest.raises(StorageFailed):
-        store.commit([put(store, "east", 1.0)], NOW)
+    [refused] = store.commit([put(store, "east", 1.0)], NOW)
+    assert isinstance(refused, DiskFull)
     assert store.state_digest == before == expected(store._writer)
     disk.full = False
+    store.commit([put(store, "east", 1.0)], NOW)
+    assert store.state_digest == expected(store._writer)
+    assert store.verify_state()
     store.close(NOW)
 
 

@@ -329,21 +329,6 @@ def test_a_bug_between_log_and_tables_ends_the_store_and_opening_it_mends_it(sto
     again.close(NOW)
 
 
-def test_a_newer_format_is_refused(tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "FORMAT").write_text('{"format": 2, "writer": "engram-node 9.0"}\n')
-    with pytest.raises(FolderRefused, match=r"format 2, written by engram-node 9\.0"):
-        open_store(tmp_path / "data")
-
-
-@pytest.mark.parametrize("content", ["{}", "[1]", "nonsense", "\xff"])
-def test_a_format_file_that_is_none_is_refused(tmp_path, content):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "FORMAT").write_bytes(content.encode("latin-1"))
-    with pytest.raises(FolderRefused, match="FORMAT"):
-        open_store(tmp_path / "data")
-
-
 @pytest.mark.parametrize("content", ["", '{"for', '{"format": 1, "wri', "\0" * 40, '{"format": ' + "\0" * 30])
 def test_a_first_start_that_a_crash_ended_in_its_format_file_is_begun_again(tmp_path, content):
     (tmp_path / "data").mkdir()
