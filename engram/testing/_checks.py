@@ -15,20 +15,18 @@ from __future__ import annotations
 import math
 import operator
 from array import array
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from engram import wire
 from engram.errors import EngramError
 from engram.testing import _plan as plan
 from engram.testing._client import NoAnswer
-from engram.testing._oracle import PUBLIC, Event, Payload, bodies_of, events_of, payload_of
+from engram.testing._embedder import vector_of
+from engram.testing._image import Life, LogImage, check_events, content_of, plain_metadata, space_of
+from engram.testing._oracle import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from engram.testing._history import Call
     from engram.testing._plan import Memory
@@ -38,21 +36,11 @@ _MAY_BE_REFUSED = {"busy", "unavailable", "model_not_ready", "deadline"}
 _BAD_REFUSED = {"bad_request", "unprocessable", "not_found", "too_large", "unknown_method"}
 
 
-class Violation(Exception):
-    """Something that must hold did not; the message says what, with which memory, where in the log."""
-
-
-def require(holds: object, message: Callable[[], str]) -> None:
-    """Raise `Violation` unless it holds."""
-    if not holds:
-        raise Violation(message())
-
-
 def check_history(calls: Sequence[Call], memories: Sequence[Memory], files: Mapping[str, bytes], folder: str) -> None:
     """Check every call against the log in `folder`. Raises `Violation`."""
-    log = _Log(files, folder)
+    log = LogImage(files, folder)
     known = {memory.number: memory for memory in memories}
-    _check_events(log, calls, known)
+    check_events(log, calls, known)
     ordered = [call for call in calls if call.ended]
     lower = _lower_bounds(ordered)
     upper = _upper_bounds(ordered, log.size)
@@ -65,127 +53,6 @@ def check_history(calls: Sequence[Call], memories: Sequence[Memory], files: Mapp
                 pass
             case _:
                 _check_answer(call, known, log, window)
-
-
-# -- what the log holds -----------------------------------------------------------------------------------------------
-
-
-class _Life(msgspec.Struct):
-    """The events of one record in one namespace: positions, and whether it lives from there on."""
-
-    positions: list[int] = []
-    lives: list[bool] = []
-
-    def at(self, size: int) -> int | None:
-        """Give the position of the event by which it lives in the first `size` events; None if it does not."""
-        index = bisect_left(self.positions, size) - 1
-        return self.positions[index] if index >= 0 and self.lives[index] else None
-
-
-class _Log:
-    def __init__(self, files: Mapping[str, bytes], folder: str) -> None:
-        self.events: list[Event] = events_of(files, f"{folder}/events")
-        self.bodies = bodies_of(files, f"{folder}/bodies")
-        self.size = len(self.events)
-        self.spaces: dict[bytes, int] = {PUBLIC: 0}
-        self.created: dict[int, int] = {0: 0}
-        self.records: dict[tuple[int, str], _Life] = {}
-        self.payloads: dict[str, Payload] = {}
-        self.chunks: dict[str, list[str]] = defaultdict(list)
-        for place, event in enumerate(self.events):
-            require(event.position == place, lambda: f"event {event.position} of the log stands in place {place}")
-            self._take(event)
-
-    def _take(self, event: Event) -> None:
-        fields = event.fields
-        if event.type == "namespace_created.1":
-            name = msgspec.json.decode(self._body(fields["name"], event))["name"]
-            self.spaces[fields["ns"]] = plan.SPACES.index(name)
-            self.created[plan.SPACES.index(name)] = event.position
-        elif event.type in ("record_stored.1", "record_deleted.1"):
-            life = self.records.setdefault((self.spaces[fields["ns"]], fields["cid"]), _Life([], []))
-            life.positions.append(event.position)
-            life.lives.append(event.type == "record_stored.1")
-            if event.type == "record_stored.1" and fields["cid"] not in self.payloads:
-                payload = payload_of(self._body(bytes.fromhex(fields["cid"][4:]), event))
-                self.payloads[fields["cid"]] = payload
-                if payload.parent is not None:
-                    self.chunks[payload.parent].append(fields["cid"])
-
-    def _body(self, body_id: bytes, event: Event) -> bytes:
-        require(body_id in self.bodies, lambda: f"event {event.position} names the body {body_id.hex()}, which is lost")
-        return self.bodies[body_id]
-
-    def living(self, space: int, size: int) -> list[tuple[int, str]]:
-        """Give (position, CID) of what lives in a namespace in the first `size` events, in order."""
-        found = [(life.at(size), cid) for (its, cid), life in self.records.items() if its == space]
-        return sorted((position, cid) for position, cid in found if position is not None)
-
-
-def _check_events(log: _Log, calls: Sequence[Call], known: Mapping[int, Memory]) -> None:
-    """Nothing is invented, and a long text is whole wherever it is named."""
-    contents = {_content(memory): memory for memory in known.values()}
-    puts: Counter[tuple[int, str, str]] = Counter()
-    deletes: Counter[tuple[int, str]] = Counter()
-    for call in calls:
-        if isinstance(call.request, wire.Put | wire.PutMany):
-            puts.update(_content(known[number]) for number in call.memories)
-        elif isinstance(call.request, wire.Delete):
-            deletes[_space_of(call), call.request.cid] += 1
-    for (space, cid), life in log.records.items():
-        payload = log.payloads[cid]
-        where = f"{cid} in {plan.SPACES[space]!r} (event {life.positions[0]})"
-        require(
-            all(now != before for before, now in zip(life.lives, life.lives[1:], strict=False)) and life.lives[0],
-            lambda: f"{where} is stored while it lives, or deleted while it does not: {life.lives}",
-        )
-        if payload.parent is not None:
-            _check_chunk(log, space, cid, life, payload)
-            continue
-        memory = contents.get((space, payload.text or payload.vector.hex(), _plain(payload)))
-        require(memory, lambda: f"{where} holds what nobody has put")
-        assert memory is not None
-        require(payload.vector == memory.stored_vector(), lambda: f"{where} has another vector than was put")
-        require(
-            life.lives.count(True) <= puts[_content(memory)],
-            lambda: f"{where} was stored {life.lives.count(True)} times, and put {puts[_content(memory)]} times",
-        )
-        require(
-            life.lives.count(False) <= deletes[space, cid],
-            lambda: f"{where} was deleted {life.lives.count(False)} times, which nobody asked for as often",
-        )
-        if memory.chunks:
-            _check_document(log, space, cid, memory)
-
-
-def _check_chunk(log: _Log, space: int, cid: str, life: _Life, payload: Payload) -> None:
-    """A chunk comes and goes with its document, in one frame."""
-    document = log.records.get((space, payload.parent or ""))
-    require(document, lambda: f"the chunk {cid} is of no document here")
-    assert document is not None
-    require(document.lives == life.lives, lambda: f"the chunk {cid} and its document {payload.parent} part ways")
-    for own, its in zip(life.positions, document.positions, strict=True):
-        require(log.events[own].frame == log.events[its].frame, lambda: f"the chunk {cid} came in a frame of its own")
-
-
-def _check_document(log: _Log, space: int, cid: str, memory: Memory) -> None:
-    text = memory.text or ""
-    parts = sorted(tuple(log.payloads[chunk].metadata["engram.span"]) for chunk in log.chunks[cid])
-    require(parts == memory.chunks, lambda: f"the long text {cid} has the chunks {parts}, and should {memory.chunks}")
-    for chunk in log.chunks[cid]:
-        start, end = log.payloads[chunk].metadata["engram.span"]
-        require((space, chunk) in log.records, lambda: f"the chunk {chunk} of {cid} is not in its namespace")
-        require(log.payloads[chunk].text == text[start:end], lambda: f"the chunk {chunk} is not its part of the text")
-
-
-def _content(memory: Memory) -> tuple[int, str, str]:
-    return memory.space, memory.text or memory.stored_vector().hex(), memory.metadata_json()
-
-
-def _plain(payload: Payload) -> str:
-    """Give a payload's metadata without what Engram has added."""
-    ours = {key: value for key, value in payload.metadata.items() if not key.startswith("engram.")}
-    return msgspec.json.encode(ours, order="sorted").decode()
 
 
 # -- what the calls say -----------------------------------------------------------------------------------------------
@@ -227,32 +94,35 @@ def _upper_bounds(calls: Sequence[Call], size: int) -> dict[int, int]:
     return bounds
 
 
-def _appended(call: Call) -> float | int:
+def _appended(call: Call) -> int:
     match call.answer:
         case wire.PutResult(position=position, created=True) | wire.DeleteResult(position=position):
             return position
     return 1 << 62
 
 
-def _check_error(call: Call, error: EngramError, known: Mapping[int, Memory], log: _Log, window: range) -> None:
+def _check_error(call: Call, error: EngramError, known: Mapping[int, Memory], log: LogImage, window: range) -> None:
     if error.code in _MAY_BE_REFUSED:
         return
     if not call.memories and not isinstance(call.request, wire.List | wire.NamespaceCreate):
-        require(error.code in _BAD_REFUSED, lambda: f"{call.who}: a bad request was answered {error.code}: {error}")
+        if error.code not in _BAD_REFUSED:
+            raise Violation(f"{call.who}: a bad request was answered {error.code}: {error}")
         return
-    space = _space_of(call)
+    space = space_of(call)
     absent = log.created.get(space, 1 << 62) >= window.start
     if error.code == "not_found" and error.field == "namespace":
-        require(absent, lambda: f"{call.who}: the namespace {plan.SPACES[space]!r}, which is there, was not found")
+        if not (absent):
+            raise Violation(f"{call.who}: the namespace {plan.SPACES[space]!r}, which is there, was not found")
     elif error.code == "not_found" and isinstance(call.request, wire.Get | wire.Delete):
         life = log.records.get((space, call.request.cid))
         gone = life is None or any(life.at(size) is None for size in _moments(life, window))
-        require(gone, lambda: f"{call.who}: {call.request.cid}, which lives, was not found ({_named(call, known)})")
+        if not (gone):
+            raise Violation(f"{call.who}: {call.request.cid}, which lives, was not found ({_named(call, known)})")
     else:
         raise Violation(f"{call.who}: {call.request.method} {_named(call, known)} was answered {error.code}: {error}")
 
 
-def _moments(life: _Life, window: range) -> list[int]:
+def _moments(life: Life, window: range) -> list[int]:
     """Give the sizes of the log within a window between which a record may have changed."""
     changes = [position + 1 for position in life.positions if window.start < position + 1 < window.stop]
     return [window.start, *changes]
@@ -262,11 +132,7 @@ def _named(call: Call, known: Mapping[int, Memory]) -> str:
     return ", ".join(f"memory {number} ({known[number].kind})" for number in call.memories)
 
 
-def _space_of(call: Call) -> int:
-    return plan.SPACES.index(getattr(call.request, "namespace", None) or "")
-
-
-def _check_answer(call: Call, known: Mapping[int, Memory], log: _Log, window: range) -> None:
+def _check_answer(call: Call, known: Mapping[int, Memory], log: LogImage, window: range) -> None:
     match call.answer:
         case wire.PutResult() as put:
             _check_kept(call, known[call.memories[0]], put.cid, log, window)
@@ -278,7 +144,8 @@ def _check_answer(call: Call, known: Mapping[int, Memory], log: _Log, window: ra
                 else:
                     assert item.error is not None
                     error = item.error
-                    require(error.code in _MAY_BE_REFUSED, lambda: f"{call.who}: memory {number} was refused: {error}")
+                    if error.code not in _MAY_BE_REFUSED:
+                        raise Violation(f"{call.who}: memory {number} was refused: {error}")
         case wire.DeleteResult() as gone:
             _check_position(call, log, gone.position, "record_deleted.1", gone.cid, window, created=True)
         case wire.Record() as got:
@@ -291,63 +158,60 @@ def _check_answer(call: Call, known: Mapping[int, Memory], log: _Log, window: ra
             _check_list(call, page, log)
         case wire.NamespaceInfo() as space:
             position = log.created.get(plan.SPACES.index(space.name), -1)
-            require(position == space.position, lambda: f"the namespace {space.name!r} was created, and is lost")
+            if not (position == space.position):
+                raise Violation(f"the namespace {space.name!r} was created, and is lost")
 
 
-def _check_kept(call: Call, memory: Memory, cid: str, log: _Log, window: range) -> None:
+def _check_kept(call: Call, memory: Memory, cid: str, log: LogImage, window: range) -> None:
     life = log.records.get((memory.space, cid))
     lived = life is not None and any(life.at(size) is not None for size in _moments(life, window))
-    require(lived, lambda: f"{call.who} was told that memory {memory.number} is kept as {cid}, and it is lost")
-    require(
-        _content(memory) == (memory.space, log.payloads[cid].text or log.payloads[cid].vector.hex(), _plain(log.payloads[cid])),
-        lambda: f"{call.who}: memory {memory.number} is kept as {cid}, which holds something else",
-    )
+    if not (lived):
+        raise Violation(f"{call.who} was told that memory {memory.number} is kept as {cid}, and it is lost")
+    if not (
+        content_of(memory)
+        == (memory.space, log.payloads[cid].text or log.payloads[cid].vector.hex(), plain_metadata(log.payloads[cid]))
+    ):
+        raise Violation(f"{call.who}: memory {memory.number} is kept as {cid}, which holds something else")
 
 
 def _check_position(
-    call: Call, log: _Log, position: int, kind: str, cid: str, window: range, *, created: bool
+    call: Call, log: LogImage, position: int, kind: str, cid: str, window: range, *, created: bool
 ) -> None:
     event = log.events[position] if position < log.size else None
     fits = event is not None and event.type == kind and event.fields["cid"] == cid
-    require(fits, lambda: f"{call.who} was told of {kind} of {cid} at {position}, and there is {event}")
-    require(
-        not created or position >= window.start,
-        lambda: f"positions go back: {position} was given after {window.start - 1} had been",
-    )
+    if not (fits):
+        raise Violation(f"{call.who} was told of {kind} of {cid} at {position}, and there is {event}")
+    if not (not created or position >= window.start):
+        raise Violation(f"positions go back: {position} was given after {window.start - 1} had been")
 
 
 def _check_speaks_for(call: Call, position: int, window: range) -> None:
-    require(
-        position in window,
-        lambda: f"{call.who}: a {call.request.method} speaks for {position} events, out of {window}",
-    )
+    if position not in window:
+        raise Violation(f"{call.who}: a {call.request.method} speaks for {position} events, out of {window}")
 
 
-def _check_got(call: Call, memory: Memory, got: wire.Record, log: _Log, window: range) -> None:
+def _check_got(call: Call, memory: Memory, got: wire.Record, log: LogImage, window: range) -> None:
     life = log.records.get((memory.space, got.cid))
     lived = life is not None and any(life.at(size) is not None for size in _moments(life, window))
-    require(lived, lambda: f"{call.who} got memory {memory.number}, {got.cid}, which did not live")
+    if not (lived):
+        raise Violation(f"{call.who} got memory {memory.number}, {got.cid}, which did not live")
     given = {key: value for key, value in got.metadata.items() if not key.startswith("engram.")}
-    require(
+    if not (
         (got.text, given, got.vector, got.chunks)
-        == (memory.text, memory.metadata, memory.stored_vector(), len(memory.chunks)),
-        lambda: f"{call.who} got memory {memory.number}, {got.cid}, and it is not what was put: {got}",
-    )
+        == (memory.text, memory.metadata, memory.stored_vector(), len(memory.chunks))
+    ):
+        raise Violation(f"{call.who} got memory {memory.number}, {got.cid}, and it is not what was put: {got}")
 
 
-def _check_list(call: Call, page: wire.ListResult, log: _Log) -> None:
-    expected = [cid for _, cid in log.living(_space_of(call), page.position)]
+def _check_list(call: Call, page: wire.ListResult, log: LogImage) -> None:
+    expected = [cid for _, cid in log.living(space_of(call), page.position)]
     found = [record.cid for record in page.records]
-    require(
-        found == expected,
-        lambda: f"{call.who}: a list at {page.position} has {_differs(found, expected)}",
-    )
+    if not (found == expected):
+        raise Violation(f"{call.who}: a list at {page.position} has {_differs(found, expected)}")
     for record in page.records:
         payload = log.payloads[record.cid]
-        require(
-            (record.text, record.metadata) == (payload.text, payload.metadata),
-            lambda: f"{call.who}: a list has {record.cid}, and not as it was put",
-        )
+        if not ((record.text, record.metadata) == (payload.text, payload.metadata)):
+            raise Violation(f"{call.who}: a list has {record.cid}, and not as it was put")
 
 
 def _differs(found: Sequence[str], expected: Sequence[str]) -> str:
@@ -355,28 +219,25 @@ def _differs(found: Sequence[str], expected: Sequence[str]) -> str:
     return f"what does not live: {more}; it lacks what does: {less}" if more or less else "another order"
 
 
-def _check_query(call: Call, memory: Memory, found: wire.QueryResult, log: _Log) -> None:
+def _check_query(call: Call, memory: Memory, found: wire.QueryResult, log: LogImage) -> None:
     assert isinstance(call.request, wire.Query)
-    wanted = memory.vector or plan.vector_of(memory.text or "")
+    wanted = memory.vector or vector_of(memory.text or "")
     best = _brute_force(log, memory.space, found.position, wanted, filtered=call.request.filter is not None)
     expected = sorted(best.items(), key=lambda item: -item[1])[: call.request.top_k]
     scores = [score for _, score in expected]
     given = [hit.score for hit in found.hits]
     what = f"{call.who}: a query at {found.position}"
-    require(len(given) == len(scores), lambda: f"{what} has {len(given)} hits, and {len(scores)} live")
-    require(
-        all(abs(one - other) < _SCORE_ERROR for one, other in zip(given, scores, strict=True)),
-        lambda: f"{what} has the scores {given}, and they are {scores}",
-    )
+    if not (len(given) == len(scores)):
+        raise Violation(f"{what} has {len(given)} hits, and {len(scores)} live")
+    if not (all(abs(one - other) < _SCORE_ERROR for one, other in zip(given, scores, strict=True))):
+        raise Violation(f"{what} has the scores {given}, and they are {scores}")
     for hit in found.hits:
         true = best.get(hit.cid)
-        require(
-            true is not None and abs(hit.score - true) < _SCORE_ERROR,
-            lambda: f"{what} gives {hit.cid} {hit.score}, and it is {true}",
-        )
+        if not (true is not None and abs(hit.score - true) < _SCORE_ERROR):
+            raise Violation(f"{what} gives {hit.cid} {hit.score}, and it is {true}")
 
 
-def _brute_force(log: _Log, space: int, size: int, wanted: bytes, *, filtered: bool) -> dict[str, float]:
+def _brute_force(log: LogImage, space: int, size: int, wanted: bytes, *, filtered: bool) -> dict[str, float]:
     """Give the cosine of every record that a query may find, of a long text that of its nearest chunk."""
     best: dict[str, float] = {}
     for _, cid in log.living(space, size):
@@ -394,6 +255,5 @@ def _cosine(one: bytes, other: bytes) -> float:
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:
-    return sum(map(operator.mul, a, b))
-
-
+    product: float = sum(map(operator.mul, a, b))
+    return product

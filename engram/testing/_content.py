@@ -88,7 +88,9 @@ class Content:
         if not self._pending:
             return Content(self._durable)
         kept = self._kept(loss)
-        room = max(len(self._durable), *(change if isinstance(change, int) else _end(change) for change in self._pending))
+        room = max(
+            len(self._durable), *(change if isinstance(change, int) else _end(change) for change in self._pending)
+        )
         image = bytearray(room)
         image[: len(self._durable)] = self._durable
         size = len(self._durable)

@@ -8,10 +8,9 @@ from engram.errors import BodiesCorrupt, LogCorrupt
 from engram.events import judge
 from engram.native import _core
 from engram.store import Store
-from engram.testing._checks import Violation
 from engram.testing._clock import START_NS
 from engram.testing._machine import DATA
-from engram.testing._oracle import events_of
+from engram.testing._oracle import Violation, events_of
 from engram.testing._rng import SimRng, stream
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from engram.testing._losses import CountUnits, LoseAll
 from engram.testing._power import Power
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from engram.testing._losses import Loss
@@ -75,7 +75,7 @@ class SimDisk:
         inode.path = str(path)
         return SimFile(self, inode, writable=writable)
 
-    def list(self, folder: Path) -> list[str]:
+    def list(self, folder: Path) -> Sequence[str]:
         """List a folder, sorted."""
         self.power.check()
         inside = str(folder).rstrip("/") + "/"
@@ -149,8 +149,8 @@ class SimDisk:
                 if loss.keeps():
                     change(names)
             left = {name: _after_crash(inode, loss, settled) for name, inode in names.items()}
-            after._folders[folder] = left  # noqa: SLF001 (the same class)
-            after._durable[folder] = dict(left)  # noqa: SLF001
+            after._folders[folder] = left
+            after._durable[folder] = dict(left)
         return after
 
     def restarted(self, power: Power | None = None) -> SimDisk:
@@ -161,7 +161,7 @@ class SimDisk:
         self.power.cut()
         after = SimDisk(power, self.hook, self.capacity_bytes)
         after._folders, after._durable, after._unsynced_names = self._folders, self._durable, self._unsynced_names
-        for inode in after._inodes():  # noqa: SLF001 (the same class)
+        for inode in after._inodes():
             inode.locked = False
         return after
 
@@ -170,8 +170,8 @@ class SimDisk:
         other = SimDisk()
         for folder, names in self._folders.items():
             copied = {name: _Inode(Content(inode.content.read(0, inode.content.size))) for name, inode in names.items()}
-            other._folders[folder] = copied  # noqa: SLF001 (the same class)
-            other._durable[folder] = dict(copied)  # noqa: SLF001
+            other._folders[folder] = copied
+            other._durable[folder] = dict(copied)
         return other
 
     def unsynced_units(self) -> int:
@@ -205,10 +205,13 @@ class SimDisk:
             names[name] = self._durable[folder][name] = _Inode()
         return names[name].identity
 
-    def locks(self) -> list[str]:
+    def locks(self) -> Sequence[str]:
         """Give the paths of the files that somebody has locked."""
         return sorted(
-            f"{folder}/{name}" for folder, names in self._folders.items() for name, inode in names.items() if inode.locked
+            f"{folder}/{name}"
+            for folder, names in self._folders.items()
+            for name, inode in names.items()
+            if inode.locked
         )
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -223,7 +226,7 @@ class SimDisk:
             raise failure(errno.ENOENT, path)
         return names
 
-    def _inodes(self) -> list[_Inode]:
+    def _inodes(self) -> Sequence[_Inode]:
         return [inode for names in self._folders.values() for inode in names.values()]
 
     def _room(self) -> int:
@@ -375,4 +378,7 @@ def _rename(old: str, new: str, inode: _Inode) -> Callable[[dict[str, _Inode]], 
 
 
 def _unlink(name: str) -> Callable[[dict[str, _Inode]], None]:
-    return lambda names: names.pop(name, None) and None
+    def unlink(names: dict[str, _Inode]) -> None:
+        names.pop(name, None)
+
+    return unlink

@@ -7,8 +7,6 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import trio
-
 from engram.node import World
 from engram.testing._clock import SimClock
 from engram.testing._content import SECTOR_BYTES
@@ -22,6 +20,8 @@ from engram.testing._tables import SimTables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import trio
 
     from engram.testing import _plan as plan
     from engram.testing._losses import Loss
@@ -43,6 +43,8 @@ class Machine:
         self.disk = SimDisk(self.power)
         self.tables = SimTables(self.disk, stream(seed, "tables"))
         self.offload: SimOffload | None = None
+        self.watcher: Callable[[str], None] | None = None
+        """Is told of each call that changes the disk, before it happens."""
         self.faulty = False
         """Whether the disk has failed a call in this life."""
 
@@ -124,6 +126,8 @@ class _Injector:
             return
         sized = f" {size} bytes at {offset}" if size and name != "pid" else ""
         self._note("disk", f"{self._calls}: {call} {name}{sized}")
+        if self._machine.watcher is not None:
+            self._machine.watcher(f"{call} {name}")
         number, self._calls = self._calls, self._calls + 1
         if number == self._crash_at:
             self._note("disk", "  the machine stops here")

@@ -21,6 +21,10 @@ _PAYLOAD_HEADER = struct.Struct("<4sBBHIH2sI12s32s")
 PUBLIC = bytes(32)
 
 
+class Violation(Exception):
+    """Something that must hold did not; the message says what, with which memory, where in the log."""
+
+
 class Event(msgspec.Struct, frozen=True):
     """An event, and the position of the first and of the last event of its frame."""
 

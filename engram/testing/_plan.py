@@ -27,9 +27,9 @@ SPACE_MODEL = "sim/1"
 SPACE_DIM = 8
 
 _WORDS = (
-    "amber basin cedar delta ember fjord grove haven inlet jetty knoll ledge marsh north ocean plain quarry ridge "
-    "shoal tundra upland valley willow yonder zephyr"
-).split()
+    *("amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty", "knoll", "ledge"),
+    *("marsh", "north", "ocean", "plain", "quarry", "ridge", "shoal", "tundra", "upland", "valley", "willow", "zephyr"),
+)
 
 Kind = Literal["text", "long", "vector"]
 Loss = Literal["all", "nothing", "some", "few", "most", "first", "last"]
@@ -193,7 +193,7 @@ def draw(seed: int) -> Plan:
     return Plan(
         seed,
         memories,
-        tuple(_step(number, rng, memories, clients) for number in range(steps)),
+        tuple(step(number, rng, memories, clients) for number in range(steps)),
         tuple(_life(number, rng) for number in range(rng.randint(1, 4))),
         rng.choice([12_288, 16_384, 32_768, 65_536, 1 << 26]),
     )
@@ -205,7 +205,8 @@ def _memory(number: int, rng: Random) -> Memory:
     return Memory(number, space, rng.choices(kinds, [5, 2, 2] if space == 0 else [1, 0, 4])[0])
 
 
-def _step(number: int, rng: Random, memories: tuple[Memory, ...], clients: int) -> Step:
+def step(number: int, rng: Random, memories: tuple[Memory, ...], clients: int) -> Step:
+    """Draw one step; the first two create the namespaces."""
     return Step(
         number,
         rng.randrange(clients),

@@ -6,9 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from engram.store import Store
-from engram.testing._checks import Violation
 from engram.testing._clock import START_NS
 from engram.testing._machine import DATA
+from engram.testing._oracle import Violation
 from engram.testing._rng import SimRng, stream
 from engram.testing._tables import SimTables
 

@@ -16,13 +16,14 @@ from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
 from engram.node import Config, main
 from engram.runtime import described
 from engram.testing import _plan as plan
-from engram.testing._checks import Violation, check_history
+from engram.testing._checks import check_history
 from engram.testing._clients import HOST, PORT, Client, Shared
 from engram.testing._damage import check_damage
 from engram.testing._history import History
 from engram.testing._loop import run_seeded
 from engram.testing._machine import DATA, Machine
 from engram.testing._network import NetworkFaults, SimNetwork
+from engram.testing._oracle import Violation
 from engram.testing._refold import check_refold
 from engram.testing._rng import stream
 
@@ -49,21 +50,24 @@ class Report(msgspec.Struct, frozen=True):
 def simulate(what: int | plan.Plan) -> Report:
     """Run the simulation of a seed, or of a plan, and check it."""
     planned = plan.draw(what) if isinstance(what, int) else what
-    return _Simulation(planned).run()
+    return Simulation(planned).run()
 
 
-class _Simulation:
+class Simulation:
+    """One run: see the module. `run` carries it out, once."""
+
     def __init__(self, planned: plan.Plan) -> None:
-        self._plan = planned
-        self._history = History()
-        self._machine = Machine(planned.seed, self._history.note, planned.segment_bytes)
+        self.plan = planned
+        self.history = History()
+        self.machine = Machine(planned.seed, self.history.note, planned.segment_bytes)
         self._lives = 0
         self._virtual_s = 0.0
 
     def run(self) -> Report:
+        """Run it and check it."""
         failure = ""
         try:
-            run_seeded(self._run, self._plan.seed)
+            run_seeded(self._run, self.plan.seed)
         except Violation as violation:
             failure = str(violation)
         except BaseExceptionGroup as group:
@@ -74,9 +78,9 @@ class _Simulation:
             if not isinstance(error.__cause__, Violation):
                 raise
             failure = str(error.__cause__)
-        lines = self._history.lines
+        lines = self.history.lines
         return Report(
-            self._plan, self._history.digest(), failure, len(self._history.calls), self._lives, self._virtual_s, lines
+            self.plan, self.history.digest(), failure, len(self.history.calls), self._lives, self._virtual_s, lines
         )
 
     async def _run(self) -> None:
@@ -86,19 +90,19 @@ class _Simulation:
         if stuck.cancelled_caught:
             raise Violation(f"stuck: after {_STUCK_S:.0f} s of virtual time it has not come to an end")
         self._virtual_s = trio.current_time()
-        check_refold(self._machine.disk, self._machine.tables, self._plan.segment_bytes)
-        check_history(self._history.calls, self._plan.memories, self._machine.disk.files(), str(DATA))
+        check_refold(self.machine.disk, self.machine.tables, self.plan.segment_bytes)
+        check_history(self.history.calls, self.plan.memories, self.machine.disk.files(), str(DATA))
 
     async def _all_lives(self) -> None:
-        network = SimNetwork(stream(self._plan.seed, "network"))
-        shared = Shared(self._history, self._plan.memories)
+        network = SimNetwork(stream(self.plan.seed, "network"))
+        shared = Shared(self.history, self.plan.memories)
         done = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._clients, shared, network, done)
-            calm = [_calm(len(self._plan.lives) + number) for number in range(_CALM_LIVES)]
-            for life in (*self._plan.lives, *calm):
+            calm = [_calm(len(self.plan.lives) + number) for number in range(_CALM_LIVES)]
+            for life in (*self.plan.lives, *calm):
                 if life.flip:
-                    check_damage(self._machine, life, self._history.note)
+                    check_damage(self.machine, life, self.history.note)
                 await self._live(life, network, shared, done)
                 if done.is_set():
                     break
@@ -110,8 +114,8 @@ class _Simulation:
 
     async def _clients(self, shared: Shared, network: SimNetwork, done: trio.Event) -> None:
         async with trio.open_nursery() as clients:
-            for number in sorted({step.client for step in self._plan.steps}):
-                steps = [step for step in self._plan.steps if step.client == number]
+            for number in sorted({step.client for step in self.plan.steps}):
+                steps = [step for step in self.plan.steps if step.client == number]
                 clients.start_soon(Client(f"client {number}", shared, network.host()).carry_out, steps)
         done.set()
 
@@ -120,9 +124,9 @@ class _Simulation:
         client = Client("the last", shared, network.host())
         for space in range(len(plan.SPACES)):
             await client.act(plan.ListSpace(space))
-        for memory in self._plan.memories:
+        for memory in self.plan.memories:
             await client.act(plan.Get(memory.number))
-        for memory in self._plan.memories[:: max(1, len(self._plan.memories) // 4)]:
+        for memory in self.plan.memories[:: max(1, len(self.plan.memories) // 4)]:
             await client.act(plan.Query(memory.number, 5, filtered=bool(memory.number % 3)))
         await client.close()
         asked.set()
@@ -132,8 +136,8 @@ class _Simulation:
     async def _live(self, life: plan.LifePlan, network: SimNetwork, shared: Shared, done: trio.Event) -> None:
         self._lives += 1
         shared.life = life.number
-        self._history.note("machine", f"life {life.number} begins")
-        machine = self._machine
+        self.history.note("machine", f"life {life.number} begins")
+        machine = self.machine
         error: BaseException | None = None
         stopped = False
         async with trio.open_nursery() as nursery:  # the offload's, which outlives the node
@@ -142,7 +146,9 @@ class _Simulation:
                 stop = trio.Event()
                 node.start_soon(self._ending, life, network, done, stop)
                 world = machine.world(life, nursery, network)
-                config = Config(data_dir=DATA, port=PORT, host=HOST, embedding_threads=2, write_queue_items=_WRITE_QUEUE)
+                config = Config(
+                    data_dir=DATA, port=PORT, host=HOST, embedding_threads=2, write_queue_items=_WRITE_QUEUE
+                )
                 try:
                     await main(config, world, functools.partial(self._heard, shared), stop)
                     stopped = True
@@ -155,9 +161,7 @@ class _Simulation:
         self._judge_end(life, error, stopped=stopped)
         machine.end(life, lost_power=not machine.power.on and life.end == "power")
 
-    async def _ending(
-        self, life: plan.LifePlan, network: SimNetwork, done: trio.Event, stop: trio.Event
-    ) -> None:
+    async def _ending(self, life: plan.LifePlan, network: SimNetwork, done: trio.Event, stop: trio.Event) -> None:
         """End the life when its time has come: by cutting its power, or in peace."""
         async with trio.open_nursery() as nursery:
             if life.part_at_s is not None:
@@ -165,30 +169,30 @@ class _Simulation:
             with trio.move_on_after(life.after_s if life.after_s is not None else _STUCK_S * 2):
                 await done.wait()
             if done.is_set() or life.end == "stop":
-                self._history.note("machine", "the node is told to stop")
+                self.history.note("machine", "the node is told to stop")
                 stop.set()
             else:
-                self._history.note("machine", "the machine stops here")
-                self._machine.power.cut()
+                self.history.note("machine", "the machine stops here")
+                self.machine.power.cut()
 
     def _heard(self, shared: Shared, event: str, facts: dict[str, Any]) -> None:
         del facts
-        self._history.note("node", event)
+        self.history.note("node", event)
         if event == "listening":
             shared.listening.set()
         elif event == "stopping":
             shared.close()
 
     def _judge_end(self, life: plan.LifePlan, error: BaseException | None, *, stopped: bool) -> None:
-        machine = self._machine
-        self._history.note("machine", f"life {life.number} ends{'' if stopped else f': {type(error).__name__}'}")
+        machine = self.machine
+        self.history.note("machine", f"life {life.number} ends{'' if stopped else f': {type(error).__name__}'}")
         if not machine.power.on:
             return
         if stopped:
             if left := machine.left():
                 raise Violation(f"after life {life.number} was stopped there were left: {', '.join(left)}")
         elif isinstance(error, StorageFailed | DiskFull | FolderRefused) and machine.faulty:
-            self._history.note("machine", f"  {error.message}")
+            self.history.note("machine", f"  {error.message}")
         elif isinstance(error, EngramError):
             raise Violation(f"life {life.number} ended with {type(error).__name__}: {error.message}") from error
         else:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from engram.testing._disk import SimDisk
-    from engram.testing._power import Power
 
 TablesLoss = Literal["none", "some", "damaged", "missing"]
 """What a crash does to tables: nothing, undo some commits, damage the file, lose it."""
@@ -54,14 +53,24 @@ class SimTables:
 
     def after(self, disk: SimDisk, loss: TablesLoss = "none") -> SimTables:
         """Give the tables of the next life, which is on `disk`, and close those of this one."""
+        after = self.image(disk, loss)
+        self.close()
+        return after
+
+    def image(self, disk: SimDisk, loss: TablesLoss = "none") -> SimTables:
+        """Give the tables that a crash would leave now, on such a disk; these go on."""
         images = dict(self._left)
         for identity, database in self._databases.items():
             image = database.after(loss)
-            database.close()
             images.pop(identity, None)
             if image is not None:
                 images[identity] = image
         return SimTables(disk, self._rng, images)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for database in self._databases.values():
+            database.close()
 
     def copy(self, disk: SimDisk, path: Path) -> SimTables:
         """Give other tables with what was committed here at `path`, for somebody who looks, on a copy of the disk."""
@@ -106,7 +115,7 @@ class _Database:
         self.connections: list[SimConnection] = []
         self._rng = rng
         self._disk = disk
-        self._damaged = bool(image) and not image.startswith(b"SQLite format 3\0")
+        self._damaged = bool(image and not image.startswith(b"SQLite format 3\0"))
         self._anchor = sqlite3.connect(self.name, uri=True, isolation_level=None)
         if image and not self._damaged:
             with contextlib.closing(sqlite3.connect(":memory:")) as loaded:
