@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.errors import BodiesCorrupt
-from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, remove_leftovers
+from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, make_durable, remove_leftovers
 from engram.native import _core
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ HEADER = 64
 _SEGMENT_NAME = re.compile(r"[0-9]{20}\.seg")
 _TORN, _DAMAGED = 1, 2
 _LENGTH = struct.Struct("<I")
+_KIND, _ID = 12, slice(16, 48)
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -53,6 +54,8 @@ class Bodies:
         self._number = number
         self._end = end
         self._pending: list[tuple[int, bytes]] = []
+        self._unnamed: list[Body] = []
+        """What was written since `keep`."""
         self._maps: dict[int, memoryview] = {}
 
     @classmethod
@@ -87,6 +90,7 @@ class Bodies:
                 continue
             known = _Known(named, lambda: held() | {body.id for body in found}, known_to)
             number, end = int(name[:20]), _verify(disk, folder / name, known, found, last=last)
+        make_durable(disk, folder / names[-1], min(end, max(0, known_to - number * SEGMENT_BYTES)), end)
         bodies = cls(disk, folder, number, end, segment_bytes)
         return bodies, [body for body in found if body.location >= known_to]
 
@@ -116,14 +120,24 @@ class Bodies:
             if number != current:
                 self._writer.sync()
                 self._writer.rotate(segment_name(number))
-            self._writer.write(b"".join(frame for at, frame in pending if at == number))
+            frames = [frame for at, frame in pending if at == number]
+            start = number * SEGMENT_BYTES + self._writer.write(b"".join(frames))
+            for frame in frames:
+                self._unnamed.append(Body(frame[_ID], frame[_KIND], start))
+                start += len(frame)
         if pending:
             self._writer.sync()
 
-    def discard(self) -> None:
-        """Forget what is staged."""
+    def keep(self) -> None:
+        """Note that an event names what was written."""
+        self._unnamed = []
+
+    def discard(self) -> list[Body]:
+        """Forget what is staged; give what was written since `keep`, which stands though nothing names it."""
         self._pending = []
         self._number, self._end = int(self._writer.name[:20]), self._writer.end
+        unnamed, self._unnamed = self._unnamed, []
+        return unnamed
 
     def read(self, location: int) -> memoryview:
         """Give the bytes of a body, from the map of its segment."""
