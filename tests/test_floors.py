@@ -63,6 +63,7 @@ TOUCH_THE_WORLD = {
     "testing._tables": {"sqlite3"},  # in memory
     "store._allowed": {"threading"},  # a lock: any thread may search
     "store._opening": {"sqlite3"},  # its error class
+    "store._verify_tables": {"sqlite3"},  # its error class
     "store._store": {"sqlite3", "threading"},  # sqlite3's error class; a lock around the reading connection
 }
 

@@ -30,6 +30,7 @@ from engram.node._checks import (
     record_answer,
     within,
 )
+from engram.node._disk_status import scrub_status
 from engram.node._writing import Writer
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespace
 from engram.wire import (
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from engram.node._models import Models
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Ref
-    from engram.store import Count, Store, View
+    from engram.store import Count, Scrub, Store, View
     from engram.wire import Answer, OnLong, Request
 
 _OTHERS = 100
@@ -98,6 +99,7 @@ class NodeService:
         offload: Offload,
         clock: Clock,
         rng: Rng,
+        scrub: Scrub | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -106,6 +108,7 @@ class NodeService:
         self._offload = offload
         self._clock = clock
         self._rng = rng
+        self._scrub = scrub
         self._started = clock.monotonic()
         self._calls: dict[type, Callable[[Any], Awaitable[Answer]]] = {
             Hello: self._hello,
@@ -334,6 +337,7 @@ class NodeService:
             log_bytes=log_bytes,
             bodies_bytes=bodies_bytes,
             queue_length=self._writer.waiting,
+            scrub=scrub_status(self._scrub.place if self._scrub is not None else None),
         )
 
     async def _hello(self, request: Hello) -> HelloResult:

@@ -17,7 +17,7 @@ from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, m
 from engram.native import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from engram.ports import Disk
@@ -145,10 +145,41 @@ class Bodies:
         view = self._maps.get(number)
         if view is None or start > len(view):
             view = self._map(number)
+        if start > len(view):
+            raise BodiesCorrupt(f"{self._folder / segment_name(number)} has lost its end: no body at {start - HEADER}")
         end = start + _LENGTH.unpack_from(view, start - HEADER + 8)[0]
         if end > len(view):
             view = self._map(number)
         return view[start:end]
+
+    def id_at(self, location: int) -> bytes | None:
+        """Give the id that stands at a location, from the map of its segment; None where the segment has no such place.
+
+        Raises `OSError`.
+        """
+        number, start = divmod(location, SEGMENT_BYTES)
+        view = self._maps.get(number)
+        if view is None or start + HEADER > len(view):
+            view = self._map(number)
+        return bytes(view[start + 16 : start + 48]) if start + HEADER <= len(view) else None
+
+    def all(self) -> Iterator[Body]:
+        """Give every body that is durable, by what the frames' headers say of them. Raises `BodiesCorrupt`."""
+        for name in self._disk.list(self._folder):
+            if _SEGMENT_NAME.fullmatch(name):
+                yield from self._of_segment(name)
+
+    def _of_segment(self, name: str) -> Iterator[Body]:
+        file = self._disk.open(self._folder / name, writable=False)
+        try:
+            data = file.read(0, self._writer.end if name == self._writer.name else file.size())
+        finally:
+            file.close()
+        frames, _, (status, offset, reason) = _core.scan_bodies(data, 0, None, False, content=False)
+        if status == _DAMAGED:
+            raise BodiesCorrupt(f"{self._folder / name}, offset {offset}: {reason}. Restore the segment.")
+        for at, _, _, kind, body_id in frames:
+            yield Body(body_id, kind, int(name[:20]) * SEGMENT_BYTES + at)
 
     def bytes(self) -> int:
         """Give the size of the bodies on disk, without the last segment's allocation."""
