@@ -143,6 +143,10 @@ class StorageFailed(Unavailable):
     """The disk failed under an open store. Nothing acknowledged is lost; close, mend the disk, open again."""
 
 
+class DiskFull(Unavailable):
+    """There was no room for this write, and nothing of it stands. Free some, and write again; reads go on."""
+
+
 class LogCorrupt(EngramError):
     """The event log is damaged; the message names the file, the offset, and what before it is still trustworthy."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from engram.runtime import RealDisk
 
 
@@ -21,6 +24,70 @@ class FullDisk(RealDisk):
 
         file.write = limited
         return file
+
+
+class FaultyDisk(RealDisk):
+    """A real disk of which one call fails, the `at`-th that changes something; it tells what was `called`.
+
+    A failing write writes half of its blocks first. `forever`: every later call of the same kind fails too.
+    """
+
+    def __init__(self, at=None, error=errno.EIO, *, forever=False):
+        self.at = at
+        self.error = error
+        self.forever = forever
+        self.called: list[str] = []
+        self.failed: str | None = None
+
+    def _fails(self, call, path):
+        self.called.append(f"{call} {path.parent.name}/{path.name}")
+        now = self.at == len(self.called) - 1
+        if now:
+            self.failed = self.called[-1]
+        return now or (self.forever and self.failed is not None and self.failed.split()[0] == call)
+
+    def _raise(self):
+        raise OSError(self.error, os.strerror(self.error))
+
+    def _may(self, call, path):
+        if self._fails(call, path):
+            self._raise()
+
+    def open(self, path, **options):
+        if options.get("create", False) and not path.exists():
+            self._may("create", path)
+        file = super().open(path, **options)
+        write, datasync, sync, truncate = file.write, file.datasync, file.sync, file.truncate
+
+        def writes(offset, data):
+            if self._fails("write", path):
+                half = (offset + len(data) // 2) // 512 * 512
+                write(offset, memoryview(data)[: max(0, half - offset)])
+                self._raise()
+            write(offset, data)
+
+        file.write = writes
+        file.truncate = lambda size: (self._may("truncate", path), truncate(size))
+        file.datasync = lambda: (self._may("datasync", path), datasync())
+        file.sync = lambda: (self._may("sync", path), sync())
+        return file
+
+    def make_folder(self, path):
+        if not path.is_dir():
+            self._may("make_folder", path)
+        super().make_folder(path)
+
+    def rename(self, source, target):
+        self._may("rename", target)
+        super().rename(source, target)
+
+    def remove(self, path):
+        self._may("remove", path)
+        super().remove(path)
+
+    def sync_folder(self, path):
+        self._may("sync_folder", path)
+        super().sync_folder(path)
 
 
 class WatchedDisk(RealDisk):

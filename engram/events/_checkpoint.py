@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import LogCorrupt
+from engram.errors import LogCorrupt, StorageFailed
+from engram.events._segments import NO_ROOM, no_room
 from engram.identity import NodeKey, ss58, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engram.ports import Disk
+    from engram.ports import Disk, File
 
 _NOTE = re.compile(
     r"(?P<body>(?P<origin>[^\n]+)\n(?P<size>0|[1-9][0-9]{0,19})\n(?P<root>[A-Za-z0-9+/]{43}=)\n)\n"
@@ -83,21 +84,47 @@ def file_name(size: int) -> str:
 
 
 def write(disk: Disk, folder: Path, checkpoint: Checkpoint, key: NodeKey) -> Path:
-    """Sign a checkpoint and keep it durably; one that stands already is left as it is."""
+    """Sign a checkpoint and keep it durably; one that stands already is left as it is.
+
+    Raises `DiskFull`, where there is no room for it, or `StorageFailed`.
+    """
     path = folder / file_name(checkpoint.size)
-    if disk.exists(path):
-        return path
-    fresh = folder / f".{path.name}.new"
-    file = disk.open(fresh, create=True)
     try:
-        file.truncate(0)
-        file.write(0, sign(checkpoint, key))
+        if not disk.exists(path):
+            _write(disk, path, sign(checkpoint, key))
+    except OSError as error:
+        raise StorageFailed(
+            f"cannot write {path}: {error.strerror or error}. Nothing acknowledged is lost; "
+            "mend the disk and open the folder again."
+        ) from error
+    return path
+
+
+def _write(disk: Disk, path: Path, note: bytes) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    file = _filled(disk, fresh, note)
+    try:
         file.sync()
     finally:
         file.close()
     disk.rename(fresh, path)
-    disk.sync_folder(folder)
-    return path
+    disk.sync_folder(path.parent)
+
+
+def _filled(disk: Disk, path: Path, data: bytes) -> File:
+    try:
+        file = disk.open(path, create=True)
+        try:
+            file.truncate(0)
+            file.write(0, data)
+        except OSError:
+            file.close()
+            raise
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise no_room(path, error) from error
+        raise
+    return file
 
 
 def largest(disk: Disk, folder: Path, public: bytes) -> Checkpoint | None:

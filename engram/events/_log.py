@@ -11,15 +11,23 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.errors import LogCorrupt
+from engram.events._checkpoint import Checkpoint
 from engram.events._reader import LogReader, segment_name, segment_names
-from engram.events._segments import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail
+from engram.events._segments import (
+    SEGMENT_BYTES,
+    SegmentWriter,
+    create,
+    cut_torn_tail,
+    make_durable,
+    read_whole,
+    remove_leftovers,
+)
 from engram.native import _core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from engram.events._checkpoint import Checkpoint
     from engram.ports import Disk
 
 SOUND, TORN, DAMAGED, BROKEN_PROMISE = 0, 1, 2, 3
@@ -68,6 +76,7 @@ class _Reading:
         self.durable_root = self.state.root if start.size == durable else None
         self.last_start = start
         self.end = 0
+        self.durable_end = 0
         self.kept = checkpoint is None or checkpoint.size <= start.size
 
     def segment(self, name: str, data: bytes, *, last: bool) -> Verdict:
@@ -75,7 +84,10 @@ class _Reading:
         if name != segment_name(self.state.size):
             return self._verdict(DAMAGED, name, 0, f"the next event is {self.state.size}, so its name is wrong")
         frames, (status, offset, reason) = self.state.scan(data, last, self.covered)
-        for _, _, first, count, _, root in frames:
+        self.durable_end = 0
+        for at, size, first, count, _, root in frames:
+            if first + count <= self.durable:
+                self.durable_end = at + size
             if self.checkpoint and first + count == self.checkpoint.size:
                 self.kept = root == self.checkpoint.root
             if first + count == self.durable:
@@ -84,9 +96,17 @@ class _Reading:
         return self._verdict(status, name, offset, reason)
 
     def conclude(self, verdict: Verdict) -> Verdict:
-        if verdict.status <= TORN and not self.kept and self.checkpoint:
+        if verdict.status > TORN:
+            return verdict
+        if not self.kept and self.checkpoint:
             reason = f"the checkpoint of size {self.checkpoint.size} does not hold: the log was rolled back or changed"
             return self._verdict(BROKEN_PROMISE, verdict.segment, verdict.offset, reason)
+        if self.state.size < self.durable:
+            reason = (
+                f"the log ends before event {self.state.size}, and {self.durable} events were committed, as state.db "
+                "knows (if you restored an older log, remove state.db)"
+            )
+            return self._verdict(DAMAGED, verdict.segment, verdict.offset, reason)
         return verdict
 
     def _verdict(self, status: int, name: str, offset: int, reason: str) -> Verdict:
@@ -136,25 +156,26 @@ class Log:
         them is damaged, not torn. Raises `LogCorrupt` for damage, naming file, offset, and what is trustworthy.
         """
         disk.make_folder(folder)
+        remove_leftovers(disk, folder)
         names = segment_names(disk, folder)
         if not names:
             create(disk, folder, segment_name(0)).close()
             names = [segment_name(0)]
+        if names[0] != segment_name(0):
+            raise _corrupt(folder, Verdict(DAMAGED, 0, segment_name(0), 0, f"it is missing, and {names[0]} is there"))
         start = trusted if trusted and segment_name(trusted.size) in names else LogStart()
         reading = _Reading(start, checkpoint, durable)
         names = [name for name in names if name >= segment_name(start.size)]
         for name in names:
-            verdict = reading.segment(name, _read(disk, folder / name), last=name == names[-1])
+            verdict = reading.segment(name, read_whole(disk, folder / name), last=name == names[-1])
             if verdict.status != SOUND:
                 break
         verdict = reading.conclude(verdict)
         if verdict.status >= DAMAGED:
-            raise LogCorrupt(
-                f"{folder / verdict.segment}, offset {verdict.offset}: {verdict.reason}. "
-                f"Events 0 to {verdict.events - 1} before it are trustworthy; restore the folder from a backup."
-            )
+            raise _corrupt(folder, verdict)
         if verdict.status == TORN:
             cut_torn_tail(disk, folder / verdict.segment, verdict.offset)
+        make_durable(disk, folder / names[-1], reading.durable_end, reading.end)
         writer = SegmentWriter(disk, folder, names[-1], reading.end, segment_bytes)
         log = cls(disk, folder, writer, reading.state, reading.last_start)
         log.durable_root = reading.durable_root
@@ -176,7 +197,11 @@ class Log:
         return self._state.time_unix_ns
 
     def append(self, events: list[bytes], now_ns: int) -> Committed:
-        """Append one frame and make it durable. Raises `StorageFailed`, and for ever after, if the disk fails."""
+        """Append one frame and make it durable.
+
+        Raises `StorageFailed`, and for ever after, if the disk fails; `DiskFull`, where it is full and nothing of the
+        frame was written: a later append may find room.
+        """
         first = self._state.size
         state = self._state.copy()
         frame = state.encode(now_ns, events)
@@ -213,6 +238,26 @@ class Log:
         found, root = reader.proved or (0, None)
         return root if found == size else None
 
+    def verify(self) -> None:
+        """Read all that is committed and prove it as opening does, from event 0 to the root; may run on any thread.
+
+        Opening verifies the last segment alone where a projection vouches for what stands before it. Raises
+        `LogCorrupt`.
+        """
+        committed = self._state
+        reading = _Reading(LogStart(), Checkpoint(committed.size, committed.root))
+        names = segment_names(self._disk, self._folder)
+        verdict = Verdict(DAMAGED, 0, segment_name(0), 0, "no segment is there")
+        for name in names:
+            verdict = reading.segment(name, read_whole(self._disk, self._folder / name), last=name == names[-1])
+            if verdict.status != SOUND:
+                break
+        if not reading.kept:
+            if verdict.status == SOUND:
+                reason = f"its frames are not those of the {committed.size} events that were committed"
+                verdict = msgspec.structs.replace(verdict, reason=reason)
+            raise _corrupt(self._folder, verdict)
+
     def bytes(self) -> int:
         """Give the size of the log's data on disk, without the last segment's allocation."""
         names = segment_names(self._disk, self._folder)
@@ -223,12 +268,12 @@ class Log:
         self._writer.close()
 
 
-def _read(disk: Disk, path: Path) -> bytes:
-    file = disk.open(path, writable=False)
-    try:
-        return file.read(0, file.size())
-    finally:
-        file.close()
+def _corrupt(folder: Path, verdict: Verdict) -> LogCorrupt:
+    trusted = f"Events 0 to {verdict.events - 1} before it are" if verdict.events else "Nothing of the log is"
+    return LogCorrupt(
+        f"{folder / verdict.segment}, offset {verdict.offset}: {verdict.reason}. "
+        f"{trusted} trustworthy; restore the folder from a backup."
+    )
 
 
 def _size(disk: Disk, path: Path) -> int:

@@ -41,6 +41,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """0: one less than the cores, at least 1."""
     on_long: Literal["chunk", "reject"] = "chunk"
     """What becomes of a text that is too long for one record, where the caller does not say."""
+    scrub_mb_s: int = 8
+    """Megabytes a second at which an idle node reads what it has on disk again; 0: never."""
     models: dict[str, ModelSpec] = {}
     """Other embedding models, by the name that namespaces are created with."""
     actors: dict[str, ActorSpec] = {}
@@ -149,6 +151,13 @@ _KEYS = {
             "Allowed: 0 to 256; 0 takes one less than there are cores.",
             "Threads that turn texts into vectors; the vectors are the same with any number.",
             in_range(0, 256),
+        ),
+        Key(
+            "scrub_mb_s",
+            int,
+            "Allowed: 0 to 10000 megabytes a second; 0: never.",
+            "How fast a node that nothing is written to reads all that it has on disk again, once a day, for damage.",
+            in_range(0, 10_000),
         ),
         Key(
             "on_long",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from engram.actors import ConfiguredModel, EmbedderActor, Model, StoreActor
+from engram.actors import ConfiguredModel, EmbedderActor, Model, Scrubber, StoreActor, keep_scrubbing
 from engram.embed import REQUEST_TEXTS, OwnModel, RemoteSpec
-from engram.events import SEGMENT_BYTES
+from engram.events import FORMAT, SEGMENT_BYTES
 from engram.gateway import serve_rpc
 from engram.native._core import __version__
 from engram.node._embedding import Embedding, Lane
@@ -36,7 +36,7 @@ from engram.runtime import (
     leaf,
     raise_descriptor_limit,
 )
-from engram.store import Store
+from engram.store import Scrub, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -80,7 +80,7 @@ def real_world() -> World:
 
 
 def _threads(lanes: Mapping[str, int]) -> Threads:
-    return Threads(lanes, background=frozenset(lane for lane in lanes if lane.startswith("embed")))
+    return Threads(lanes, background=frozenset(lane for lane in lanes if lane.startswith(("embed", "scrub"))))
 
 
 class _Lanes(msgspec.Struct, frozen=True):
@@ -115,7 +115,7 @@ async def running(
     threads = config.embedding_threads or max(1, (os.cpu_count() or 2) - 1)
     lanes = _lanes(config, threads)
     counts = {lane.name: lane.threads for own in lanes.values() for lane in (own.bulk, own.ask)}
-    offload = world.offload({"writer": 1, "search": 1, "model": 1, LOG_LANE: 1} | counts)
+    offload = world.offload({"writer": 1, "search": 1, "model": 1, "scrub": 1, LOG_LANE: 1} | counts)
     try:
         store = await _open_store(config.data_dir.absolute(), world, offload, on_event)
         try:
@@ -145,9 +145,20 @@ async def _open_store(path: Path, world: World, offload: Offload, on_event: OnEv
     seconds = world.clock.monotonic() - started
     position = store.published.position
     log.debug("store_opened", records=records, position=position, seconds=round(seconds, 3))
+    _tell_changes(store)
     facts = {"records": records, "position": position, "seconds": seconds, "node_key": store.key.address}
     on_event("opened", facts)
     return store
+
+
+def _tell_changes(store: Store) -> None:
+    """Say what opening the folder made of it, beside reading it."""
+    if store.folder.upgraded_from is not None:
+        log.info("format_upgraded", from_format=store.folder.upgraded_from, to_format=FORMAT)
+    if store.refolded:
+        log.info("tables_refolded", events=store.published.position)
+    if store.skipped:
+        log.warning("unknown_events_skipped", types=sorted(store.skipped))
 
 
 @contextlib.asynccontextmanager
@@ -173,6 +184,7 @@ async def _actors(
             await _serve_model(model, lanes[model.name], supervisor, offload, wait_s)
             for model in (own, *configured.values())
         ]
+        scrub = await _start_scrub(config, supervisor, nursery, offload, store, world.clock)
         nursery.start_soon(own.prepare, world.model, config.model_dir, offload, world.clock, on_event)
         for name, model in configured.items():
             nursery.start_soon(model.load, offload, lanes[name].ask.name, world.clock, on_event)
@@ -193,6 +205,7 @@ async def _actors(
             world.clock,
             world.rng,
             lambda: actors_now(supervisor, plugins.feeds, store.published.position),
+            scrub,
         )
         try:
             await supervisor.boot(plugins.plans(service.call))
@@ -205,6 +218,17 @@ async def _actors(
                 for each in served:
                     each.model.abandon()
             nursery.cancel_scope.cancel()
+
+
+async def _start_scrub(
+    config: Config, supervisor: Supervisor, nursery: trio.Nursery, offload: Offload, store: Store, clock: Clock
+) -> Scrub | None:
+    if config.scrub_mb_s == 0:
+        return None
+    scrub = await offload.run("scrub", functools.partial(Scrub, store))
+    make = functools.partial(Scrubber, store, scrub, config.scrub_mb_s * 1e6)
+    nursery.start_soon(keep_scrubbing, await supervisor.start("scrubber", make, essential=False), clock)
+    return scrub
 
 
 async def _serve_model(model: Model, lanes: _Lanes, supervisor: Supervisor, offload: Offload, wait_s: float) -> Served:

@@ -30,6 +30,7 @@ from engram.node._checks import (
     record_answer,
     within,
 )
+from engram.node._disk_status import scrub_status
 from engram.node._writing import Writer
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespace
 from engram.wire import (
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from engram.node._models import Models
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Ref
-    from engram.store import Count, Store, View
+    from engram.store import Count, Scrub, Store, View
     from engram.wire import ActorsResult, Answer, OnLong, Request
 
 _OTHERS = 100
@@ -100,6 +101,7 @@ class NodeService:
         clock: Clock,
         rng: Rng,
         actors: Callable[[], ActorsResult],
+        scrub: Scrub | None = None,
     ) -> None:
         """`actors`: says how the actors are."""
         self._settings = settings
@@ -110,6 +112,7 @@ class NodeService:
         self._clock = clock
         self._rng = rng
         self._actors_now = actors
+        self._scrub = scrub
         self._started = clock.monotonic()
         self._calls: dict[type, Callable[[Any], Awaitable[Answer]]] = {
             Hello: self._hello,
@@ -339,6 +342,7 @@ class NodeService:
             log_bytes=log_bytes,
             bodies_bytes=bodies_bytes,
             queue_length=self._writer.waiting,
+            scrub=scrub_status(self._scrub.place if self._scrub is not None else None),
         )
 
     async def _actors(self, request: Actors) -> ActorsResult:

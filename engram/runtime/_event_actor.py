@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engram.events import Event
-    from engram.runtime._actor import Inlet
+    from engram.runtime._handling import Inlet
     from engram.runtime._mailbox import Envelope, Mailbox
     from engram.runtime._projection import Feed
     from engram.runtime._tail import Tail

@@ -125,9 +125,7 @@ class Supervisor:
         kinds = frozenset(kind for handling in handlers_of(type(actor)) for kind in handling.kinds)
         mailbox = Mailbox(plan.name, plan.mailbox_limit or actor.mailbox_limit, kinds, self._letters)
         life = Life(plan.make, mailbox, self._context(plan.name, actor), self._policy, essential=plan.essential)
-        if (
-            plan.essential
-        ):  # another has its first start in its own task: it can neither hold up the others nor fail them
+        if plan.essential:  # others start in their own task: they can neither hold up the node nor fail it
             try:
                 await life.begin(actor)
             except BaseExceptionGroup as group:

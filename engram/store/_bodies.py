@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.errors import BodiesCorrupt
-from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail
+from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, make_durable, remove_leftovers
 from engram.native import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from engram.ports import Disk
@@ -27,6 +27,7 @@ HEADER = 64
 _SEGMENT_NAME = re.compile(r"[0-9]{20}\.seg")
 _TORN, _DAMAGED = 1, 2
 _LENGTH = struct.Struct("<I")
+_KIND, _ID = 12, slice(16, 48)
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -53,6 +54,8 @@ class Bodies:
         self._number = number
         self._end = end
         self._pending: list[tuple[int, bytes]] = []
+        self._unnamed: list[Body] = []
+        """What was written since `keep`."""
         self._maps: dict[int, memoryview] = {}
 
     @classmethod
@@ -63,15 +66,18 @@ class Bodies:
         *,
         known_to: int,
         named: Callable[[], set[bytes]],
+        held: Callable[[], set[bytes]] = set,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> tuple[Bodies, list[Body]]:
         """Open the folder, made if absent; also give the bodies at and after location `known_to`.
 
-        The last segment is verified whole, content included. `named` gives the ids that the log's events name; it is
-        asked only where a frame is unsound, to tell a torn tail from damage. What is below `known_to` was durable, so
-        bodies that end before it are damage too. Raises `BodiesCorrupt`.
+        The last segment is verified whole, content included. `named` gives the ids that the log's events name, `held`
+        those of the bodies below `known_to`; they are asked only where a frame is unsound, to tell a torn tail from
+        damage. What is below `known_to` was durable, so bodies that end before it are damage too. Raises
+        `BodiesCorrupt`.
         """
         disk.make_folder(folder)
+        remove_leftovers(disk, folder)
         names = [name for name in disk.list(folder) if _SEGMENT_NAME.fullmatch(name)]
         if not names:
             create(disk, folder, segment_name(0)).close()
@@ -82,7 +88,9 @@ class Bodies:
             last = name == names[-1]
             if not last and (int(name[:20]) + 1) * SEGMENT_BYTES <= known_to:
                 continue
-            number, end = int(name[:20]), _verify(disk, folder / name, named, found, known_to, last=last)
+            known = _Known(named, lambda: held() | {body.id for body in found}, known_to)
+            number, end = int(name[:20]), _verify(disk, folder / name, known, found, last=last)
+        make_durable(disk, folder / names[-1], min(end, max(0, known_to - number * SEGMENT_BYTES)), end)
         bodies = cls(disk, folder, number, end, segment_bytes)
         return bodies, [body for body in found if body.location >= known_to]
 
@@ -94,28 +102,42 @@ class Bodies:
     def stage(self, kind: int, body_id: bytes, data: bytes) -> int:
         """Choose the place of a new body, to be written by `flush`; give its location."""
         frame = _core.encode_body(kind, body_id, data)
-        if self._end + len(frame) > self._limit:
+        if self._end and self._end + len(frame) > self._limit:
             self._number, self._end = self._number + 1, 0
         self._pending.append((self._number, frame))
         self._end += len(frame)
         return self._number * SEGMENT_BYTES + self._end - len(frame)
 
     def flush(self) -> None:
-        """Write what is staged and make it durable. Raises `StorageFailed`, and for ever after, if the disk fails."""
+        """Write what is staged and make it durable.
+
+        Raises `StorageFailed`, and for ever after, if the disk fails; `DiskFull`, where it is full: what was staged is
+        given up then, and a later flush may find room.
+        """
         pending, self._pending = self._pending, []
         current = int(self._writer.name[:20])
         for number in sorted({number for number, _ in pending}):
             if number != current:
                 self._writer.sync()
                 self._writer.rotate(segment_name(number))
-            self._writer.write(b"".join(frame for at, frame in pending if at == number))
+            frames = [frame for at, frame in pending if at == number]
+            start = number * SEGMENT_BYTES + self._writer.write(b"".join(frames))
+            for frame in frames:
+                self._unnamed.append(Body(frame[_ID], frame[_KIND], start))
+                start += len(frame)
         if pending:
             self._writer.sync()
 
-    def discard(self) -> None:
-        """Forget what is staged."""
+    def keep(self) -> None:
+        """Note that an event names what was written."""
+        self._unnamed = []
+
+    def discard(self) -> list[Body]:
+        """Forget what is staged; give what was written since `keep`, which stands though nothing names it."""
         self._pending = []
         self._number, self._end = int(self._writer.name[:20]), self._writer.end
+        unnamed, self._unnamed = self._unnamed, []
+        return unnamed
 
     def read(self, location: int) -> memoryview:
         """Give the bytes of a body, from the map of its segment."""
@@ -123,10 +145,41 @@ class Bodies:
         view = self._maps.get(number)
         if view is None or start > len(view):
             view = self._map(number)
+        if start > len(view):
+            raise BodiesCorrupt(f"{self._folder / segment_name(number)} has lost its end: no body at {start - HEADER}")
         end = start + _LENGTH.unpack_from(view, start - HEADER + 8)[0]
         if end > len(view):
             view = self._map(number)
         return view[start:end]
+
+    def id_at(self, location: int) -> bytes | None:
+        """Give the id that stands at a location, from the map of its segment; None where the segment has no such place.
+
+        Raises `OSError`.
+        """
+        number, start = divmod(location, SEGMENT_BYTES)
+        view = self._maps.get(number)
+        if view is None or start + HEADER > len(view):
+            view = self._map(number)
+        return bytes(view[start + 16 : start + 48]) if start + HEADER <= len(view) else None
+
+    def all(self) -> Iterator[Body]:
+        """Give every body that is durable, by what the frames' headers say of them. Raises `BodiesCorrupt`."""
+        for name in self._disk.list(self._folder):
+            if _SEGMENT_NAME.fullmatch(name):
+                yield from self._of_segment(name)
+
+    def _of_segment(self, name: str) -> Iterator[Body]:
+        file = self._disk.open(self._folder / name, writable=False)
+        try:
+            data = file.read(0, self._writer.end if name == self._writer.name else file.size())
+        finally:
+            file.close()
+        frames, _, (status, offset, reason) = _core.scan_bodies(data, 0, None, False, content=False)
+        if status == _DAMAGED:
+            raise BodiesCorrupt(f"{self._folder / name}, offset {offset}: {reason}. Restore the segment.")
+        for at, _, _, kind, body_id in frames:
+            yield Body(body_id, kind, int(name[:20]) * SEGMENT_BYTES + at)
 
     def bytes(self) -> int:
         """Give the size of the bodies on disk, without the last segment's allocation."""
@@ -155,21 +208,27 @@ class Bodies:
             file.close()
 
 
-def _verify(
-    disk: Disk, path: Path, named: Callable[[], set[bytes]], found: list[Body], known_to: int, *, last: bool
-) -> int:
+class _Known(msgspec.Struct, frozen=True):
+    named: Callable[[], set[bytes]]
+    held: Callable[[], set[bytes]]
+    to: int
+
+
+def _verify(disk: Disk, path: Path, known: _Known, found: list[Body], *, last: bool) -> int:
     number = int(path.name[:20])
     file = disk.open(path)
     try:
         data = file.read(0, file.size())
-        frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, None, last, content=True)
-        if status:
-            frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, named(), last, content=True)
+        frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, set(), last, content=True)
+        if status:  # only now is it worth a walk over the log to know what its events name
+            frames, again, (status, offset, reason) = _core.scan_bodies(
+                data, 0, known.named(), last, content=True, held=known.held()
+            )
         if status == _DAMAGED:
             raise BodiesCorrupt(f"{path}, offset {offset}: {reason}. Bodies before it are sound; restore the segment.")
-        if last and number * SEGMENT_BYTES + offset < known_to:
+        if last and number * SEGMENT_BYTES + offset < known.to:
             raise BodiesCorrupt(
-                f"{path}, offset {offset}: the bodies end at {number * SEGMENT_BYTES + offset}, before {known_to}, to "
+                f"{path}, offset {offset}: the bodies end at {number * SEGMENT_BYTES + offset}, before {known.to}, to "
                 "which state.db knows them. Restore the segment."
             )
         for start in again:

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from engram.errors import FolderInUse, FolderRefused
+from engram.errors import FolderInUse, FolderRefused, StorageFailed
 from engram.events import FORMAT
+from engram.store._format import UPGRADES, settle
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from engram.ports import Disk, File
+    from engram.store._format import Step
 
 
 class DataFolder:
     """An open, locked data folder."""
 
-    def __init__(self, disk: Disk, path: Path, lock: File) -> None:
+    def __init__(self, disk: Disk, path: Path, lock: File, upgraded_from: int | None) -> None:
         self.disk = disk
         self.path = path
+        self.upgraded_from = upgraded_from
+        """The format that it had before it was opened, if that was older than this build's."""
         self._lock = lock
 
     @classmethod
-    def open(cls, disk: Disk, path: Path, writer: str) -> DataFolder:
-        """Open the folder, made if absent, and lock it.
+    def open(
+        cls, disk: Disk, path: Path, writer: str, upgrades: Mapping[int, Step] = UPGRADES, wanted: int = FORMAT
+    ) -> DataFolder:
+        """Open the folder, made if absent, lock it, and bring it to the format `wanted`.
 
-        `FolderInUse` names the process that holds it; `FolderRefused` says why the folder cannot be used.
+        `FolderInUse` names the process that holds it; `FolderRefused` says why the folder cannot be used, and
+        `StorageFailed` how the disk failed.
         """
         try:
             _refuse_strange(disk, path)
@@ -42,13 +49,16 @@ class DataFolder:
         try:
             if not lock.lock():
                 raise FolderInUse(_holder(disk, path))
-            _check_format(lock, path, writer)
+            upgraded_from = settle(lock, disk, path, writer, upgrades, wanted)
             _write_small(disk, path / "pid", f"{os.getpid()}\n")
+            disk.sync_folder(path)
+        except OSError as error:
+            lock.close()
+            raise StorageFailed(f"cannot open {path}: {error.strerror or error}") from error
         except BaseException:
             lock.close()
             raise
-        disk.sync_folder(path)
-        return cls(disk, path, lock)
+        return cls(disk, path, lock, upgraded_from)
 
     def close(self) -> None:
         """Release the folder."""
@@ -73,24 +83,6 @@ def _holder(disk: Disk, path: Path) -> str:
         f"the data folder {path} is in use by {who}. Talk to it over its port (--node engram://127.0.0.1:8090), "
         "stop it first, or give another folder."
     )
-
-
-def _check_format(lock: File, path: Path, writer: str) -> None:
-    size = lock.size()
-    if size == 0:
-        lock.write(0, json.dumps({"format": FORMAT, "writer": writer}).encode() + b"\n")
-        lock.sync()
-        return
-    try:
-        content: Any = json.loads(lock.read(0, min(size, 4096)))
-        found = content["format"]
-    except (ValueError, KeyError, TypeError):
-        raise FolderRefused(f"{path / 'FORMAT'} is not a line of JSON with a format; is this a data folder?") from None
-    if found != FORMAT:
-        raise FolderRefused(
-            f"the data folder {path} has format {found!r}, written by {content.get('writer', 'another build')}; "
-            f"this build reads format {FORMAT}. Use a newer build, or another folder."
-        )
 
 
 def _read_small(disk: Disk, path: Path) -> str:

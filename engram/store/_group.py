@@ -19,9 +19,9 @@ from engram.store import _tables as tables
 from engram.store._bodies import PATCH, RECORD, Bodies
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping
 
+    from engram.store._fold import Fold
     from engram.store._tables import Change
 
 
@@ -88,13 +88,14 @@ class Group:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        fold: Fold,
         bodies: Bodies,
         namespaces: Mapping[bytes, Namespace],
         position: int,
         now_ns: int,
     ) -> None:
-        self._connection = connection
+        self._fold = fold
+        self._connection = fold.connection
         self._bodies = bodies
         self._namespaces = namespaces
         self._position = position
@@ -197,15 +198,15 @@ class Group:
         return max(self._now_ms, before.issued + 1) if before else self._now_ms
 
     def _stage(self, kind: int, body_id: bytes, data: bytes) -> None:
-        if tables.body_location(self._connection, body_id) is None:
+        if self._fold.location_of(body_id) is None:
             location = self._bodies.stage(kind, body_id, data)
-            tables.add_body(self._connection, body_id, kind, location)
+            self._fold.add_body(body_id, kind, location)
             self._staged[location] = data
             self._staged_bytes += len(data)
 
     def _emit(self, event: events.AnyEvent) -> Done:
         position = self._position + len(self.events)
-        change = tables.fold(self._connection, position, event, self._read)
+        change = self._fold.apply(position, event, self._read)
         self.events.append(events.encode(event))
         if change is not None:
             self.changes.append(change)

@@ -7,10 +7,12 @@ before the last of these has happened.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import functools
 import hashlib
 import itertools
+import operator
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
@@ -20,23 +22,30 @@ import msgspec
 from engram import cid as cids
 from engram import events, record
 from engram.documents import role_of
-from engram.errors import EngramError, FolderRefused, LogCorrupt, StorageFailed
-from engram.events import SEGMENT_BYTES, Checkpoint, Log, StateCommitted, TrieRoot, checkpoints
-from engram.identity import PUBLIC_NAMESPACE, NodeKey, load_or_create
+from engram.errors import BodiesCorrupt, DiskFull, EngramError, FolderRefused, StorageFailed, Unavailable
+from engram.events import SEGMENT_BYTES, Checkpoint, StateCommitted, TrieRoot, checkpoints
+from engram.identity import PUBLIC_NAMESPACE
 from engram.index import IndexSnapshot, Match, VectorIndex
 from engram.native import _core
 from engram.store import _tables as tables
 from engram.store._allowed import AllowedRows
-from engram.store._bodies import Bodies
+from engram.store._digest import EMPTY, digest_of
+from engram.store._fold import Fold
 from engram.store._folder import DataFolder
 from engram.store._group import Done, Group, Namespace, Operation
-from engram.store._tables import Count, Progress, View
+from engram.store._opening import Opened, fold_log, mended, open_parts
+from engram.store._place import load as scrub_place
+from engram.store._tables import Count, View
+from engram.store._verify_bodies import ranges_of, still_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from engram.events import Log
+    from engram.identity import NodeKey
     from engram.ports import Disk, Rng, Tables
+    from engram.store._bodies import Body
 
 _NO_TRIE = TrieRoot(bytes(32), 0)
 
@@ -47,10 +56,15 @@ PUBLIC = Namespace(
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What readers see: every namespace's index, at one log position."""
+    """What readers see: every namespace's index, at one log position.
+
+    Also the log's root, the tables' digest, and where the bodies end, there.
+    """
 
     position: int
     root: bytes
+    state_digest: bytes
+    body_tail: int
     namespaces: Mapping[bytes, Namespace]
     indexes: Mapping[bytes, IndexSnapshot]
 
@@ -67,14 +81,17 @@ class Found(msgspec.Struct, frozen=True):
 class Store:
     """An open data folder. `commit` and `close` belong to one thread; everything else may be called from any."""
 
-    def __init__(
-        self, folder: DataFolder, key: NodeKey, log: Log, bodies: Bodies, connect: Callable[..., sqlite3.Connection]
-    ) -> None:
-        self.key = key
+    def __init__(self, folder: DataFolder, parts: Opened, connect: Callable[..., sqlite3.Connection]) -> None:
+        self.key = parts.key
         self.folder = folder
-        self._log = log
-        self._bodies = bodies
-        self._writer = connect()
+        self.refolded = parts.refolded
+        """Whether opening folded the tables from the log's beginning."""
+        self._parts = parts
+        self._log = parts.log
+        self._bodies = parts.bodies
+        self._fold = parts.fold
+        self._writer = parts.fold.connection
+        self._connect = connect
         self._reader = connect(readonly=True)
         self._reading = threading.Lock()
         self._indexes: dict[bytes, VectorIndex] = {}
@@ -82,8 +99,10 @@ class Store:
         self._filtering = threading.Lock()
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self._failed: str | None = None
-        self._checkpoint_size = 0
-        self.published = Published(0, b"", {}, {})
+        self._distrusted = False
+        self._damaged: tuple[tuple[int, int], ...] = ()
+        self._checkpoint_size = parts.checkpoint.size if parts.checkpoint else 0
+        self.published = Published(0, b"", EMPTY, 0, {}, {})
 
     @classmethod
     def open(
@@ -102,14 +121,9 @@ class Store:
         Raises `FolderInUse`, `FolderRefused`, `LogCorrupt`, `BodiesCorrupt`, `StorageFailed`.
         """
         folder = DataFolder.open(disk, path, writer)
+        call = functools.partial(cls._open, folder, tables_port, rng, now_ns, segment_bytes)
         try:
-            try:
-                return cls._open(folder, tables_port, rng, now_ns, segment_bytes)
-            except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
-                    raise
-            _remove_tables(disk, path / "state.db")
-            return cls._open(folder, tables_port, rng, now_ns, segment_bytes)
+            return mended(folder, call)
         except (OSError, sqlite3.Error) as error:
             folder.close()
             reason = getattr(error, "strerror", None) or error
@@ -120,37 +134,11 @@ class Store:
 
     @classmethod
     def _open(cls, folder: DataFolder, tables_port: Tables, rng: Rng, now_ns: int, segment_bytes: int) -> Store:
-        disk, path = folder.disk, folder.path
-        key_file = path / "keys" / "node.key"
-        if disk.list(path / "events") and not disk.exists(key_file):
-            raise FolderRefused(f"{key_file} is missing, and the log is of that node key; restore it from its backup")
-        key = load_or_create(disk, key_file, rng)
-        disk.make_folder(path / "checkpoints")
-        checkpoint = checkpoints.largest(disk, path / "checkpoints", key.public)
         with contextlib.ExitStack() as opened:
-            connection = opened.enter_context(contextlib.closing(tables_port.connect(path / "state.db")))
-            log, progress = _open_log(disk, path / "events", checkpoint, tables.prepare(connection), segment_bytes)
-            opened.callback(log.close)
-            if progress is None:
-                tables.reset(connection)
-            bodies, found = Bodies.open(
-                disk,
-                path / "bodies",
-                known_to=progress.body_tail if progress else 0,
-                named=lambda: _named(log),
-                segment_bytes=segment_bytes,
-            )
-            opened.callback(bodies.close)
-            connection.execute("BEGIN")
-            for body in found:
-                tables.add_body(connection, body.id, body.kind, body.location)
-            _fold_rest(connection, log, bodies, progress)
-            connection.execute("COMMIT")
-            connection.close()
-            store = cls(folder, key, log, bodies, functools.partial(tables_port.connect, path / "state.db"))
+            parts = open_parts(folder, tables_port, rng, segment_bytes)
+            opened.callback(parts.close)
+            store = cls(folder, parts, functools.partial(tables_port.connect, folder.path / "state.db"))
             opened.callback(store._reader.close)
-            opened.callback(store._writer.close)
-            store._checkpoint_size = checkpoint.size if checkpoint else 0
             store._begin(now_ns)
             opened.pop_all()
         return store
@@ -160,28 +148,36 @@ class Store:
             created = events.LogCreated(format=events.FORMAT, node_key=self.key.public)
             self._log.append([events.encode(created)], now_ns)
             self._writer.execute("BEGIN")
-            tables.advance(self._writer, self._progress())
+            self._advance()
             self._writer.execute("COMMIT")
         _check_owner(self._log, self.key)
-        for ns, owner, name, model_version, dim, position in self._writer.execute("SELECT * FROM namespaces"):
-            self._namespaces[ns] = Namespace(
-                ns=ns, name=name, owner=owner, model_version=model_version, dim=dim, position=position
-            )
+        disk, path = self.folder.disk, self.folder.path
+        self.mark_damaged(ranges_of(still_damaged(disk, path, scrub_place(disk, path).findings, self._bodies.tail)))
         self._load_all()
 
     def _load_all(self) -> None:
         """Fill every namespace's index from the tables, and publish them."""
+        self._namespaces = {PUBLIC.ns: PUBLIC}
+        for ns, owner, name, model_version, dim, position in self._writer.execute("SELECT * FROM namespaces"):
+            self._namespaces[ns] = Namespace(
+                ns=ns, name=name, owner=owner, model_version=model_version, dim=dim, position=position
+            )
         self._indexes = {namespace.ns: self._load(namespace) for namespace in self._namespaces.values()}
         self._publish(self._indexes)
 
     def _load(self, namespace: Namespace) -> VectorIndex:
-        rows = tables.rows_to_index(self._writer, namespace.ns)
+        rows = [row for row in tables.rows_to_index(self._writer, namespace.ns) if not self.is_damaged(row[1])]
         index = VectorIndex(namespace.dim)
         if rows and namespace.ns == PUBLIC.ns:
             _refuse_other_model(View(self._bodies.read(rows[0][1])), self.folder.path)
         for start in range(0, len(rows), _LOAD_ROWS):
             part = rows[start : start + _LOAD_ROWS]
-            index.add_payloads(part, [self._bodies.read(location) for _, location in part])
+            try:
+                index.add_payloads(part, [self._bodies.read(location) for _, location in part])
+            except ValueError as error:
+                raise BodiesCorrupt(
+                    f"{self.folder.path / 'bodies'}: a record is none any more ({error}); restore it from a backup"
+                ) from error
         return index
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -189,12 +185,16 @@ class Store:
     def commit(self, operations: Sequence[Operation], now_ns: int) -> list[Done | EngramError]:
         """Carry out operations in order, durably, as one group or as few as they fit; each succeeds or fails alone.
 
-        All that one operation does is in one frame of the log. Raises `StorageFailed`, and for ever after, if the disk
-        fails: then none of them is acknowledged.
+        All that one operation does is in one frame of the log. What finds no room on the disk has `DiskFull` for its
+        outcome, for now. Raises `StorageFailed`, and for ever after, if the disk fails: then none of them is
+        acknowledged.
         """
         outcomes: list[Done | EngramError] = []
         while len(outcomes) < len(operations):
-            outcomes += self._commit(itertools.islice(operations, len(outcomes), None), now_ns)
+            try:
+                outcomes += self._commit(itertools.islice(operations, len(outcomes), None), now_ns)
+            except DiskFull as error:
+                outcomes += [error] * (len(operations) - len(outcomes))
         return outcomes
 
     def _commit(self, operations: Iterable[Operation], now_ns: int) -> list[Done | EngramError]:
@@ -202,7 +202,7 @@ class Store:
         if self._failed is not None:
             raise StorageFailed(self._failed)
         size = self._log.size
-        group = Group(self._writer, self._bodies, self._namespaces, size, now_ns)
+        group = Group(self._fold, self._bodies, self._namespaces, size, now_ns)
         try:
             self._writer.execute("BEGIN")
             outcomes = []
@@ -213,8 +213,9 @@ class Store:
             if group.events:
                 self._bodies.flush()
                 self._log.append(group.events, now_ns)
-                tables.advance(self._writer, self._progress())
+                self._advance()
             self._writer.execute("COMMIT")
+            self._bodies.keep()
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
         except BaseException as error:
@@ -232,7 +233,7 @@ class Store:
 
     def _tables_failed(self, error: BaseException) -> StorageFailed:
         """End the store: the log may hold events that the tables lack, which only opening it again folds into them."""
-        reason = str(error) if isinstance(error, sqlite3.Error) else type(error).__name__
+        reason = str(error) if isinstance(error, sqlite3.Error | EngramError) else type(error).__name__
         failure = StorageFailed(f"the tables in {self.folder.path / 'state.db'} cannot be written: {reason}")
         self._abandon(failure)
         return failure
@@ -241,9 +242,23 @@ class Store:
         with contextlib.suppress(sqlite3.Error):
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-        self._bodies.discard()
+        self._fold.forget()
+        unnamed = self._bodies.discard()
         if isinstance(error, StorageFailed):
             self._failed = error.message
+        elif unnamed:
+            self._remember(unnamed)
+
+    def _remember(self, unnamed: Sequence[Body]) -> None:
+        """Note where bodies stand whose events found no room: a fold of the segments gives these places too."""
+        try:
+            self._writer.execute("BEGIN")
+            for body in unnamed:
+                self._fold.add_body(body.id, body.kind, body.location)
+            self._advance()
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._tables_failed(error) from error
 
     def _follow(self, group: Group) -> None:
         self._namespaces.update(group.created)
@@ -263,7 +278,7 @@ class Store:
         """Make what is durable found, whatever went wrong on the way; where that fails too, end the store."""
         try:
             self._load_all()
-        except (OSError, ValueError, sqlite3.Error) as error:
+        except (OSError, ValueError, BodiesCorrupt, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
             self._failed = (
                 f"cannot read {self.folder.path}: {reason}. What was written is durable; open the folder again."
@@ -280,13 +295,36 @@ class Store:
             self._indexes[ns] = VectorIndex(self._namespaces[ns].dim)
         return self._indexes[ns]
 
-    def _progress(self) -> Progress:
-        return Progress(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
+    def _advance(self) -> None:
+        self._fold.advance(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
 
     def _publish(self, changed: Iterable[bytes]) -> None:
         position = self._log.size
         indexes = {**self.published.indexes, **{ns: self._indexes[ns].publish(position) for ns in changed}}
-        self.published = Published(position, self._log.root, dict(self._namespaces), indexes)
+        self.published = Published(
+            position, self._log.root, self._fold.digest, self._bodies.tail, dict(self._namespaces), indexes
+        )
+
+    def refold(self) -> None:
+        """Fold the tables again from the log and the bodies, where their rows went wrong; then they are read again.
+
+        Raises `StorageFailed`, and for ever after, where that fails: opening folds them then.
+        """
+        if self._failed is not None:
+            raise StorageFailed(self._failed)
+        try:
+            self._writer.execute("BEGIN")
+            tables.reset(self._writer)
+            fold = Fold(self._writer, None)
+            for body in self._bodies.all():
+                fold.add_body(body.id, body.kind, body.location)
+            fold_log(fold, self._log, self._bodies, 0)
+            self._writer.execute("COMMIT")
+            self._fold = fold
+            self._load_all()
+        except (OSError, EngramError, sqlite3.Error) as error:
+            raise self._tables_failed(error) from error
+        self._distrusted = False
 
     def checkpoint(self, now_ns: int) -> Checkpoint | None:
         """Commit the state tries' roots to the log and sign the log's size and root; None if nothing has happened."""
@@ -296,12 +334,16 @@ class Store:
         frame = self._log.append([events.encode(committed)], now_ns)
         try:
             self._writer.execute("BEGIN")
-            tables.advance(self._writer, self._progress())
+            self._advance()
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
         signed = Checkpoint(frame.size, frame.root)
-        checkpoints.write(self.folder.disk, self.folder.path / "checkpoints", signed, self.key)
+        try:
+            checkpoints.write(self.folder.disk, self.folder.path / "checkpoints", signed, self.key)
+        except StorageFailed as error:
+            self._failed = error.message
+            raise
         self._checkpoint_size = frame.size
         self._publish(())
         return signed
@@ -316,12 +358,42 @@ class Store:
         try:
             self.checkpoint(now_ns)
         finally:
-            self._log.close()
-            self._bodies.close()
             with self._reading:
                 self._reader.close()
-            self._writer.close()
+            self._parts.close()
             self.folder.close()
+
+    # -- what was found wrong -----------------------------------------------------------------------------------------
+
+    def fail(self, error: EngramError) -> None:
+        """End the store for what was found in its files: nothing more is written."""
+        self._failed = error.message
+
+    def distrust_tables(self) -> None:
+        """Refuse to read from the tables, and from the indexes that were made of them, until `refold`."""
+        self._distrusted = True
+
+    def mark_damaged(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Give no body that begins in one of these ranges of locations, which take the place of those before."""
+        self._damaged = tuple(sorted(ranges))
+
+    def is_damaged(self, location: int) -> bool:
+        """Say whether the body at a location is known to be damaged."""
+        damaged = self._damaged
+        at = bisect.bisect_right(damaged, location, key=operator.itemgetter(0))
+        return at > 0 and location < damaged[at - 1][1]
+
+    def body_at(self, location: int) -> bytes | None:
+        """Give the id that stands at a location in the bodies; None where they end before. Raises `OSError`."""
+        return self._bodies.id_at(location)
+
+    def open_tables(self) -> sqlite3.Connection:
+        """Open the tables to read them elsewhere than here."""
+        return self._connect(readonly=True)
+
+    def _check_trusted(self) -> None:
+        if self._distrusted:
+            raise Unavailable("the tables in state.db went wrong and are being folded again", retry_after_s=5)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -351,12 +423,20 @@ class Store:
                WHERE ns = ? AND digest = ? AND alive LIMIT 1""",
             (ns, digest),
         )
-        return View(self._bodies.read(row[0])) if row else None
+        if row is None:
+            return None
+        if self.is_damaged(row[0]):
+            raise BodiesCorrupt(
+                f"the record {cids.from_digest(digest)} is damaged on this node's disk (`engram status` says where); "
+                "restore the segment from a backup"
+            )
+        return View(self._bodies.read(row[0]))
 
     def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
         """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
         if content == cids.NO_CONTENT:
             return []  # the mark of records without content, which it would all find
+        self._check_trusted()
         with self._reading:
             rows = self._reader.execute(
                 """SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
@@ -384,8 +464,11 @@ class Store:
         """
         size, last = 0, after
         found: list[tuple[bytes, View]] = []
+        self._check_trusted()
         with self._reading:
             for digest, location, position in tables.visible_records(self._reader, ns, chunks=chunks, after=after):
+                if self.is_damaged(location):
+                    continue
                 view = View(self._bodies.read(location))
                 if accept is not None and not accept(record.decode_metadata(bytes(view.metadata))):
                     continue
@@ -406,18 +489,23 @@ class Store:
 
         Of a long text's chunks only the nearest is given: `top_k` counts documents, and records that are in none.
         """
+        self._check_trusted()
         published = self.published
         index = published.indexes.get(ns)
         if index is None:
             return [], published.position
-        read = self._bodies.read
         allowed = None
         if accept is not None:
             with self._filtering:
                 allowed = self._allowed.bitmap(ns, accept, index, self._metadata)
+
+        def embedding(location: int) -> bytes | memoryview:
+            # In the place of a damaged vector, whose record is left out below, stands any of its length.
+            return query if self.is_damaged(location) else View(self._bodies.read(location)).embedding
+
         k = top_k
         while True:
-            matches = index.search(query, k, lambda location: View(read(location)).embedding, allowed)
+            matches = index.search(query, k, embedding, allowed)
             found = self._grouped(matches)
             # The matches begin the whole ranking, so their groups begin those of all of it.
             if len(found) >= top_k or len(matches) < k:
@@ -427,12 +515,16 @@ class Store:
     def _grouped(self, matches: Iterable[Match]) -> list[Found]:
         best: dict[bytes, Found] = {}
         for match in matches:
+            if self.is_damaged(match.location):
+                continue
             view = View(self._bodies.read(match.location))
             parent = role_of(bytes(view.metadata)).parent
             best.setdefault(parent or match.digest, Found(match.digest, match.score, view, parent))
         return list(best.values())
 
     def _metadata(self, location: int) -> dict[str, Any]:
+        if self.is_damaged(location):
+            return {}
         return record.decode_metadata(bytes(View(self._bodies.read(location)).metadata))
 
     def count(self, ns: bytes | None = None) -> int:
@@ -454,11 +546,29 @@ class Store:
         )[0]
         return count
 
+    @property
+    def state_digest(self) -> bytes:
+        """The digest of the tables' rows, at the published position: the same for every fold of this log and bodies."""
+        return self.published.state_digest
+
+    @property
+    def skipped(self) -> frozenset[str]:
+        """The types of events in the log that this build does not know, and did not fold."""
+        return self._fold.skipped
+
+    def verify_state(self) -> bool:
+        """Count the digest again from every row, as one commit left them; say whether it is the one that they say."""
+        with contextlib.closing(self.open_tables()) as connection:
+            connection.execute("BEGIN")
+            progress = tables.progress_of(connection)
+            return progress is not None and progress.digest == digest_of(connection, tables.FOLDED)
+
     def sizes(self) -> tuple[int, int]:
         """Give the sizes of log and bodies in bytes."""
         return self._log.bytes(), self._bodies.bytes()
 
     def _row(self, query: str, values: tuple[Any, ...]) -> Any:
+        self._check_trusted()
         with self._reading:
             return self._reader.execute(query, values).fetchone()
 
@@ -468,68 +578,12 @@ _MORE_MATCHES = 16
 """How many times more matches are asked for where the first are chunks of too few documents."""
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Say whether SQLite found its file damaged; it is made anew then, since the log has everything."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _remove_tables(disk: Disk, path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        stale = path.with_name(path.name + suffix)
-        if disk.exists(stale):
-            disk.remove(stale)
-
-
-def _open_log(
-    disk: Disk, folder: Path, checkpoint: Checkpoint | None, progress: Progress | None, segment_bytes: int
-) -> tuple[Log, Progress | None]:
-    """Open the log, trusting the tables where they fit it; without a progress given back, they must be folded anew."""
-    durable = progress.position if progress is not None else 0
-    open_log = functools.partial(
-        Log.open, disk, folder, checkpoint=checkpoint, durable=durable, segment_bytes=segment_bytes
-    )
-    if progress is not None:
-        try:
-            log = open_log(trusted=progress.log_start)
-        except LogCorrupt:
-            pass  # the log itself, or what the tables say of it: reading all of it tells
-        else:
-            if _agrees(progress, log):
-                return log, progress
-            log.close()  # its beginning was not verified, and is folded now
-    return open_log(), None
-
-
-def _agrees(progress: Progress, log: Log) -> bool:
-    """Say whether the tables are of this log: it had their root at their position."""
-    return log.durable_root == progress.root
-
-
-def _fold_rest(connection: sqlite3.Connection, log: Log, bodies: Bodies, progress: Progress | None) -> None:
-    for position, data in log.read(progress.position if progress else 0):
-        tables.fold(connection, position, events.decode(data), bodies.read)
-    if log.size:
-        tables.advance(connection, Progress(log.size, log.root, bodies.tail, log.segment_start))
-
-
-def _named(log: Log) -> set[bytes]:
-    """Collect the ids of bodies that events name."""
-    named = set()
-    for _, data in log.read():
-        match events.decode(data):
-            case events.RecordStored(cid=cid):
-                named.add(cids.digest_of(cid))
-            case events.NamespaceCreated(name=name):
-                named.add(name)
-    return named
-
-
 def _check_owner(log: Log, key: NodeKey) -> None:
     _, first = next(log.read(0))
     created = events.decode(first)
     if not isinstance(created, events.LogCreated) or created.node_key != key.public:
         raise FolderRefused("the log in this folder is of another node key; restore keys/node.key from its backup")
-    if created.format != events.FORMAT:
+    if created.format > events.FORMAT:  # an older one stands there for ever: the log is never rewritten
         raise FolderRefused(f"the log has format {created.format}; this build reads format {events.FORMAT}")
 
 

@@ -1,68 +1,76 @@
 """The store's projection: SQLite tables as a fold of the log. Deleting the file costs a refold, never a fact.
 
-Memberships obey formats §8: per (namespace, CID, signer) the later operation wins; at a tie a delete beats a put, then
-the higher CID. A record lives while a membership does.
+Here is what the tables are, how far they say that they have come, and what is asked of them; `_fold` writes them.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram import cid as cids
 from engram import record
-from engram.documents import role_of
-from engram.errors import BodiesCorrupt
-from engram.events import AnyEvent, LogStart, NamespaceCreated, RecordDeleted, RecordStored, Unknown
+from engram.events import LogStart, is_known
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-FOLD_VERSION = 2
-"""Raise it when `fold` means something else, and every table is folded again."""
+NAME = "store"
+"""The projection's name."""
+
+FOLD_VERSION = 3
+"""Raise it when the fold means something else, and every table is folded again."""
 
 EVERYWHERE = b""
 """The key of the tally of all living records, whatever namespaces they are in."""
 
-_SCHEMA = """
-CREATE TABLE projection (
-  one INTEGER PRIMARY KEY CHECK (one = 1), fold_version INTEGER NOT NULL, position INTEGER NOT NULL,
-  root BLOB NOT NULL, body_tail INTEGER NOT NULL, log_start BLOB NOT NULL
-);
-CREATE TABLE bodies (id BLOB PRIMARY KEY, kind INTEGER NOT NULL, location INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE namespaces (
+_SCHEMA = (
+    """CREATE TABLE projection (
+  name TEXT PRIMARY KEY, fold_version INTEGER NOT NULL, position INTEGER NOT NULL, root BLOB NOT NULL,
+  digest BLOB NOT NULL, skipped BLOB NOT NULL, body_tail INTEGER NOT NULL, log_start BLOB NOT NULL
+) WITHOUT ROWID""",
+    "CREATE TABLE bodies (id BLOB PRIMARY KEY, kind INTEGER NOT NULL, location INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE namespaces (
   ns BLOB PRIMARY KEY, owner BLOB NOT NULL, name TEXT NOT NULL, model_version TEXT NOT NULL, dim INTEGER NOT NULL,
   position INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE records (
+) WITHOUT ROWID""",
+    """CREATE TABLE records (
   digest BLOB PRIMARY KEY, payload BLOB NOT NULL, content BLOB NOT NULL, metadata BLOB NOT NULL,
   model_version TEXT NOT NULL, indexed INTEGER NOT NULL, parent BLOB, lives INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX records_by_content ON records (content, metadata, model_version);
-CREATE INDEX records_by_parent ON records (parent) WHERE parent IS NOT NULL;
-CREATE TABLE memberships (
+) WITHOUT ROWID""",
+    "CREATE INDEX records_by_content ON records (content, metadata, model_version)",
+    "CREATE INDEX records_by_parent ON records (parent) WHERE parent IS NOT NULL",
+    """CREATE TABLE memberships (
   position INTEGER PRIMARY KEY, ns BLOB NOT NULL, digest BLOB NOT NULL, signer BLOB NOT NULL,
   alive INTEGER NOT NULL, issued INTEGER NOT NULL, location INTEGER NOT NULL, indexed INTEGER NOT NULL,
   chunk INTEGER NOT NULL
-);
-CREATE UNIQUE INDEX memberships_by_record ON memberships (ns, digest, signer);
-CREATE INDEX memberships_by_position ON memberships (ns, position) WHERE alive;
-CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL, chunks INTEGER NOT NULL) WITHOUT ROWID;
-"""
+)""",
+    "CREATE UNIQUE INDEX memberships_by_record ON memberships (ns, digest, signer)",
+    "CREATE INDEX memberships_by_position ON memberships (ns, position) WHERE alive",
+    "CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL, chunks INTEGER NOT NULL) WITHOUT ROWID",
+)
 # `indexed`: it has a vector, and is no document, whose chunks are found in its place. A membership repeats it, and the
 # record's location, and whether it has a parent: reading all of a namespace's looks at no other table for each.
-_TABLES = ("projection", "bodies", "namespaces", "records", "memberships", "tallies")
+FOLDED = ("bodies", "namespaces", "records", "memberships", "tallies")
+"""The tables whose rows the state digest is taken over.
+
+`bodies` is among them though it is a fold of the body segments, not of the log: the same segments give the same rows,
+and a location that went wrong makes a record another one.
+"""
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far the tables have come: the log's size and root there, the bodies' tail, and the log's last segment."""
+    """How far the tables have come: the log's size and root there, the digest of their rows, and what they passed over.
+
+    `skipped`: the types of events that this build did not know. Beside it stand the bodies' tail, and the state before
+    the log's last segment.
+    """
 
     position: int
     root: bytes
+    digest: bytes
+    skipped: frozenset[str]
     body_tail: int
     log_start: LogStart
 
@@ -92,62 +100,62 @@ class Membership(msgspec.Struct, frozen=True):
     issued: int
 
 
-def wins(issued: int, digest: bytes, other_issued: int, other_digest: bytes, *, delete: bool, other: bool) -> bool:
-    """Say whether an operation wins over another on the same membership; `delete` and `other` say which are deletes."""
-    return (issued, delete, digest) > (other_issued, other, other_digest)
-
-
 def prepare(connection: sqlite3.Connection) -> Progress | None:
-    """Make the tables, anew where another fold version wrote them; give how far they have come."""
+    """Give how far the tables have come, or None where they are to be reset and folded.
+
+    So are those that are missing, or of another fold version, or lack events that they skipped and this build knows.
+    """
     found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'projection'").fetchone()
-    if found:
-        row = connection.execute("SELECT fold_version, position, root, body_tail, log_start FROM projection").fetchone()
-        if row and row[0] == FOLD_VERSION:
-            with contextlib.suppress(msgspec.DecodeError):  # damage, which folding again mends
-                return Progress(row[1], row[2], row[3], msgspec.msgpack.decode(row[4], type=LogStart))
-    reset(connection)
-    return None
+    if not found or connection.execute("SELECT fold_version FROM projection").fetchone() != (FOLD_VERSION,):
+        return None
+    try:
+        progress = progress_of(connection)
+    except msgspec.MsgspecError:  # damage, which folding again mends
+        return None
+    return progress if progress and not any(is_known(skipped) for skipped in progress.skipped) else None
+
+
+def progress_of(connection: sqlite3.Connection) -> Progress | None:
+    """Give what the tables say of themselves. `msgspec.MsgspecError` where it cannot be read."""
+    row = connection.execute(
+        "SELECT position, root, digest, skipped, body_tail, log_start FROM projection WHERE name = ?", (NAME,)
+    ).fetchone()
+    if row is None:
+        return None
+    position, root, digest, skipped, body_tail, log_start = row
+    return Progress(
+        position,
+        root,
+        digest,
+        msgspec.msgpack.decode(skipped, type=frozenset[str]),
+        body_tail,
+        msgspec.msgpack.decode(log_start, type=LogStart),
+    )
 
 
 def reset(connection: sqlite3.Connection) -> None:
     """Drop every table and make them empty."""
-    for table in _TABLES:
+    for table in ("projection", *FOLDED):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
-    connection.executescript(_SCHEMA)
+    for statement in _SCHEMA:
+        connection.execute(statement)
 
 
 def advance(connection: sqlite3.Connection, progress: Progress) -> None:
     """Record how far the tables have come, in the transaction of their rows."""
     connection.execute(
-        "INSERT OR REPLACE INTO projection VALUES (1, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO projection VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
+            NAME,
             FOLD_VERSION,
             progress.position,
             progress.root,
+            progress.digest,
+            msgspec.msgpack.encode(sorted(progress.skipped)),
             progress.body_tail,
             msgspec.msgpack.encode(progress.log_start),
         ),
     )
-
-
-def add_body(connection: sqlite3.Connection, body_id: bytes, kind: int, location: int) -> None:
-    """Record where a body is; the first place of an id counts."""
-    connection.execute("INSERT OR IGNORE INTO bodies VALUES (?, ?, ?)", (body_id, kind, location))
-
-
-def body_location(connection: sqlite3.Connection, body_id: bytes) -> int | None:
-    """Give where a body is."""
-    row = connection.execute("SELECT location FROM bodies WHERE id = ?", (body_id,)).fetchone()
-    return row[0] if row else None
-
-
-def _body_named(connection: sqlite3.Connection, body_id: bytes, position: int) -> int:
-    location = body_location(connection, body_id)
-    if location is None:
-        raise BodiesCorrupt(
-            f"event {position} names the body {body_id.hex()}, which no segment holds; restore bodies from a backup"
-        )
-    return location
 
 
 def membership(connection: sqlite3.Connection, ns: bytes, digest: bytes, signer: bytes) -> Membership | None:
@@ -157,133 +165,6 @@ def membership(connection: sqlite3.Connection, ns: bytes, digest: bytes, signer:
         (ns, digest, signer),
     ).fetchone()
     return Membership(row[0], bool(row[1]), row[2]) if row else None
-
-
-def fold(
-    connection: sqlite3.Connection, position: int, event: AnyEvent | Unknown, read: Callable[[int], memoryview]
-) -> Change | None:
-    """Fold one event into the tables. `read` gives a body by location."""
-    match event:
-        case RecordStored():
-            return _stored(connection, position, event, read)
-        case RecordDeleted():
-            return _deleted(connection, position, event)
-        case NamespaceCreated():
-            _namespace(connection, position, event, read)
-    return None
-
-
-def _namespace(
-    connection: sqlite3.Connection, position: int, event: NamespaceCreated, read: Callable[[int], memoryview]
-) -> None:
-    location = _body_named(connection, event.name, position)
-    name = msgspec.json.decode(bytes(read(location)))["name"]
-    connection.execute(
-        "INSERT OR IGNORE INTO namespaces VALUES (?, ?, ?, ?, ?, ?)",
-        (event.ns, event.owner, name, event.model_version, event.dim, position),
-    )
-
-
-def _stored(
-    connection: sqlite3.Connection, position: int, event: RecordStored, read: Callable[[int], memoryview]
-) -> Change | None:
-    digest = cids.digest_of(event.cid)
-    before = membership(connection, event.ns, digest, event.signer)
-    if before is not None:
-        if not wins(event.issued_unix_ms, digest, before.issued, digest, delete=False, other=not before.alive):
-            return None
-        if before.alive:
-            connection.execute(
-                "UPDATE memberships SET issued = ? WHERE position = ?", (event.issued_unix_ms, before.position)
-            )
-            return None
-        connection.execute("DELETE FROM memberships WHERE position = ?", (before.position,))
-    location, indexed, chunk = _remember(connection, position, digest, event.payload, read)
-    connection.execute(
-        "INSERT INTO memberships VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?)",
-        (position, event.ns, digest, event.signer, event.issued_unix_ms, location, indexed, chunk),
-    )
-    if _alive(connection, event.ns, digest) > 1:
-        return None
-    _tally(connection, event.ns, 1, chunk)
-    return Change(event.ns, digest, True, location, indexed)
-
-
-def _deleted(connection: sqlite3.Connection, position: int, event: RecordDeleted) -> Change | None:
-    digest = cids.digest_of(event.cid)
-    before = membership(connection, event.ns, digest, event.signer)
-    if before is None:
-        connection.execute(
-            "INSERT INTO memberships VALUES (?, ?, ?, ?, 0, ?, 0, 0, 0)",
-            (position, event.ns, digest, event.signer, event.issued_unix_ms),
-        )
-        return None
-    if not wins(event.issued_unix_ms, digest, before.issued, digest, delete=True, other=not before.alive):
-        return None
-    location, indexed, chunk = connection.execute(
-        "UPDATE memberships SET alive = 0, issued = ? WHERE position = ? RETURNING location, indexed, chunk",
-        (event.issued_unix_ms, before.position),
-    ).fetchone()
-    if not before.alive:
-        return None
-    [lives] = connection.execute(
-        "UPDATE records SET lives = lives - 1 WHERE digest = ? RETURNING lives", (digest,)
-    ).fetchone()
-    if lives == 0:
-        _tally(connection, EVERYWHERE, -1, chunk)
-    if _alive(connection, event.ns, digest):
-        return None
-    _tally(connection, event.ns, -1, chunk)
-    return Change(event.ns, digest, False, location, bool(indexed))
-
-
-def _alive(connection: sqlite3.Connection, ns: bytes, digest: bytes) -> int:
-    count: int = connection.execute(
-        "SELECT count(*) FROM memberships WHERE ns = ? AND digest = ? AND alive", (ns, digest)
-    ).fetchone()[0]
-    return count
-
-
-def _tally(connection: sqlite3.Connection, ns: bytes, change: int, chunk: bool) -> None:  # noqa: FBT001 (a column)
-    connection.execute(
-        """INSERT INTO tallies VALUES (?1, ?2, ?3)
-           ON CONFLICT (ns) DO UPDATE SET records = records + ?2, chunks = chunks + ?3""",
-        (ns, change, change * chunk),
-    )
-
-
-def _remember(
-    connection: sqlite3.Connection, position: int, digest: bytes, payload_hash: bytes, read: Callable[[int], memoryview]
-) -> tuple[int, bool, bool]:
-    """Count one more life of a record, its row made at the first; give its location, and if it is indexed, a chunk."""
-    location = _body_named(connection, digest, position)
-    # Not `RETURNING parent IS NOT NULL`: SQLite 3.40 says 1 of a NULL there.
-    row = connection.execute(
-        "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING indexed, parent, lives", (digest,)
-    ).fetchone()
-    indexed, parent, lives = row or (*_make(connection, digest, payload_hash, View(read(location))), 1)
-    if lives == 1:
-        _tally(connection, EVERYWHERE, 1, parent is not None)
-    return location, bool(indexed), parent is not None
-
-
-def _make(connection: sqlite3.Connection, digest: bytes, payload_hash: bytes, view: View) -> tuple[bool, bytes | None]:
-    metadata = bytes(view.metadata)
-    role = role_of(metadata)
-    indexed = view.dim > 0 and not role.document
-    connection.execute(
-        "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
-        (
-            digest,
-            payload_hash,
-            bytes(view.content),
-            hashlib.sha256(metadata).digest(),
-            view.model_version,
-            indexed,
-            role.parent,
-        ),
-    )
-    return indexed, role.parent
 
 
 class View:

@@ -347,6 +347,31 @@ class ModelStatus(Answer, frozen=True, kw_only=True):
     """The name in the node's configuration; absent for the node's own model."""
 
 
+class Damage(Answer, frozen=True, kw_only=True):
+    """What the scrub found wrong on disk. `file`: in the data folder."""
+
+    file: str
+    offset: int
+    reason: str
+    found_unix_ms: int
+
+
+class ScrubStatus(Answer, frozen=True, kw_only=True):
+    """What the node knows of its disk by reading everything again."""
+
+    state: Literal["off", "waiting", "log", "bodies", "tables"]
+    """What is being read; `waiting` for the next pass."""
+    checked_bytes: int = 0
+    """How much of log and bodies the pass under way has been over."""
+    last_pass_unix_ms: int = 0
+    """When the last pass ended; 0: none has."""
+    last_pass_bytes: int = 0
+    damages: int = 0
+    """How much was found wrong by the last pass, and by the one under way."""
+    damage: list[Damage] = []
+    """At most 100 of it."""
+
+
 class StatusResult(Answer, frozen=True, kw_only=True):
     """What the node is and holds."""
 
@@ -371,6 +396,7 @@ class StatusResult(Answer, frozen=True, kw_only=True):
     """How many of `records` are chunks of long texts."""
     models: list[ModelStatus] = []
     """The configured models beside the node's own."""
+    scrub: ScrubStatus = ScrubStatus(state="off")
 
 
 class Status(Request[StatusResult], frozen=True, kw_only=True):

@@ -56,9 +56,8 @@ def test_a_folder_that_another_node_has_open(engram_node, engram, node):
         ('{"format": "1"}', "has format '1'"),
         ("[]", "FORMAT is not a line of JSON with a format"),
         ("not json", "FORMAT is not a line of JSON with a format"),
-        ("\0" * 100, "FORMAT is not a line of JSON with a format"),
     ],
-    ids=range(5),
+    ids=range(4),
 )  # fmt: skip
 def test_a_folder_of_another_format_is_left_as_it_is(engram_node, engram, tmp_path, content, said):
     folder = tmp_path / "data"

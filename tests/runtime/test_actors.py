@@ -206,6 +206,25 @@ async def test_gather_raises_the_error_itself_and_cancels_the_rest(autojump_cloc
     assert sorted(started) == [0, 1, 2, 3]
 
 
+async def test_of_calls_that_fail_together_the_gravest_error_is_raised(autojump_clock):
+    together = trio.Event()
+
+    async def call(error):
+        await together.wait()
+        raise error
+
+    errors = [*(NotFound(str(number)) for number in range(50)), StorageFailed("fsync")]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_set_when_settled, together)
+        with pytest.raises(StorageFailed):
+            await gather([lambda error=error: call(error) for error in errors], len(errors))
+
+
+async def _set_when_settled(event):
+    await trio.testing.wait_all_tasks_blocked()
+    event.set()
+
+
 async def test_gather_runs_a_few_at_a_time(autojump_clock):
     running: list[int] = []
     most = 0

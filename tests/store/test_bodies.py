@@ -9,7 +9,7 @@ from engram.errors import BodiesCorrupt
 from engram.native import _core
 from engram.runtime import RealDisk
 from engram.store._bodies import PATCH, Bodies, segment_name
-from engram.store._tables import wins
+from engram.store._fold import wins
 
 GOLDEN = golden.FORMATS["bodies"]
 SEGMENT = bytes.fromhex(GOLDEN["segment_hex"])

@@ -57,27 +57,36 @@ pub fn encode(kind: u8, id: &Digest, bytes: &[u8]) -> Result<Vec<u8>, &'static s
     Ok(out)
 }
 
-/// Read a segment from offset `from`. `named`: the ids that the log's events name; None when no log is at hand.
+/// What else is known where a frame is unsound. `named`: the ids that the log's events name; None when no log is at
+/// hand. `held`: the ids of frames in earlier segments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    pub named: Option<&'a HashSet<Digest>>,
+    pub held: Option<&'a HashSet<Digest>>,
+}
+
+/// Read a segment from offset `from`.
 /// `last`: no segment follows. `content`: also check that each body is what its id says.
-pub fn scan(
-    segment: &[u8],
-    from: usize,
-    named: Option<&HashSet<Digest>>,
-    last: bool,
-    content: bool,
-) -> Found {
+pub fn scan(segment: &[u8], from: usize, known: Known, last: bool, content: bool) -> Found {
     let mut found = Found {
         frames: Vec::new(),
         erase_again: Vec::new(),
         stop: Stop::sound(from),
     };
+    if let Some(stop) = Stop::too_large(segment) {
+        found.stop = stop;
+        return found;
+    }
     let mut at = from;
     found.stop = loop {
+        if at >= segment.len() && !last && at == 0 {
+            break Stop::damaged(at, "a segment before the last holds no frame");
+        }
         if at >= segment.len() || (last && all_zero(&segment[at..])) {
             break Stop::sound(at);
         }
         let Some(frame) = sound(segment, at) else {
-            break unsound(segment, at, named, last, &found.frames);
+            break unsound(segment, at, known, last, &found.frames);
         };
         let whole = &segment[at..at + frame.bytes];
         if !all_zero(&whole[HEADER + frame.len..]) {
@@ -152,13 +161,7 @@ fn check_content(frame: &Frame, bytes: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-fn unsound(
-    segment: &[u8],
-    at: usize,
-    named: Option<&HashSet<Digest>>,
-    last: bool,
-    before: &[Frame],
-) -> Stop {
+fn unsound(segment: &[u8], at: usize, known: Known, last: bool, before: &[Frame]) -> Stop {
     if !last {
         return Stop::damaged(at, "an unsound frame in a segment that another follows");
     }
@@ -166,19 +169,24 @@ fn unsound(
         return Stop::damaged(at, "an unsound frame that was written whole");
     }
     let id = segment.get(at + 16..at + 48).map(|id| digest_at(id, 0));
-    if let (Some(named), Some(id)) = (named, id)
+    if let (Some(named), Some(id)) = (known.named, id)
         && named.contains(&id)
     {
         return Stop::damaged(at, "an unsound frame whose id an event names");
     }
-    let held: HashSet<&Digest> = before.iter().map(|frame| &frame.id).collect();
-    let counts = |frame: &Frame| {
-        named.is_none_or(|named| named.contains(&frame.id) && !held.contains(&frame.id))
+    let before: HashSet<&Digest> = before.iter().map(|frame| &frame.id).collect();
+    let held =
+        |id: &Digest| before.contains(id) || known.held.is_some_and(|held| held.contains(id));
+    let counts = |id: &Digest| {
+        known
+            .named
+            .is_none_or(|named| named.contains(id) && !held(id))
     };
+    // The id first: whoever fills a body with headers of frames must not have us take the CRC of each.
     let later = (at + ALIGN..segment.len().saturating_sub(HEADER)).step_by(ALIGN);
     if later
-        .filter_map(|next| sound(segment, next))
-        .any(|frame| counts(&frame))
+        .filter(|&next| counts(&digest_at(segment, next + 16)))
+        .any(|next| sound(segment, next).is_some())
     {
         return Stop::damaged(at, "an unsound frame before a sound one");
     }

@@ -5,7 +5,7 @@
 //! | time_unix_ns u64 | root 32 | (u32 len | event) * count | zeros to the next multiple of 8
 //! ```
 use crate::hash::Digest;
-use crate::msgpack::check_event;
+use crate::msgpack::event_type;
 use crate::segment::{Stop, all_zero, digest_at, looks_unfinished, u32_at, u64_at};
 use crate::tree::Frontier;
 
@@ -14,8 +14,8 @@ pub const FRAME_LIMIT: usize = 8 << 20;
 pub const COUNT_LIMIT: usize = 65_536;
 pub const EVENT_LIMIT: usize = 65_535;
 
-/// How a log starts: what every reader checks at position 0.
-const FIRST_EVENT: &[u8] = b"\xa4type\xadlog_created.1";
+/// The type of the event at position 0.
+const FIRST_TYPE: &[u8] = b"log_created.1";
 
 /// A sound and right frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,11 @@ pub struct State {
     pub time_unix_ns: u64,
 }
 
+/// Say whether a log may start with this event.
+pub fn may_start(event: &[u8]) -> bool {
+    event_type(event) == Ok(FIRST_TYPE)
+}
+
 /// Encode a frame of `events` after `state`, and move `state` behind it. `events` obey the limits.
 pub fn encode(state: &mut State, now_ns: u64, events: &[&[u8]]) -> Result<Vec<u8>, &'static str> {
     if events.is_empty() || events.len() > COUNT_LIMIT {
@@ -48,7 +53,7 @@ pub fn encode(state: &mut State, now_ns: u64, events: &[&[u8]]) -> Result<Vec<u8
     let later = state.time_unix_ns.checked_add(1);
     next.time_unix_ns = now_ns.max(later.ok_or("no time is after the last frame's")?);
     for event in events {
-        check_event(event)?;
+        event_type(event)?;
         next.tree.append(event);
     }
     let mut out = Vec::with_capacity(HEADER + payload_len.next_multiple_of(8));
@@ -75,6 +80,9 @@ pub fn encode(state: &mut State, now_ns: u64, events: &[&[u8]]) -> Result<Vec<u8
 pub fn scan(segment: &[u8], state: &mut State, last: bool, covered: u64) -> (Vec<Frame>, Stop) {
     let mut frames = Vec::new();
     let mut at = 0;
+    if let Some(stop) = Stop::too_large(segment) {
+        return (frames, stop);
+    }
     loop {
         if at == segment.len() {
             let empty = frames.is_empty() && !last;
@@ -181,8 +189,8 @@ fn events_right(payload: &[u8], count: u32, before: &Frontier) -> Result<Frontie
         let event = payload
             .get(at..at + length)
             .ok_or("the events' sizes do not add up")?;
-        check_event(event)?;
-        if tree.size == 0 && event.get(1..1 + FIRST_EVENT.len()) != Some(FIRST_EVENT) {
+        let kind = event_type(event)?;
+        if tree.size == 0 && kind != FIRST_TYPE {
             return Err("position 0 is not log_created.1");
         }
         tree.append(event);

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod bodies;
+pub mod digest;
 pub mod embed;
 pub mod eventlog;
 pub mod hash;

@@ -11,7 +11,7 @@
 mod check;
 mod scan;
 
-pub use check::{Flaw, Refusal, check, check_event};
+pub use check::{Flaw, Refusal, check, check_event, event_type};
 pub use scan::{Fault, Scanner};
 
 /// What a message may hold besides its size: formats.md §10.

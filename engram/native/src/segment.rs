@@ -1,6 +1,9 @@
 //! What the two kinds of append-only segment share: what was found in one, and when an unsound frame is merely torn.
 use crate::hash::Digest;
 
+/// Bytes of a segment at most: formats.md §2, §3.
+pub const SEGMENT_LIMIT: usize = 64 << 20;
+
 /// The verdict over a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -35,6 +38,12 @@ impl Stop {
             offset,
             reason,
         }
+    }
+
+    /// What is wrong with a segment's size, if anything.
+    pub fn too_large(segment: &[u8]) -> Option<Self> {
+        (segment.len() > SEGMENT_LIMIT)
+            .then(|| Self::damaged(SEGMENT_LIMIT, "a segment is at most 64 MiB"))
     }
 
     pub fn torn(offset: usize) -> Self {

@@ -2,10 +2,11 @@
 use pyo3::buffer::{Element, PyBuffer};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::jcs::{self, Refusal, Value};
-use crate::{hash, record, trie};
+use crate::{digest, hash, record, trie};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(canonical, module)?)?;
@@ -17,6 +18,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(decode_record, module)?)?;
     module.add_function(wrap_pyfunction!(trie_root, module)?)?;
     module.add_function(wrap_pyfunction!(crc32c_of, module)?)?;
+    module.add_function(wrap_pyfunction!(sum_of_hashes, module)?)?;
     Ok(())
 }
 
@@ -349,4 +351,11 @@ fn trie_root<'py>(py: Python<'py>, leaves: &[u8]) -> PyResult<(Bound<'py, PyByte
 #[pyfunction]
 fn crc32c_of(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
+}
+
+/// The sum of the SHA-256 hashes of `rows` modulo 2^256, big-endian.
+#[pyfunction]
+fn sum_of_hashes<'py>(py: Python<'py>, rows: Vec<PyBackedBytes>) -> Bound<'py, PyBytes> {
+    let sum = py.detach(|| digest::sum_of_hashes(&rows));
+    PyBytes::new(py, &sum)
 }

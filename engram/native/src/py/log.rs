@@ -1,10 +1,12 @@
 //! Log and body segments, for Python.
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Mutex;
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::log_walk::{self, Halt, Wanted};
@@ -21,6 +23,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     Ok(())
 }
 
+/// Events whose frame is encoded without releasing the interpreter: about 20 µs of work.
+const ENCODED_AT_ONCE: usize = 64;
+
 /// (status, offset, reason): status 0 sound, 1 torn, 2 damaged.
 type Verdict = (u8, usize, &'static str);
 
@@ -31,6 +36,21 @@ fn verdict(stop: &Stop) -> Verdict {
         Status::Damaged => 2,
     };
     (status, stop.offset, stop.reason)
+}
+
+/// A segment, or a part of one: bytes are borrowed, any other buffer is copied, since nothing keeps its owner from changing it.
+struct Segment<'a>(Cow<'a, [u8]>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Segment<'a> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = <&'a [u8]>::extract(object) {
+            return Ok(Self(Cow::Borrowed(bytes)));
+        }
+        let copy = PyBuffer::<u8>::get(&object)?.to_vec(object.py())?;
+        Ok(Self(Cow::Owned(copy)))
+    }
 }
 
 /// (offset, bytes, first_position, count, time_unix_ns, root).
@@ -95,12 +115,23 @@ impl LogState {
         &self,
         py: Python<'py>,
         now_ns: u64,
-        events: Vec<Vec<u8>>,
+        events: Vec<PyBackedBytes>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let events: Vec<&[u8]> = events.iter().map(Vec::as_slice).collect();
-        let frame = self
-            .with(|state| eventlog::encode(state, now_ns, &events))
-            .map_err(PyValueError::new_err)?;
+        let events: Vec<&[u8]> = events.iter().map(|event| &**event).collect();
+        if self.size() == 0
+            && !events
+                .first()
+                .is_some_and(|event| eventlog::may_start(event))
+        {
+            return Err(PyValueError::new_err("position 0 is not log_created.1"));
+        }
+        let encode = || self.with(|state| eventlog::encode(state, now_ns, &events));
+        let frame = if events.len() > ENCODED_AT_ONCE {
+            py.detach(encode)
+        } else {
+            encode()
+        };
+        let frame = frame.map_err(PyValueError::new_err)?;
         Ok(PyBytes::new(py, &frame))
     }
 
@@ -108,13 +139,13 @@ impl LogState {
     fn scan<'py>(
         &self,
         py: Python<'py>,
-        segment: PyBuffer<u8>,
+        segment: Segment<'_>,
         last: bool,
         covered: u64,
     ) -> PyResult<(Vec<LogFrame<'py>>, Verdict)> {
-        let segment = segment.to_vec(py)?;
+        let segment = segment.0.as_ref();
         let (frames, stop) =
-            py.detach(|| self.with(|state| eventlog::scan(&segment, state, last, covered)));
+            py.detach(|| self.with(|state| eventlog::scan(segment, state, last, covered)));
         let frame = |f: &eventlog::Frame| {
             (
                 f.offset,
@@ -131,9 +162,8 @@ impl LogState {
 
 /// The events of a frame, as a list of bytes; ValueError where its sizes do not add up.
 #[pyfunction]
-fn frame_events<'py>(py: Python<'py>, frame: PyBuffer<u8>) -> PyResult<Bound<'py, PyList>> {
-    let frame = frame.to_vec(py)?;
-    let events = eventlog::events(&frame).map_err(PyValueError::new_err)?;
+fn frame_events<'py>(py: Python<'py>, frame: Segment<'_>) -> PyResult<Bound<'py, PyList>> {
+    let events = eventlog::events(&frame.0).map_err(PyValueError::new_err)?;
     PyList::new(py, events.into_iter().map(|event| PyBytes::new(py, event)))
 }
 
@@ -200,18 +230,24 @@ fn encode_body<'py>(
 /// (offset, bytes, len, kind, id).
 type BodyFrame<'py> = (usize, usize, usize, u8, Bound<'py, PyBytes>);
 
-/// Read a body segment from `start`: (frames, offsets to erase again, verdict).
+/// Read a body segment from `start`: (frames, offsets to erase again, verdict). `held`: ids in earlier segments.
 #[pyfunction]
+#[pyo3(signature = (segment, start, named, last, content, held = None))]
 fn scan_bodies<'py>(
     py: Python<'py>,
-    segment: PyBuffer<u8>,
+    segment: Segment<'_>,
     start: usize,
     named: Option<HashSet<hash::Digest>>,
     last: bool,
     content: bool,
+    held: Option<HashSet<hash::Digest>>,
 ) -> PyResult<(Vec<BodyFrame<'py>>, Vec<usize>, Verdict)> {
-    let segment = segment.to_vec(py)?;
-    let found = py.detach(|| bodies::scan(&segment, start, named.as_ref(), last, content));
+    let segment = segment.0.as_ref();
+    let known = bodies::Known {
+        named: named.as_ref(),
+        held: held.as_ref(),
+    };
+    let found = py.detach(|| bodies::scan(segment, start, known, last, content));
     let frame = |f: &bodies::Frame| (f.offset, f.bytes, f.len, f.kind, PyBytes::new(py, &f.id));
     Ok((
         found.frames.iter().map(frame).collect(),
