@@ -45,7 +45,7 @@ class Actor:
 
     async def run(self, mailbox: Mailbox, inlet: Inlet | None = None) -> None:
         """Handle messages until the mailbox is closed and empty. `inlet`: what takes them from it, if not it itself."""
-        await Desk(_table(self), mailbox, inlet or mailbox).work()
+        await Desk(_table(self), mailbox, mailbox if inlet is None else inlet).work()
 
 
 def _table(actor: Actor) -> dict[type, Handler]:
