@@ -35,6 +35,11 @@ class NodeProcess:
         if wait:
             self.url = self._said("listening: ")
 
+    @property
+    def pid(self) -> int:
+        """The node's process."""
+        return self._process.pid
+
     def __enter__(self) -> Self:
         return self
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from engram.cli._model import ModelDir, model_app
+from engram.cli._replay import replay
 from engram.cli._shell import FAILED, OK, epilogue, run, say
 from engram.cli._text import paragraphs, printable
 from engram.cli._version import version
@@ -34,6 +35,12 @@ _RUN_EXAMPLES = (
     "engram-node init && engram-node",
 )
 
+_REPLAY_EXAMPLES = (
+    "engram-node replay ./engram-data",
+    "engram-node replay ./engram-data --events record_stored record_deleted --json",
+    "engram-node replay /srv/engram/data --follow",
+)
+
 
 def main() -> None:
     """Run `engram-node` with the arguments of this process, and exit."""
@@ -53,6 +60,7 @@ def build() -> App:
     app.default(run_node)
     _add(app, init, ("engram-node init", "engram-node init /etc/engram/node.toml --force"))
     _add(app, doctor, ("engram-node doctor", "engram-node doctor --config /etc/engram/node.toml --json"))
+    _add(app, replay, _REPLAY_EXAMPLES)
     app.command(model_app("engram-node", sort_key=len(list(app))))
     return app
 

@@ -2,8 +2,18 @@
 
 from engram.events import _checkpoint as checkpoints
 from engram.events._checkpoint import Checkpoint
-from engram.events._log import Committed, Log, LogStart, Verdict, judge, segment_name
-from engram.events._segments import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, read_whole, remove_leftovers
+from engram.events._log import Committed, Log, LogStart, Verdict, judge
+from engram.events._reader import BATCH_BYTES, BATCH_EVENTS, Entry, LogReader, segment_name
+from engram.events._replay import Replay
+from engram.events._segments import (
+    SEGMENT_BYTES,
+    SegmentWriter,
+    create,
+    cut_torn_tail,
+    make_durable,
+    read_whole,
+    remove_leftovers,
+)
 from engram.events._vocabulary import (
     FORMAT,
     AnyEvent,
@@ -21,18 +31,23 @@ from engram.events._vocabulary import (
 )
 
 __all__ = [
+    "BATCH_BYTES",
+    "BATCH_EVENTS",
     "FORMAT",
     "SEGMENT_BYTES",
     "AnyEvent",
     "Checkpoint",
     "Committed",
+    "Entry",
     "Event",
     "Log",
     "LogCreated",
+    "LogReader",
     "LogStart",
     "NamespaceCreated",
     "RecordDeleted",
     "RecordStored",
+    "Replay",
     "SegmentWriter",
     "StateCommitted",
     "TrieRoot",
@@ -45,6 +60,7 @@ __all__ = [
     "encode",
     "is_known",
     "judge",
+    "make_durable",
     "read_whole",
     "remove_leftovers",
     "segment_name",

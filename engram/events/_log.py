@@ -6,18 +6,19 @@ against CRC and Merkle root, cuts a torn tail, and refuses a damaged log. Append
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from engram.errors import LogCorrupt
 from engram.events._checkpoint import Checkpoint
+from engram.events._reader import LogReader, segment_name, segment_names
 from engram.events._segments import (
     SEGMENT_BYTES,
     SegmentWriter,
     create,
     cut_torn_tail,
+    make_durable,
     read_whole,
     remove_leftovers,
 )
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from engram.ports import Disk
 
 SOUND, TORN, DAMAGED, BROKEN_PROMISE = 0, 1, 2, 3
-_HEADER = 64
-_SEGMENT_NAME = re.compile(r"[0-9]{20}\.log")
 
 
 class LogStart(msgspec.Struct, frozen=True):
@@ -61,11 +60,6 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str
 
 
-def segment_name(first_position: int) -> str:
-    """Give the file name of the segment that starts at a position."""
-    return f"{first_position:020}.log"
-
-
 class _Reading:
     """Goes over the segments in order; remembers where the last one starts and ends, and the root at a checkpoint."""
 
@@ -82,6 +76,7 @@ class _Reading:
         self.durable_root = self.state.root if start.size == durable else None
         self.last_start = start
         self.end = 0
+        self.durable_end = 0
         self.kept = checkpoint is None or checkpoint.size <= start.size
 
     def segment(self, name: str, data: bytes, *, last: bool) -> Verdict:
@@ -89,7 +84,10 @@ class _Reading:
         if name != segment_name(self.state.size):
             return self._verdict(DAMAGED, name, 0, f"the next event is {self.state.size}, so its name is wrong")
         frames, (status, offset, reason) = self.state.scan(data, last, self.covered)
-        for _, _, first, count, _, root in frames:
+        self.durable_end = 0
+        for at, size, first, count, _, root in frames:
+            if first + count <= self.durable:
+                self.durable_end = at + size
             if self.checkpoint and first + count == self.checkpoint.size:
                 self.kept = root == self.checkpoint.root
             if first + count == self.durable:
@@ -159,7 +157,7 @@ class Log:
         """
         disk.make_folder(folder)
         remove_leftovers(disk, folder)
-        names = [name for name in disk.list(folder) if _SEGMENT_NAME.fullmatch(name)]
+        names = segment_names(disk, folder)
         if not names:
             create(disk, folder, segment_name(0)).close()
             names = [segment_name(0)]
@@ -177,6 +175,7 @@ class Log:
             raise _corrupt(folder, verdict)
         if verdict.status == TORN:
             cut_torn_tail(disk, folder / verdict.segment, verdict.offset)
+        make_durable(disk, folder / names[-1], reading.durable_end, reading.end)
         writer = SegmentWriter(disk, folder, names[-1], reading.end, segment_bytes)
         log = cls(disk, folder, writer, reading.state, reading.last_start)
         log.durable_root = reading.durable_root
@@ -215,22 +214,28 @@ class Log:
         self._state = state
         return Committed(first, state.size, state.root, state.time_unix_ns)
 
+    def reader(self, position: int = 0) -> LogReader:
+        """Give a place in the log, from which to read what is committed, now and later."""
+        return LogReader(self._disk, self._folder, lambda: self._state.size, position)
+
     def read(self, position: int = 0) -> Iterator[tuple[int, bytes]]:
         """Give (position, event) from `position` to what is committed now.
 
         Raises `LogCorrupt` where a frame is unsound or missing: opening may have verified the last segment alone.
         """
         end = self.size
-        names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
-        firsts = [int(name[:20]) for name in names]
-        if position < min(end, firsts[0] if firsts else end):
-            raise LogCorrupt(f"{self._folder}: the segment that holds event {position} is missing")
-        for name, first, following in zip(names, firsts, [*firsts[1:], end], strict=True):
-            if first < end and position < following:
-                path = self._folder / name
-                for at, event in _events(path, _map(self._disk, path), first, min(following, end), position):
-                    if at >= position:
-                        yield at, event
+        reader = LogReader(self._disk, self._folder, lambda: end, position)
+        while entries := reader.read():
+            for at, _, event in entries:
+                yield at, event
+
+    def root_at(self, size: int) -> bytes | None:
+        """Give the root of the log when it had `size` events; None where no frame ends there."""
+        if not 0 < size <= self.size:
+            return _core.LogState().root if size == 0 else None
+        reader = self.reader(size - 1)
+        reader.read(limit_events=1)
+        return reader.root
 
     def verify(self) -> None:
         """Read all that is committed and prove it as opening does, from event 0 to the root; may run on any thread.
@@ -240,7 +245,7 @@ class Log:
         """
         committed = self._state
         reading = _Reading(LogStart(), Checkpoint(committed.size, committed.root))
-        names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
+        names = segment_names(self._disk, self._folder)
         verdict = Verdict(DAMAGED, 0, segment_name(0), 0, "no segment is there")
         for name in names:
             verdict = reading.segment(name, read_whole(self._disk, self._folder / name), last=name == names[-1])
@@ -254,7 +259,7 @@ class Log:
 
     def bytes(self) -> int:
         """Give the size of the log's data on disk, without the last segment's allocation."""
-        names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
+        names = segment_names(self._disk, self._folder)
         return sum(_size(self._disk, self._folder / name) for name in names[:-1]) + self._writer.end
 
     def close(self) -> None:
@@ -268,39 +273,6 @@ def _corrupt(folder: Path, verdict: Verdict) -> LogCorrupt:
         f"{folder / verdict.segment}, offset {verdict.offset}: {verdict.reason}. "
         f"{trusted} trustworthy; restore the folder from a backup."
     )
-
-
-def _events(path: Path, segment: memoryview, first: int, end: int, start: int) -> Iterator[tuple[int, bytes]]:
-    """Give the events of a segment's frames from `start` on. Behind `end` nothing is touched: it may be cut off."""
-    at, position = 0, first
-    while position < end:
-        frame = _sound_frame(path, segment, at, position)
-        count = int.from_bytes(frame[12:16], "little")
-        if position + count > start:
-            yield from enumerate(_core.frame_events(frame), position)
-        position += count
-        at += (len(frame) + 7) // 8 * 8
-    if position != end:
-        raise LogCorrupt(f"{path}: its events reach {position}, and the next segment starts at {end}")
-
-
-def _sound_frame(path: Path, segment: memoryview, at: int, position: int) -> bytes:
-    header = bytes(segment[at : at + _HEADER])
-    frame = bytes(segment[at : at + _HEADER + int.from_bytes(header[8:12], "little")])
-    crc, found = int.from_bytes(header[4:8], "little"), int.from_bytes(header[16:24], "little")
-    if len(frame) <= _HEADER or header[:4] != b"EGL1" or found != position or _core.crc32c_of(frame[8:]) != crc:
-        raise LogCorrupt(
-            f"{path}, offset {at}: no sound frame with event {position}. Restore the folder from a backup."
-        )
-    return frame
-
-
-def _map(disk: Disk, path: Path) -> memoryview:
-    file = disk.open(path, writable=False)
-    try:
-        return file.map()
-    finally:
-        file.close()
 
 
 def _size(disk: Disk, path: Path) -> int:

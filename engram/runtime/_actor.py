@@ -8,20 +8,15 @@ neither: they escalate.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
-import trio
-
 from engram.runtime._handlers import handlers_of
-from engram.runtime._handling import Handler
+from engram.runtime._handling import Desk, Handler
 
 if TYPE_CHECKING:
     from engram.runtime._context import Context
+    from engram.runtime._handling import Inlet
     from engram.runtime._mailbox import Mailbox
-
-_TURN = 128
-"""Messages after which the other tasks get a turn, though neither handler nor mailbox had to wait."""
 
 
 class Actor:
@@ -45,27 +40,9 @@ class Actor:
     async def on_stop(self) -> None:
         """Do what must be done after the last message, within 30 s. An instance that crashed is dropped without."""
 
-    async def run(self, mailbox: Mailbox) -> None:
-        """Handle messages until the mailbox is closed and empty."""
-        table = _table(self)
-        stats = mailbox.stats
-        turn = 0
-        while (envelope := mailbox.next() or await mailbox.get()) is not None:
-            handler = table[type(envelope.message)]
-            if handler.alone is None or envelope.deadline != math.inf:
-                await handler.handle(envelope, mailbox)
-            else:  # nothing to gather and no deadline to watch: most messages, at half the cost
-                try:
-                    answer = await handler.alone(envelope.message)
-                except BaseException as error:
-                    if not handler.settle([envelope], error, mailbox):
-                        raise
-                else:
-                    stats.handled += 1
-                    envelope.answer(answer)
-            turn += 1
-            if turn % _TURN == 0:
-                await trio.lowlevel.checkpoint()
+    async def run(self, mailbox: Mailbox, inlet: Inlet | None = None) -> None:
+        """Handle messages until the mailbox is closed and empty. `inlet`: what takes them from it, if not it itself."""
+        await Desk(_table(self), mailbox, inlet or mailbox).work()
 
 
 def _table(actor: Actor) -> dict[type, Handler]:

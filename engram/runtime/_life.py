@@ -105,7 +105,7 @@ class Life:
 
     async def stop(self, grace_s: float) -> None:
         """Let the actor handle what waits, for at most `grace_s`, and wait for its end."""
-        if self.state == "backing_off" and len(self.mailbox) == 0:
+        if self.state == "backing_off" and self.mailbox.empty:
             self._scope.cancel()  # there is nothing that it would be started again for
         self._enter("stopping")
         self.mailbox.close("is stopping")
@@ -173,7 +173,7 @@ class Life:
             raise error
         self._context.log.error("actor_crashed", error=self._last_error)
         mailbox.announce(Crashed(mailbox.name, self._last_error))
-        if mailbox.closed and not len(mailbox):
+        if mailbox.closed and mailbox.empty:
             return False
         delay_s = self._pause_s()
         if delay_s is None:

@@ -85,6 +85,7 @@ class Mailbox:
         self.stats = Stats()
         self._dead_letters = dead_letters
         self._waiting: deque[Envelope] = deque()
+        self._again: deque[Envelope] = deque()
         self._senders: OrderedDict[Task, Envelope] = OrderedDict()
         self._reader: Task | None = None
         self._closed: str | None = None
@@ -93,6 +94,11 @@ class Mailbox:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to handle."""
+        return not self._waiting and not self._again
 
     @property
     def closed(self) -> bool:
@@ -152,8 +158,8 @@ class Mailbox:
 
     def next(self) -> Envelope | None:
         """Take the next envelope that is in time, if one waits."""
-        while self._waiting:
-            envelope = self._pop()
+        while self._waiting or self._again:
+            envelope = self._again.popleft() if self._again else self._pop()
             if envelope.deadline == math.inf or self._in_time(envelope):
                 return envelope
         return None
@@ -161,18 +167,15 @@ class Mailbox:
     def take(self, kinds: frozenset[type], limit: int) -> list[Envelope]:
         """Take up to `limit` more envelopes that wait and are not late, while they are of `kinds`."""
         taken: list[Envelope] = []
-        while len(taken) < limit and self._waiting and self._joins(self._waiting[0], kinds):
+        while len(taken) < limit and self._waiting and type(self._waiting[0].message) in kinds:
             envelope = self._pop()
             if self._in_time(envelope):
                 taken.append(envelope)
         return taken
 
-    def _joins(self, envelope: Envelope, kinds: frozenset[type]) -> bool:
-        return type(envelope.message) in kinds and not envelope.alone
-
     def _pop(self) -> Envelope:
         envelope = self._waiting.popleft()
-        if self._senders and len(self._waiting) < self.limit:
+        if self._senders:
             sender, sent = self._senders.popitem(last=False)
             self._accept(sent)
             reschedule(sender)
@@ -205,13 +208,13 @@ class Mailbox:
             envelope.answer(Internal(f"the {self.name} failed on it ({kind})"))
 
     def put_back(self, batch: Sequence[Envelope]) -> None:
-        """Put a batch that failed in front of all that waits, each message now to be handled alone.
+        """Have a batch that failed handled again before all that waits, each message alone.
 
-        Until they are taken the mailbox may be over its limit by that batch, and takes nothing in.
+        It is in hand still, and not among what waits: the places that it had may have been taken since.
         """
-        for envelope in reversed(batch):
+        for envelope in batch:
             envelope.alone = True
-            self._waiting.appendleft(envelope)
+        self._again.extend(batch)
 
     def close(self, why: str) -> None:
         """Refuse what comes from now on, and those who wait for room; what waits is still handled."""
@@ -227,7 +230,8 @@ class Mailbox:
 
     def drop_waiting(self) -> None:
         """Answer everything that still waits with `Unavailable`."""
-        waiting = list(self._waiting)
+        waiting = [*self._again, *self._waiting]
+        self._again.clear()
         self._waiting.clear()
         self.drop(waiting, f"the {self.name} {self._closed}")
 

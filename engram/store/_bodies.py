@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.errors import BodiesCorrupt
-from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, remove_leftovers
+from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, make_durable, remove_leftovers
 from engram.native import _core
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ HEADER = 64
 _SEGMENT_NAME = re.compile(r"[0-9]{20}\.seg")
 _TORN, _DAMAGED = 1, 2
 _LENGTH = struct.Struct("<I")
+_KIND, _ID = 12, slice(16, 48)
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -53,6 +54,8 @@ class Bodies:
         self._number = number
         self._end = end
         self._pending: list[tuple[int, bytes]] = []
+        self._unnamed: list[Body] = []
+        """What was written since `keep`."""
         self._maps: dict[int, memoryview] = {}
 
     @classmethod
@@ -63,13 +66,15 @@ class Bodies:
         *,
         known_to: int,
         named: Callable[[], set[bytes]],
+        held: Callable[[], set[bytes]] = set,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> tuple[Bodies, list[Body]]:
         """Open the folder, made if absent; also give the bodies at and after location `known_to`.
 
-        The last segment is verified whole, content included. `named` gives the ids that the log's events name; it is
-        asked only where a frame is unsound, to tell a torn tail from damage. What is below `known_to` was durable, so
-        bodies that end before it are damage too. Raises `BodiesCorrupt`.
+        The last segment is verified whole, content included. `named` gives the ids that the log's events name, `held`
+        those of the bodies below `known_to`; they are asked only where a frame is unsound, to tell a torn tail from
+        damage. What is below `known_to` was durable, so bodies that end before it are damage too. Raises
+        `BodiesCorrupt`.
         """
         disk.make_folder(folder)
         remove_leftovers(disk, folder)
@@ -83,7 +88,9 @@ class Bodies:
             last = name == names[-1]
             if not last and (int(name[:20]) + 1) * SEGMENT_BYTES <= known_to:
                 continue
-            number, end = int(name[:20]), _verify(disk, folder / name, named, found, known_to, last=last)
+            known = _Known(named, lambda: held() | {body.id for body in found}, known_to)
+            number, end = int(name[:20]), _verify(disk, folder / name, known, found, last=last)
+        make_durable(disk, folder / names[-1], min(end, max(0, known_to - number * SEGMENT_BYTES)), end)
         bodies = cls(disk, folder, number, end, segment_bytes)
         return bodies, [body for body in found if body.location >= known_to]
 
@@ -113,14 +120,24 @@ class Bodies:
             if number != current:
                 self._writer.sync()
                 self._writer.rotate(segment_name(number))
-            self._writer.write(b"".join(frame for at, frame in pending if at == number))
+            frames = [frame for at, frame in pending if at == number]
+            start = number * SEGMENT_BYTES + self._writer.write(b"".join(frames))
+            for frame in frames:
+                self._unnamed.append(Body(frame[_ID], frame[_KIND], start))
+                start += len(frame)
         if pending:
             self._writer.sync()
 
-    def discard(self) -> None:
-        """Forget what is staged."""
+    def keep(self) -> None:
+        """Note that an event names what was written."""
+        self._unnamed = []
+
+    def discard(self) -> list[Body]:
+        """Forget what is staged; give what was written since `keep`, which stands though nothing names it."""
         self._pending = []
         self._number, self._end = int(self._writer.name[:20]), self._writer.end
+        unnamed, self._unnamed = self._unnamed, []
+        return unnamed
 
     def read(self, location: int) -> memoryview:
         """Give the bytes of a body, from the map of its segment."""
@@ -191,21 +208,27 @@ class Bodies:
             file.close()
 
 
-def _verify(
-    disk: Disk, path: Path, named: Callable[[], set[bytes]], found: list[Body], known_to: int, *, last: bool
-) -> int:
+class _Known(msgspec.Struct, frozen=True):
+    named: Callable[[], set[bytes]]
+    held: Callable[[], set[bytes]]
+    to: int
+
+
+def _verify(disk: Disk, path: Path, known: _Known, found: list[Body], *, last: bool) -> int:
     number = int(path.name[:20])
     file = disk.open(path)
     try:
         data = file.read(0, file.size())
         frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, set(), last, content=True)
         if status:  # only now is it worth a walk over the log to know what its events name
-            frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, named(), last, content=True)
+            frames, again, (status, offset, reason) = _core.scan_bodies(
+                data, 0, known.named(), last, content=True, held=known.held()
+            )
         if status == _DAMAGED:
             raise BodiesCorrupt(f"{path}, offset {offset}: {reason}. Bodies before it are sound; restore the segment.")
-        if last and number * SEGMENT_BYTES + offset < known_to:
+        if last and number * SEGMENT_BYTES + offset < known.to:
             raise BodiesCorrupt(
-                f"{path}, offset {offset}: the bodies end at {number * SEGMENT_BYTES + offset}, before {known_to}, to "
+                f"{path}, offset {offset}: the bodies end at {number * SEGMENT_BYTES + offset}, before {known.to}, to "
                 "which state.db knows them. Restore the segment."
             )
         for start in again:

@@ -84,6 +84,7 @@ def open_parts(folder: DataFolder, port: Tables, rng: Rng, segment_bytes: int) -
             path / "bodies",
             known_to=progress.body_tail if progress else 0,
             named=lambda: _named(log),
+            held=lambda: _held(connection) if progress else set(),
             segment_bytes=segment_bytes,
         )
         opened.callback(bodies.close)
@@ -97,6 +98,10 @@ def open_parts(folder: DataFolder, port: Tables, rng: Rng, segment_bytes: int) -
         connection.execute("COMMIT")
         opened.pop_all()
     return Opened(key, checkpoint, log, bodies, fold, progress is None and log.size > 0)
+
+
+def _held(connection: sqlite3.Connection) -> set[bytes]:
+    return {body_id for (body_id,) in connection.execute("SELECT id FROM bodies")}
 
 
 def fold_log(fold: Fold, log: Log, bodies: Bodies, position: int) -> None:

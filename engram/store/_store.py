@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from engram.events import Log
     from engram.identity import NodeKey
     from engram.ports import Disk, Rng, Tables
+    from engram.store._bodies import Body
 
 _NO_TRIE = TrieRoot(bytes(32), 0)
 
@@ -214,6 +215,7 @@ class Store:
                 self._log.append(group.events, now_ns)
                 self._advance()
             self._writer.execute("COMMIT")
+            self._bodies.keep()
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
         except BaseException as error:
@@ -241,9 +243,22 @@ class Store:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
         self._fold.forget()
-        self._bodies.discard()
+        unnamed = self._bodies.discard()
         if isinstance(error, StorageFailed):
             self._failed = error.message
+        elif unnamed:
+            self._remember(unnamed)
+
+    def _remember(self, unnamed: Sequence[Body]) -> None:
+        """Note where bodies stand whose events found no room: a fold of the segments gives these places too."""
+        try:
+            self._writer.execute("BEGIN")
+            for body in unnamed:
+                self._fold.add_body(body.id, body.kind, body.location)
+            self._advance()
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._tables_failed(error) from error
 
     def _follow(self, group: Group) -> None:
         self._namespaces.update(group.created)

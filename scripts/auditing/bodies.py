@@ -69,6 +69,8 @@ def read_bodies(
             if kind == ERASED and any(content):
                 torn(Damage(name, at, "an erasure that was not finished; the next start finishes it", "torn"))
             at = end
+        if not last and at == 0:
+            raise Damage(name, 0, "a segment before the last holds no frame")
     return bodies
 
 

@@ -33,7 +33,8 @@ def engram_node(capsys, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["init"], ["doctor"], ["model"], ["model", "fetch"], ["model", "verify"], ["model", "path"]]
+    "command",
+    [[], ["init"], ["doctor"], ["replay"], ["model"], ["model", "fetch"], ["model", "verify"], ["model", "path"]],
 )
 def test_every_help_text_teaches_with_examples(engram_node, command):
     ran = engram_node(*command, "--help")

@@ -56,18 +56,19 @@ def run(command, *arguments, stdin=b"", cwd=None, encoding="utf-8", **variables)
 class Node:
     """A node in a process of its own, on a free port of loopback."""
 
-    def __init__(self, data, *arguments, cwd=None, limit_kib=None, **variables):
+    def __init__(self, data, *arguments, cwd=None, limit_kib=None, command=NODE, **variables):
         self.data = Path(data)
         self.log = self.data.with_name(self.data.name + ".log")
         self._arguments, self._cwd, self._variables = arguments, cwd or self.data.parent, variables
         self.limit_kib = limit_kib
+        self._command = command
         self.start()
 
     def start(self):
         """Start the process, and wait until it listens; a node that does not start raises what it said."""
         self.said = []
         limit = [] if self.limit_kib is None else ["/bin/bash", "-c", f'ulimit -f {self.limit_kib}; exec "$@"', "bash"]
-        command = [*limit, *NODE, "--data", str(self.data), "--port", "0", *map(str, self._arguments)]
+        command = [*limit, *self._command, "--data", str(self.data), "--port", "0", *map(str, self._arguments)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, bufsize=0, stdout=subprocess.PIPE, stderr=log, cwd=self._cwd, env=environ(**self._variables)

@@ -49,7 +49,7 @@ async def test_a_bug_kills_one_message_and_the_mailbox_survives(autojump_clock, 
         async with trio.open_nursery() as nursery:
             for message in (Add(1), Fail(ValueError("a user's secret")), Add(5)):
                 nursery.start_soon(ask, message)
-                await trio.lowlevel.checkpoint()
+                await trio.testing.wait_all_tasks_blocked()
     assert sorted(map(str, answers)) == ["1", "5", "the counter failed on it (ValueError)"]
     assert (len(lives), ref.stats.dead_letters, ref.stats.restarts) == (2, 1, 1)
     assert "secret" not in str(logs)
@@ -204,6 +204,25 @@ async def test_gather_raises_the_error_itself_and_cancels_the_rest(autojump_cloc
     with pytest.raises(NotFound, match="one"):
         await gather([lambda n=n: call(n) for n in range(4)], 4)
     assert sorted(started) == [0, 1, 2, 3]
+
+
+async def test_of_calls_that_fail_together_the_gravest_error_is_raised(autojump_clock):
+    together = trio.Event()
+
+    async def call(error):
+        await together.wait()
+        raise error
+
+    errors = [*(NotFound(str(number)) for number in range(50)), StorageFailed("fsync")]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_set_when_settled, together)
+        with pytest.raises(StorageFailed):
+            await gather([lambda error=error: call(error) for error in errors], len(errors))
+
+
+async def _set_when_settled(event):
+    await trio.testing.wait_all_tasks_blocked()
+    event.set()
 
 
 async def test_gather_runs_a_few_at_a_time(autojump_clock):

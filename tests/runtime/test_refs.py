@@ -161,6 +161,43 @@ async def test_an_asker_that_outlives_the_deadline_hears_who_was_still_at_it(aut
             await ref.ask(Call(work))
 
 
+async def test_a_deadline_that_has_passed_touches_nothing_that_comes_after_it(autojump_clock, supervisor):
+    ref = await supervisor.start("counter", Counter)
+    await ref.ask(Add(1), deadline=trio.current_time() + 1)
+    await trio.sleep(5)
+    done = []
+
+    async def work(_):
+        await trio.sleep(1)
+        done.append(trio.current_effective_deadline())
+
+    await ref.ask(Call(work))
+    assert done == [float("inf")]
+
+
+async def test_a_handler_that_finishes_past_its_deadline_costs_the_next_nothing(autojump_clock, supervisor):
+    ref = await supervisor.start("counter", Counter)
+    done = []
+
+    async def finish(_):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3)
+        done.append("shielded")
+
+    async def work(_):
+        await trio.sleep(1)
+        done.append("next")
+
+    start = trio.current_time()
+    await ref.tell(Call(finish), deadline=start + 1)
+    await ref.tell(Call(work))
+    await ref.tell(Call(finish), deadline=start + 6)
+    await ref.tell(Call(work), deadline=start + 100)
+    await ref.ask(Add(1))
+    assert done == ["shielded", "next", "shielded", "next"]
+    assert (ref.stats.handled, ref.stats.expired) == (5, 0)
+
+
 async def test_what_a_handler_asks_inherits_the_deadline(autojump_clock, supervisor):
     inner = await supervisor.start("inner", Counter)
     outer = await supervisor.start("outer", Counter)
@@ -335,7 +372,7 @@ async def test_an_actor_that_never_waits_leaves_the_others_their_turn(autojump_c
 
     ref = await supervisor.start("selfish", Selfish)
     ref.try_tell(Add(0))
-    await trio.lowlevel.checkpoint()
-    await trio.lowlevel.checkpoint()
+    for _ in range(4):
+        await trio.lowlevel.checkpoint()
     handled_first.append(ref.stats.handled)
     assert handled_first[0] < 1000

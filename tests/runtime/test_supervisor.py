@@ -327,7 +327,7 @@ async def test_what_waits_when_an_actor_crashes_while_it_stops_is_handled_by_the
     async with trio.open_nursery() as asking_now:
         for message in (Fail(ValueError()), Add(5)):
             asking_now.start_soon(ask, message)
-            await trio.lowlevel.checkpoint()
+            await settled()
         await supervisor.stop()
     assert sorted(map(str, answers)) == ["5", str(Internal)]
 

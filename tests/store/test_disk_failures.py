@@ -12,7 +12,7 @@ from store.test_store import NOW, open_store, put, vector
 from engram.errors import DiskFull, FolderRefused, StorageFailed
 from engram.store import PUBLIC, DeleteOperation
 
-COMMITS = 8
+COMMITS = 6
 FINAL = (StorageFailed, FolderRefused)
 
 

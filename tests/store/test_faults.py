@@ -14,7 +14,7 @@ from engram.errors import BodiesCorrupt, FolderRefused, LogCorrupt, StorageFaile
 from engram.events import Log, LogStart
 from engram.native import _core
 from engram.runtime import RealDisk
-from engram.store import PUBLIC
+from engram.store import PUBLIC, CreateOperation
 from engram.store._bodies import Bodies
 
 
@@ -184,6 +184,33 @@ def test_a_flipped_bit_in_what_the_tables_have_seen_is_damage_not_a_torn_tail(tm
     with pytest.raises(LogCorrupt, match=f"offset {at}: an unsound frame.*Events 0 to 1 before it"):
         open_store(tmp_path / "killed")
     assert segment.read_bytes() == data
+
+
+def test_a_flipped_bit_anywhere_in_log_or_bodies_refuses_to_open_and_is_named(tmp_path):
+    store = open_store(tmp_path / "data")
+    store.commit([CreateOperation(store.key.public, "notes", "m/1", 3)], NOW)
+    notes = next(each for each in store.published.namespaces.values() if each.name == "notes")
+    for number in range(3):
+        store.commit([put(store, f"text {number}", 1.0, number, ns=notes)], NOW)
+    ends = {"events": store._log._writer.end, "bodies": store._bodies.tail}
+    shutil.copytree(tmp_path / "data", tmp_path / "killed")
+    store.close(NOW)
+    for folder, (magic, error) in {"events": (b"EGL1", LogCorrupt), "bodies": (b"EGB1", BodiesCorrupt)}.items():
+        [path] = (tmp_path / "killed" / folder).iterdir()
+        data = path.read_bytes()
+        with path.open("r+b", buffering=0) as file:
+            for at in range(0, ends[folder], 3):
+                file.seek(at)
+                file.write(bytes([data[at] ^ 1 << at // 3 % 8]))
+                frame = data.rindex(magic, 0, at + 4)
+                with pytest.raises(error, match=f"{path.name}, offset {frame}: "):
+                    open_store(tmp_path / "killed")
+                file.seek(at)
+                file.write(data[at : at + 1])
+        assert path.read_bytes() == data
+    again = open_store(tmp_path / "killed")
+    assert again.count() == 3
+    again.close(NOW)
 
 
 def test_a_folder_whose_key_is_gone_is_refused_and_gets_no_other(tmp_path):

@@ -57,15 +57,17 @@ pub fn encode(kind: u8, id: &Digest, bytes: &[u8]) -> Result<Vec<u8>, &'static s
     Ok(out)
 }
 
-/// Read a segment from offset `from`. `named`: the ids that the log's events name; None when no log is at hand.
+/// What else is known where a frame is unsound. `named`: the ids that the log's events name; None when no log is at
+/// hand. `held`: the ids of frames in earlier segments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    pub named: Option<&'a HashSet<Digest>>,
+    pub held: Option<&'a HashSet<Digest>>,
+}
+
+/// Read a segment from offset `from`.
 /// `last`: no segment follows. `content`: also check that each body is what its id says.
-pub fn scan(
-    segment: &[u8],
-    from: usize,
-    named: Option<&HashSet<Digest>>,
-    last: bool,
-    content: bool,
-) -> Found {
+pub fn scan(segment: &[u8], from: usize, known: Known, last: bool, content: bool) -> Found {
     let mut found = Found {
         frames: Vec::new(),
         erase_again: Vec::new(),
@@ -84,7 +86,7 @@ pub fn scan(
             break Stop::sound(at);
         }
         let Some(frame) = sound(segment, at) else {
-            break unsound(segment, at, named, last, &found.frames);
+            break unsound(segment, at, known, last, &found.frames);
         };
         let whole = &segment[at..at + frame.bytes];
         if !all_zero(&whole[HEADER + frame.len..]) {
@@ -159,13 +161,7 @@ fn check_content(frame: &Frame, bytes: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-fn unsound(
-    segment: &[u8],
-    at: usize,
-    named: Option<&HashSet<Digest>>,
-    last: bool,
-    before: &[Frame],
-) -> Stop {
+fn unsound(segment: &[u8], at: usize, known: Known, last: bool, before: &[Frame]) -> Stop {
     if !last {
         return Stop::damaged(at, "an unsound frame in a segment that another follows");
     }
@@ -173,13 +169,19 @@ fn unsound(
         return Stop::damaged(at, "an unsound frame that was written whole");
     }
     let id = segment.get(at + 16..at + 48).map(|id| digest_at(id, 0));
-    if let (Some(named), Some(id)) = (named, id)
+    if let (Some(named), Some(id)) = (known.named, id)
         && named.contains(&id)
     {
         return Stop::damaged(at, "an unsound frame whose id an event names");
     }
-    let held: HashSet<&Digest> = before.iter().map(|frame| &frame.id).collect();
-    let counts = |id: &Digest| named.is_none_or(|named| named.contains(id) && !held.contains(id));
+    let before: HashSet<&Digest> = before.iter().map(|frame| &frame.id).collect();
+    let held =
+        |id: &Digest| before.contains(id) || known.held.is_some_and(|held| held.contains(id));
+    let counts = |id: &Digest| {
+        known
+            .named
+            .is_none_or(|named| named.contains(id) && !held(id))
+    };
     // The id first: whoever fills a body with headers of frames must not have us take the CRC of each.
     let later = (at + ALIGN..segment.len().saturating_sub(HEADER)).step_by(ALIGN);
     if later

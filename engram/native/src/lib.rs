@@ -12,6 +12,7 @@ pub mod eventlog;
 pub mod hash;
 pub mod index;
 pub mod jcs;
+pub mod log_walk;
 pub mod msgpack;
 pub mod record;
 pub mod segment;

@@ -6,8 +6,10 @@ use std::sync::Mutex;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 
+use crate::log_walk::{self, Halt, Wanted};
 use crate::segment::{Status, Stop};
 use crate::tree::Frontier;
 use crate::{bodies, eventlog, hash};
@@ -15,10 +17,14 @@ use crate::{bodies, eventlog, hash};
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<LogState>()?;
     module.add_function(wrap_pyfunction!(frame_events, module)?)?;
+    module.add_function(wrap_pyfunction!(walk_log, module)?)?;
     module.add_function(wrap_pyfunction!(encode_body, module)?)?;
     module.add_function(wrap_pyfunction!(scan_bodies, module)?)?;
     Ok(())
 }
+
+/// Events whose frame is encoded without releasing the interpreter: about 20 µs of work.
+const ENCODED_AT_ONCE: usize = 64;
 
 /// (status, offset, reason): status 0 sound, 1 torn, 2 damaged.
 type Verdict = (u8, usize, &'static str);
@@ -32,7 +38,7 @@ fn verdict(stop: &Stop) -> Verdict {
     (status, stop.offset, stop.reason)
 }
 
-/// A whole segment: bytes are borrowed, any other buffer is copied, since nothing keeps its owner from changing it.
+/// A segment, or a part of one: bytes are borrowed, any other buffer is copied, since nothing keeps its owner from changing it.
 struct Segment<'a>(Cow<'a, [u8]>);
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Segment<'a> {
@@ -109,15 +115,23 @@ impl LogState {
         &self,
         py: Python<'py>,
         now_ns: u64,
-        events: Vec<Vec<u8>>,
+        events: Vec<PyBackedBytes>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let events: Vec<&[u8]> = events.iter().map(Vec::as_slice).collect();
-        if self.size() == 0 && !events.first().is_some_and(|event| eventlog::may_start(event)) {
+        let events: Vec<&[u8]> = events.iter().map(|event| &**event).collect();
+        if self.size() == 0
+            && !events
+                .first()
+                .is_some_and(|event| eventlog::may_start(event))
+        {
             return Err(PyValueError::new_err("position 0 is not log_created.1"));
         }
-        let frame = self
-            .with(|state| eventlog::encode(state, now_ns, &events))
-            .map_err(PyValueError::new_err)?;
+        let encode = || self.with(|state| eventlog::encode(state, now_ns, &events));
+        let frame = if events.len() > ENCODED_AT_ONCE {
+            py.detach(encode)
+        } else {
+            encode()
+        };
+        let frame = frame.map_err(PyValueError::new_err)?;
         Ok(PyBytes::new(py, &frame))
     }
 
@@ -148,10 +162,57 @@ impl LogState {
 
 /// The events of a frame, as a list of bytes; ValueError where its sizes do not add up.
 #[pyfunction]
-fn frame_events<'py>(py: Python<'py>, frame: PyBuffer<u8>) -> PyResult<Bound<'py, PyList>> {
-    let frame = frame.to_vec(py)?;
-    let events = eventlog::events(&frame).map_err(PyValueError::new_err)?;
+fn frame_events<'py>(py: Python<'py>, frame: Segment<'_>) -> PyResult<Bound<'py, PyList>> {
+    let events = eventlog::events(&frame.0).map_err(PyValueError::new_err)?;
     PyList::new(py, events.into_iter().map(|event| PyBytes::new(py, event)))
+}
+
+/// ((position, time_unix_ns, event) each, offset, position, root, halt).
+type LogWalk<'py> = (
+    Vec<(u64, u64, Bound<'py, PyBytes>)>,
+    usize,
+    u64,
+    Option<Bound<'py, PyBytes>>,
+    i64,
+);
+
+/// Read on in a chunk that begins with the frame of event `position`: events from `start` on, of frames before `end`,
+/// no more than about `limit_events` and `limit_bytes` of them. Gives them, the offset and the position of the first
+/// frame that was not given whole, the log's root before that frame (None where this chunk does not tell), and why it
+/// stopped: 0 enough, -1 no such frame there, else the bytes needed from the offset.
+#[pyfunction]
+fn walk_log<'py>(
+    py: Python<'py>,
+    chunk: &[u8],
+    position: u64,
+    start: u64,
+    end: u64,
+    limit_events: usize,
+    limit_bytes: usize,
+) -> LogWalk<'py> {
+    let wanted = Wanted {
+        start,
+        end,
+        events: limit_events,
+        bytes: limit_bytes,
+    };
+    let walk = py.detach(|| log_walk::walk(chunk, position, wanted));
+    let event = |found: &log_walk::Found| {
+        let bytes = PyBytes::new(py, &chunk[found.place.clone()]);
+        (found.position, found.time_unix_ns, bytes)
+    };
+    let halt = match walk.halt {
+        Halt::Enough => 0,
+        Halt::Unsound => -1,
+        Halt::Needs(bytes) => bytes as i64,
+    };
+    (
+        walk.events.iter().map(event).collect(),
+        walk.offset,
+        walk.position,
+        walk.root.map(|root| PyBytes::new(py, &root)),
+        halt,
+    )
 }
 
 /// Encode one body frame.
@@ -169,8 +230,9 @@ fn encode_body<'py>(
 /// (offset, bytes, len, kind, id).
 type BodyFrame<'py> = (usize, usize, usize, u8, Bound<'py, PyBytes>);
 
-/// Read a body segment from `start`: (frames, offsets to erase again, verdict).
+/// Read a body segment from `start`: (frames, offsets to erase again, verdict). `held`: ids in earlier segments.
 #[pyfunction]
+#[pyo3(signature = (segment, start, named, last, content, held = None))]
 fn scan_bodies<'py>(
     py: Python<'py>,
     segment: Segment<'_>,
@@ -178,9 +240,14 @@ fn scan_bodies<'py>(
     named: Option<HashSet<hash::Digest>>,
     last: bool,
     content: bool,
+    held: Option<HashSet<hash::Digest>>,
 ) -> PyResult<(Vec<BodyFrame<'py>>, Vec<usize>, Verdict)> {
     let segment = segment.0.as_ref();
-    let found = py.detach(|| bodies::scan(segment, start, named.as_ref(), last, content));
+    let known = bodies::Known {
+        named: named.as_ref(),
+        held: held.as_ref(),
+    };
+    let found = py.detach(|| bodies::scan(segment, start, known, last, content));
     let frame = |f: &bodies::Frame| (f.offset, f.bytes, f.len, f.kind, PyBytes::new(py, &f.id));
     Ok((
         found.frames.iter().map(frame).collect(),
