@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from outcome import Error, Value
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 from engram.errors import Busy, DeadlineExceeded, EngramError, Internal, Unavailable
@@ -46,27 +45,35 @@ class Stats(msgspec.Struct):
 
 
 class Envelope:
-    """A message, until when it is worth handling (trio's time), and the task that waits for its answer, if one does."""
+    """A message, until when it is worth handling (trio's time), and the task that waits for its answer, if one does.
 
-    __slots__ = ("alone", "asker", "deadline", "message")
+    `heard` is set for a task that waits, right before it is woken, and only then.
+    """
+
+    __slots__ = ("alone", "asker", "deadline", "heard", "message")
 
     def __init__(self, message: Message[Any], deadline: float) -> None:
         self.message = message
         self.deadline = deadline
         self.asker: Task | None = None
         self.alone = False
+        self.heard: Any
 
     async def answered(self) -> Any:
         """Wait for the answer, and raise it where it is an error."""
         self.asker = current_task()
-        return await wait_task_rescheduled(self._give_up)
+        await wait_task_rescheduled(self._give_up)
+        if isinstance(self.heard, EngramError):
+            raise self.heard
+        return self.heard
 
     def answer(self, answer: Any) -> None:
         """Give the asker, if one waits, the answer; an `EngramError` is raised there."""
         asker = self.asker
         if asker is not None:
             self.asker = None
-            reschedule(asker, Error(answer) if isinstance(answer, EngramError) else Value(answer))
+            self.heard = answer
+            reschedule(asker)
 
     def _give_up(self, _: RaiseCancelT) -> Abort:
         self.asker = None
@@ -134,6 +141,8 @@ class Mailbox:
             return Abort.SUCCEEDED
 
         await wait_task_rescheduled(give_up)
+        if envelope.heard is not None:
+            raise envelope.heard
 
     def _accept(self, envelope: Envelope) -> None:
         self._waiting.append(envelope)
@@ -178,6 +187,7 @@ class Mailbox:
         if self._senders:
             sender, sent = self._senders.popitem(last=False)
             self._accept(sent)
+            sent.heard = None
             reschedule(sender)
         return envelope
 
@@ -221,8 +231,9 @@ class Mailbox:
         self._closed = why
         self.stats.refused += len(self._senders)
         while self._senders:
-            sender, _ = self._senders.popitem(last=False)
-            reschedule(sender, Error(self._refusal()))
+            sender, sent = self._senders.popitem(last=False)
+            sent.heard = self._refusal()
+            reschedule(sender)
         reader = self._reader
         if reader is not None:
             self._reader = None
