@@ -68,7 +68,7 @@ def load_or_create(disk: Disk, path: Path, rng: Rng) -> NodeKey:
         finally:
             file.close()
         disk.rename(fresh, path)
-        disk.sync_folder(path.parent)
+    disk.sync_folder(path.parent)  # who made it may have been killed before its name was durable
     file = disk.open(path, writable=False)
     try:
         seed = file.read(0, _KEY_BYTES + 1)

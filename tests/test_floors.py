@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "gateway": GROUND | {"wire", "runtime"},
     "actors": GROUND | LIBRARIES | {"events", "wire", "runtime"},
     "node": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "sdk"},
+    "testing": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "node"},
     "cli": GROUND | {"events", "wire", "embed", "sdk", "node", "runtime", ""},
     "": {"node"},  # the package itself
 }
@@ -56,8 +57,13 @@ TOUCH_THE_WORLD = {
     "embed._url": {"urllib"},  # its parser
     "embed._sentence_transformers": {"threading"},  # a lock around what two threads must not do at once
     "node._embedded": {"threading"},  # the one thread of an embedded memory
+    "testing.__main__": {"time"},  # how long it takes, in this world
+    "testing._loop": {"random"},  # the seeded order of trio's tasks
+    "testing._rng": {"random"},  # seeded, every one
+    "testing._tables": {"sqlite3"},  # in memory
     "store._allowed": {"threading"},  # a lock: any thread may search
     "store._opening": {"sqlite3"},  # its error class
+    "store._verify_tables": {"sqlite3"},  # its error class
     "store._store": {"sqlite3", "threading"},  # sqlite3's error class; a lock around the reading connection
 }
 

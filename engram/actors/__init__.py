@@ -2,6 +2,18 @@
 
 from engram.actors._embedder import CHUNK_TEXTS, EmbedderActor, EmbedTexts
 from engram.actors._model import ConfiguredModel, Model
+from engram.actors._scrubber import Scrubber, ScrubOnce, keep_scrubbing
 from engram.actors._store import Commit, StoreActor
 
-__all__ = ["CHUNK_TEXTS", "Commit", "ConfiguredModel", "EmbedTexts", "EmbedderActor", "Model", "StoreActor"]
+__all__ = [
+    "CHUNK_TEXTS",
+    "Commit",
+    "ConfiguredModel",
+    "EmbedTexts",
+    "EmbedderActor",
+    "Model",
+    "ScrubOnce",
+    "Scrubber",
+    "StoreActor",
+    "keep_scrubbing",
+]

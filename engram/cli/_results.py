@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from engram.cli._json import write
@@ -11,7 +12,7 @@ from engram.record import OURS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from engram.wire import Hit, ModelStatus, NamespaceInfo, Record, StatusResult
+    from engram.wire import Hit, ModelStatus, NamespaceInfo, Record, ScrubStatus, StatusResult
 
 _CELL = 400
 """Characters of a text or of metadata that are drawn; no terminal's line is longer."""
@@ -103,10 +104,24 @@ def status_rows(status: StatusResult) -> list[tuple[str, str]]:
         *([("", model.message)] if model.message else []),
         *((f"model {other.name}", _model(other)) for other in status.models),
         ("writes waiting", f"{status.queue_length:,}"),
+        ("disk", _scrub(status.scrub)),
+        *(("damage", f"{each.file}, offset {each.offset:,}: {each.reason}") for each in status.scrub.damage),
         ("data folder", status.data_dir),
         ("node key", status.node_key),
     ]
     return [(name, printable(value)) for name, value in rows]
+
+
+def _scrub(scrub: ScrubStatus) -> str:
+    """Say when all of it was read last, and how it was: `read whole 2026-11-21 20:15 UTC (1.2 GiB), nothing wrong`."""
+    if scrub.state == "off":
+        return "never read again for damage (scrub_mb_s = 0)"
+    last = "not read whole yet"
+    if scrub.last_pass_unix_ms:
+        at = datetime.fromtimestamp(scrub.last_pass_unix_ms / 1000, UTC)
+        last = f"read whole {at:%Y-%m-%d %H:%M} UTC ({size(scrub.last_pass_bytes)})"
+    now = "" if scrub.state == "waiting" else f", reading the {scrub.state} at {size(scrub.checked_bytes)}"
+    return f"{last}{now}, {f'{scrub.damages:,} damaged' if scrub.damages else 'nothing wrong'}"
 
 
 def _model(model: ModelStatus) -> str:

@@ -5,7 +5,15 @@ from engram.events._checkpoint import Checkpoint
 from engram.events._log import Committed, Log, LogStart, Verdict, judge
 from engram.events._reader import BATCH_BYTES, BATCH_EVENTS, Entry, LogReader, segment_name
 from engram.events._replay import Replay
-from engram.events._segments import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, read_whole, remove_leftovers
+from engram.events._segments import (
+    SEGMENT_BYTES,
+    SegmentWriter,
+    create,
+    cut_torn_tail,
+    make_durable,
+    read_whole,
+    remove_leftovers,
+)
 from engram.events._vocabulary import (
     FORMAT,
     AnyEvent,
@@ -52,6 +60,7 @@ __all__ = [
     "encode",
     "is_known",
     "judge",
+    "make_durable",
     "read_whole",
     "remove_leftovers",
     "segment_name",

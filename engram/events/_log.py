@@ -18,6 +18,7 @@ from engram.events._segments import (
     SegmentWriter,
     create,
     cut_torn_tail,
+    make_durable,
     read_whole,
     remove_leftovers,
 )
@@ -75,6 +76,7 @@ class _Reading:
         self.durable_root = self.state.root if start.size == durable else None
         self.last_start = start
         self.end = 0
+        self.durable_end = 0
         self.kept = checkpoint is None or checkpoint.size <= start.size
 
     def segment(self, name: str, data: bytes, *, last: bool) -> Verdict:
@@ -82,7 +84,10 @@ class _Reading:
         if name != segment_name(self.state.size):
             return self._verdict(DAMAGED, name, 0, f"the next event is {self.state.size}, so its name is wrong")
         frames, (status, offset, reason) = self.state.scan(data, last, self.covered)
-        for _, _, first, count, _, root in frames:
+        self.durable_end = 0
+        for at, size, first, count, _, root in frames:
+            if first + count <= self.durable:
+                self.durable_end = at + size
             if self.checkpoint and first + count == self.checkpoint.size:
                 self.kept = root == self.checkpoint.root
             if first + count == self.durable:
@@ -170,6 +175,7 @@ class Log:
             raise _corrupt(folder, verdict)
         if verdict.status == TORN:
             cut_torn_tail(disk, folder / verdict.segment, verdict.offset)
+        make_durable(disk, folder / names[-1], reading.durable_end, reading.end)
         writer = SegmentWriter(disk, folder, names[-1], reading.end, segment_bytes)
         log = cls(disk, folder, writer, reading.state, reading.last_start)
         log.durable_root = reading.durable_root
@@ -229,7 +235,8 @@ class Log:
             return _core.LogState().root if size == 0 else None
         reader = self.reader(size - 1)
         reader.read(limit_events=1)
-        return reader.root
+        found, root = reader.proved or (0, None)
+        return root if found == size else None
 
     def verify(self) -> None:
         """Read all that is committed and prove it as opening does, from event 0 to the root; may run on any thread.

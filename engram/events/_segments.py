@@ -157,6 +157,23 @@ def remove_leftovers(disk: Disk, folder: Path) -> None:
             disk.remove(folder / name)
 
 
+def make_durable(disk: Disk, path: Path, start: int, end: int) -> None:
+    """Make durable what was read of a segment from `start` to `end`, and its name: reading proves nothing of the disk.
+
+    Who wrote it may have been killed before its sync, or its sync may have failed; after that a kernel takes the pages
+    for written, so that they must be written again. `start`: to where somebody has seen it synced.
+    """
+    if start < end:
+        file = disk.open(path)
+        try:
+            file.write(start, file.read(start, file.size() - start))
+            file.datasync()
+        finally:
+            file.close()
+    if start < end or not end:
+        disk.sync_folder(path.parent)
+
+
 def cut_torn_tail(disk: Disk, path: Path, offset: int) -> None:
     """Keep what stands from `offset` on as `<segment>.torn-<offset>`, then overwrite it with zeros, durably."""
     file = disk.open(path)

@@ -30,11 +30,13 @@ from engram.node._checks import (
     record_answer,
     within,
 )
+from engram.node._disk_status import scrub_status
 from engram.node._writing import Writer
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespace
 from engram.wire import (
     METHODS,
     PROTOCOL,
+    Actors,
     Delete,
     DeleteResult,
     Embed,
@@ -67,8 +69,8 @@ if TYPE_CHECKING:
     from engram.node._models import Models
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Ref
-    from engram.store import Count, Store, View
-    from engram.wire import Answer, OnLong, Request
+    from engram.store import Count, Scrub, Store, View
+    from engram.wire import ActorsResult, Answer, OnLong, Request
 
 _OTHERS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
@@ -98,7 +100,10 @@ class NodeService:
         offload: Offload,
         clock: Clock,
         rng: Rng,
+        actors: Callable[[], ActorsResult],
+        scrub: Scrub | None = None,
     ) -> None:
+        """`actors`: says how the actors are."""
         self._settings = settings
         self._store = store
         self._models = models
@@ -106,6 +111,8 @@ class NodeService:
         self._offload = offload
         self._clock = clock
         self._rng = rng
+        self._actors_now = actors
+        self._scrub = scrub
         self._started = clock.monotonic()
         self._calls: dict[type, Callable[[Any], Awaitable[Answer]]] = {
             Hello: self._hello,
@@ -119,6 +126,7 @@ class NodeService:
             NamespaceCreate: self._namespace_create,
             NamespaceList: self._namespace_list,
             Status: self._status,
+            Actors: self._actors,
         }
         assert {request for request, _ in METHODS.values()} == set(self._calls)
 
@@ -334,7 +342,12 @@ class NodeService:
             log_bytes=log_bytes,
             bodies_bytes=bodies_bytes,
             queue_length=self._writer.waiting,
+            scrub=scrub_status(self._scrub.place if self._scrub is not None else None),
         )
+
+    async def _actors(self, request: Actors) -> ActorsResult:
+        del request
+        return self._actors_now()
 
     async def _hello(self, request: Hello) -> HelloResult:
         if request.protocol != PROTOCOL:

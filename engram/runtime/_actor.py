@@ -34,6 +34,9 @@ class Actor:
     context: Context
     """Set before `on_start`."""
 
+    async def recover(self) -> None:
+        """Bring back what an instance needs before its `on_start`. For base classes; an author's is `on_start`."""
+
     async def on_start(self) -> None:
         """Do what must be done before the first message. An exception of the first start is raised to who starts it."""
 

@@ -1,6 +1,8 @@
 """One data folder: bodies, log, tables and indexes, and the one writer that keeps them in step."""
 
 from engram.store._group import CreateOperation, DeleteOperation, Done, Namespace, Operation, PutOperation
+from engram.store._place import Finding, Pass, Place
+from engram.store._scrub import Scrub, Stepped
 from engram.store._store import PUBLIC, Found, Published, Store
 from engram.store._tables import Count, View
 
@@ -10,11 +12,16 @@ __all__ = [
     "CreateOperation",
     "DeleteOperation",
     "Done",
+    "Finding",
     "Found",
     "Namespace",
     "Operation",
+    "Pass",
+    "Place",
     "Published",
     "PutOperation",
+    "Scrub",
+    "Stepped",
     "Store",
     "View",
 ]

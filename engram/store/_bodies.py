@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.errors import BodiesCorrupt
-from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, remove_leftovers
+from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, make_durable, remove_leftovers
 from engram.native import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from engram.ports import Disk
@@ -27,6 +27,7 @@ HEADER = 64
 _SEGMENT_NAME = re.compile(r"[0-9]{20}\.seg")
 _TORN, _DAMAGED = 1, 2
 _LENGTH = struct.Struct("<I")
+_KIND, _ID = 12, slice(16, 48)
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -53,6 +54,8 @@ class Bodies:
         self._number = number
         self._end = end
         self._pending: list[tuple[int, bytes]] = []
+        self._unnamed: list[Body] = []
+        """What was written since `keep`."""
         self._maps: dict[int, memoryview] = {}
 
     @classmethod
@@ -87,6 +90,7 @@ class Bodies:
                 continue
             known = _Known(named, lambda: held() | {body.id for body in found}, known_to)
             number, end = int(name[:20]), _verify(disk, folder / name, known, found, last=last)
+        make_durable(disk, folder / names[-1], min(end, max(0, known_to - number * SEGMENT_BYTES)), end)
         bodies = cls(disk, folder, number, end, segment_bytes)
         return bodies, [body for body in found if body.location >= known_to]
 
@@ -116,14 +120,24 @@ class Bodies:
             if number != current:
                 self._writer.sync()
                 self._writer.rotate(segment_name(number))
-            self._writer.write(b"".join(frame for at, frame in pending if at == number))
+            frames = [frame for at, frame in pending if at == number]
+            start = number * SEGMENT_BYTES + self._writer.write(b"".join(frames))
+            for frame in frames:
+                self._unnamed.append(Body(frame[_ID], frame[_KIND], start))
+                start += len(frame)
         if pending:
             self._writer.sync()
 
-    def discard(self) -> None:
-        """Forget what is staged."""
+    def keep(self) -> None:
+        """Note that an event names what was written."""
+        self._unnamed = []
+
+    def discard(self) -> list[Body]:
+        """Forget what is staged; give what was written since `keep`, which stands though nothing names it."""
         self._pending = []
         self._number, self._end = int(self._writer.name[:20]), self._writer.end
+        unnamed, self._unnamed = self._unnamed, []
+        return unnamed
 
     def read(self, location: int) -> memoryview:
         """Give the bytes of a body, from the map of its segment."""
@@ -131,10 +145,41 @@ class Bodies:
         view = self._maps.get(number)
         if view is None or start > len(view):
             view = self._map(number)
+        if start > len(view):
+            raise BodiesCorrupt(f"{self._folder / segment_name(number)} has lost its end: no body at {start - HEADER}")
         end = start + _LENGTH.unpack_from(view, start - HEADER + 8)[0]
         if end > len(view):
             view = self._map(number)
         return view[start:end]
+
+    def id_at(self, location: int) -> bytes | None:
+        """Give the id that stands at a location, from the map of its segment; None where the segment has no such place.
+
+        Raises `OSError`.
+        """
+        number, start = divmod(location, SEGMENT_BYTES)
+        view = self._maps.get(number)
+        if view is None or start + HEADER > len(view):
+            view = self._map(number)
+        return bytes(view[start + 16 : start + 48]) if start + HEADER <= len(view) else None
+
+    def all(self) -> Iterator[Body]:
+        """Give every body that is durable, by what the frames' headers say of them. Raises `BodiesCorrupt`."""
+        for name in self._disk.list(self._folder):
+            if _SEGMENT_NAME.fullmatch(name):
+                yield from self._of_segment(name)
+
+    def _of_segment(self, name: str) -> Iterator[Body]:
+        file = self._disk.open(self._folder / name, writable=False)
+        try:
+            data = file.read(0, self._writer.end if name == self._writer.name else file.size())
+        finally:
+            file.close()
+        frames, _, (status, offset, reason) = _core.scan_bodies(data, 0, None, False, content=False)
+        if status == _DAMAGED:
+            raise BodiesCorrupt(f"{self._folder / name}, offset {offset}: {reason}. Restore the segment.")
+        for at, _, _, kind, body_id in frames:
+            yield Body(body_id, kind, int(name[:20]) * SEGMENT_BYTES + at)
 
     def bytes(self) -> int:
         """Give the size of the bodies on disk, without the last segment's allocation."""

@@ -51,7 +51,11 @@ def settle(
         _refuse_all_but_unfinished(content, disk, path)
         file.truncate(0)
         _write(file, _line(wanted, writer))
+        disk.sync_folder(path)
         return None
+    if not _data_beside(disk, path):  # whoever began this folder may have ended before it was durable
+        _write(file, content.rstrip(b"\n"))
+        disk.sync_folder(path)
     if found.format > wanted:
         raise FolderRefused(
             f"the data folder {path} has format {found.format}, written by {found.writer}; "
@@ -81,11 +85,14 @@ def _refuse_all_but_unfinished(content: bytes, disk: Disk, path: Path) -> None:
     """Refuse what is no line of ours; its beginning is that of a new folder, where nothing else came before it."""
     if not _FIRST.startswith(content[: len(_FIRST)]) or content.endswith(b"\n"):
         raise FolderRefused(f"{path / 'FORMAT'} is not a line of JSON with a format; is this a data folder?")
-    data = [name for name in disk.list(path) if not name.startswith(".") and name not in _BESIDE]
-    if data:
+    if data := _data_beside(disk, path):
         raise FolderRefused(
             f"{path / 'FORMAT'} is empty or cut off, and the folder holds {data[0]!r}: restore it from a backup."
         )
+
+
+def _data_beside(disk: Disk, path: Path) -> list[str]:
+    return [name for name in disk.list(path) if not name.startswith(".") and name not in _BESIDE]
 
 
 def _line(number: int, writer: str) -> bytes:

@@ -21,6 +21,7 @@ from engram.identity import NodeKey, load_or_create
 from engram.store import _tables as tables
 from engram.store._bodies import Bodies
 from engram.store._fold import Fold
+from engram.store._place import load as scrub_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,14 +75,16 @@ def open_parts(folder: DataFolder, port: Tables, rng: Rng, segment_bytes: int) -
     with contextlib.ExitStack() as opened:
         connection = port.connect(path / "state.db")
         opened.callback(connection.close)
-        log, progress = _open_log(disk, path / "events", checkpoint, tables.prepare(connection), segment_bytes)
+        wrong = {finding.part for finding in scrub_place(disk, path).findings}
+        known = None if "tables" in wrong else tables.prepare(connection)
+        log, progress = _open_log(disk, path / "events", checkpoint, known, segment_bytes, prove_all="log" in wrong)
         opened.callback(log.close)
         bodies, found = Bodies.open(
             disk,
             path / "bodies",
             known_to=progress.body_tail if progress else 0,
             named=lambda: _named(log),
-            held=lambda: {body_id for (body_id,) in connection.execute("SELECT id FROM bodies")},
+            held=lambda: _held(connection) if progress else set(),
             segment_bytes=segment_bytes,
         )
         opened.callback(bodies.close)
@@ -95,6 +98,10 @@ def open_parts(folder: DataFolder, port: Tables, rng: Rng, segment_bytes: int) -
         connection.execute("COMMIT")
         opened.pop_all()
     return Opened(key, checkpoint, log, bodies, fold, progress is None and log.size > 0)
+
+
+def _held(connection: sqlite3.Connection) -> set[bytes]:
+    return {body_id for (body_id,) in connection.execute("SELECT id FROM bodies")}
 
 
 def fold_log(fold: Fold, log: Log, bodies: Bodies, position: int) -> None:
@@ -124,16 +131,25 @@ def _remove_tables(disk: Disk, path: Path) -> None:
 
 
 def _open_log(
-    disk: Disk, folder: Path, checkpoint: Checkpoint | None, progress: Progress | None, segment_bytes: int
+    disk: Disk,
+    folder: Path,
+    checkpoint: Checkpoint | None,
+    progress: Progress | None,
+    segment_bytes: int,
+    *,
+    prove_all: bool,
 ) -> tuple[Log, Progress | None]:
-    """Open the log, trusting the tables where they fit it; without a progress given back, they must be folded anew."""
+    """Open the log, trusting the tables where they fit it; without a progress given back, they must be folded anew.
+
+    `prove_all`: not even what is before the last segment is trusted.
+    """
     durable = progress.position if progress is not None else 0
     open_log = functools.partial(
         Log.open, disk, folder, checkpoint=checkpoint, durable=durable, segment_bytes=segment_bytes
     )
     if progress is not None:
         try:
-            log = open_log(trusted=progress.log_start)
+            log = open_log(trusted=None if prove_all else progress.log_start)
         except LogCorrupt:
             pass  # the log itself, or what the tables say of it: reading all of it tells
         else:

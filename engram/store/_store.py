@@ -7,10 +7,12 @@ before the last of these has happened.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import functools
 import hashlib
 import itertools
+import operator
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ import msgspec
 from engram import cid as cids
 from engram import events, record
 from engram.documents import role_of
-from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
+from engram.errors import BodiesCorrupt, DiskFull, EngramError, FolderRefused, StorageFailed, Unavailable
 from engram.events import SEGMENT_BYTES, Checkpoint, StateCommitted, TrieRoot, checkpoints
 from engram.identity import PUBLIC_NAMESPACE
 from engram.index import IndexSnapshot, Match, VectorIndex
@@ -28,10 +30,13 @@ from engram.native import _core
 from engram.store import _tables as tables
 from engram.store._allowed import AllowedRows
 from engram.store._digest import EMPTY, digest_of
+from engram.store._fold import Fold
 from engram.store._folder import DataFolder
 from engram.store._group import Done, Group, Namespace, Operation
-from engram.store._opening import Opened, mended, open_parts
+from engram.store._opening import Opened, fold_log, mended, open_parts
+from engram.store._place import load as scrub_place
 from engram.store._tables import Count, View
+from engram.store._verify_bodies import ranges_of, still_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from engram.events import Log
     from engram.identity import NodeKey
     from engram.ports import Disk, Rng, Tables
+    from engram.store._bodies import Body
 
 _NO_TRIE = TrieRoot(bytes(32), 0)
 
@@ -50,11 +56,15 @@ PUBLIC = Namespace(
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What readers see: every namespace's index, at one log position; also the log's root and the tables' digest."""
+    """What readers see: every namespace's index, at one log position.
+
+    Also the log's root, the tables' digest, and where the bodies end, there.
+    """
 
     position: int
     root: bytes
     state_digest: bytes
+    body_tail: int
     namespaces: Mapping[bytes, Namespace]
     indexes: Mapping[bytes, IndexSnapshot]
 
@@ -89,8 +99,10 @@ class Store:
         self._filtering = threading.Lock()
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self._failed: str | None = None
+        self._distrusted = False
+        self._damaged: tuple[tuple[int, int], ...] = ()
         self._checkpoint_size = parts.checkpoint.size if parts.checkpoint else 0
-        self.published = Published(0, b"", EMPTY, {}, {})
+        self.published = Published(0, b"", EMPTY, 0, {}, {})
 
     @classmethod
     def open(
@@ -139,25 +151,33 @@ class Store:
             self._advance()
             self._writer.execute("COMMIT")
         _check_owner(self._log, self.key)
-        for ns, owner, name, model_version, dim, position in self._writer.execute("SELECT * FROM namespaces"):
-            self._namespaces[ns] = Namespace(
-                ns=ns, name=name, owner=owner, model_version=model_version, dim=dim, position=position
-            )
+        disk, path = self.folder.disk, self.folder.path
+        self.mark_damaged(ranges_of(still_damaged(disk, path, scrub_place(disk, path).findings, self._bodies.tail)))
         self._load_all()
 
     def _load_all(self) -> None:
         """Fill every namespace's index from the tables, and publish them."""
+        self._namespaces = {PUBLIC.ns: PUBLIC}
+        for ns, owner, name, model_version, dim, position in self._writer.execute("SELECT * FROM namespaces"):
+            self._namespaces[ns] = Namespace(
+                ns=ns, name=name, owner=owner, model_version=model_version, dim=dim, position=position
+            )
         self._indexes = {namespace.ns: self._load(namespace) for namespace in self._namespaces.values()}
         self._publish(self._indexes)
 
     def _load(self, namespace: Namespace) -> VectorIndex:
-        rows = tables.rows_to_index(self._writer, namespace.ns)
+        rows = [row for row in tables.rows_to_index(self._writer, namespace.ns) if not self.is_damaged(row[1])]
         index = VectorIndex(namespace.dim)
         if rows and namespace.ns == PUBLIC.ns:
             _refuse_other_model(View(self._bodies.read(rows[0][1])), self.folder.path)
         for start in range(0, len(rows), _LOAD_ROWS):
             part = rows[start : start + _LOAD_ROWS]
-            index.add_payloads(part, [self._bodies.read(location) for _, location in part])
+            try:
+                index.add_payloads(part, [self._bodies.read(location) for _, location in part])
+            except ValueError as error:
+                raise BodiesCorrupt(
+                    f"{self.folder.path / 'bodies'}: a record is none any more ({error}); restore it from a backup"
+                ) from error
         return index
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -195,6 +215,7 @@ class Store:
                 self._log.append(group.events, now_ns)
                 self._advance()
             self._writer.execute("COMMIT")
+            self._bodies.keep()
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
         except BaseException as error:
@@ -212,7 +233,7 @@ class Store:
 
     def _tables_failed(self, error: BaseException) -> StorageFailed:
         """End the store: the log may hold events that the tables lack, which only opening it again folds into them."""
-        reason = str(error) if isinstance(error, sqlite3.Error) else type(error).__name__
+        reason = str(error) if isinstance(error, sqlite3.Error | EngramError) else type(error).__name__
         failure = StorageFailed(f"the tables in {self.folder.path / 'state.db'} cannot be written: {reason}")
         self._abandon(failure)
         return failure
@@ -222,9 +243,22 @@ class Store:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
         self._fold.forget()
-        self._bodies.discard()
+        unnamed = self._bodies.discard()
         if isinstance(error, StorageFailed):
             self._failed = error.message
+        elif unnamed:
+            self._remember(unnamed)
+
+    def _remember(self, unnamed: Sequence[Body]) -> None:
+        """Note where bodies stand whose events found no room: a fold of the segments gives these places too."""
+        try:
+            self._writer.execute("BEGIN")
+            for body in unnamed:
+                self._fold.add_body(body.id, body.kind, body.location)
+            self._advance()
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._tables_failed(error) from error
 
     def _follow(self, group: Group) -> None:
         self._namespaces.update(group.created)
@@ -244,7 +278,7 @@ class Store:
         """Make what is durable found, whatever went wrong on the way; where that fails too, end the store."""
         try:
             self._load_all()
-        except (OSError, ValueError, sqlite3.Error) as error:
+        except (OSError, ValueError, BodiesCorrupt, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
             self._failed = (
                 f"cannot read {self.folder.path}: {reason}. What was written is durable; open the folder again."
@@ -267,7 +301,30 @@ class Store:
     def _publish(self, changed: Iterable[bytes]) -> None:
         position = self._log.size
         indexes = {**self.published.indexes, **{ns: self._indexes[ns].publish(position) for ns in changed}}
-        self.published = Published(position, self._log.root, self._fold.digest, dict(self._namespaces), indexes)
+        self.published = Published(
+            position, self._log.root, self._fold.digest, self._bodies.tail, dict(self._namespaces), indexes
+        )
+
+    def refold(self) -> None:
+        """Fold the tables again from the log and the bodies, where their rows went wrong; then they are read again.
+
+        Raises `StorageFailed`, and for ever after, where that fails: opening folds them then.
+        """
+        if self._failed is not None:
+            raise StorageFailed(self._failed)
+        try:
+            self._writer.execute("BEGIN")
+            tables.reset(self._writer)
+            fold = Fold(self._writer, None)
+            for body in self._bodies.all():
+                fold.add_body(body.id, body.kind, body.location)
+            fold_log(fold, self._log, self._bodies, 0)
+            self._writer.execute("COMMIT")
+            self._fold = fold
+            self._load_all()
+        except (OSError, EngramError, sqlite3.Error) as error:
+            raise self._tables_failed(error) from error
+        self._distrusted = False
 
     def checkpoint(self, now_ns: int) -> Checkpoint | None:
         """Commit the state tries' roots to the log and sign the log's size and root; None if nothing has happened."""
@@ -306,7 +363,44 @@ class Store:
             self._parts.close()
             self.folder.close()
 
+    # -- what was found wrong -----------------------------------------------------------------------------------------
+
+    def fail(self, error: EngramError) -> None:
+        """End the store for what was found in its files: nothing more is written."""
+        self._failed = error.message
+
+    def distrust_tables(self) -> None:
+        """Refuse to read from the tables, and from the indexes that were made of them, until `refold`."""
+        self._distrusted = True
+
+    def mark_damaged(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Give no body that begins in one of these ranges of locations, which take the place of those before."""
+        self._damaged = tuple(sorted(ranges))
+
+    def is_damaged(self, location: int) -> bool:
+        """Say whether the body at a location is known to be damaged."""
+        damaged = self._damaged
+        at = bisect.bisect_right(damaged, location, key=operator.itemgetter(0))
+        return at > 0 and location < damaged[at - 1][1]
+
+    def body_at(self, location: int) -> bytes | None:
+        """Give the id that stands at a location in the bodies; None where they end before. Raises `OSError`."""
+        return self._bodies.id_at(location)
+
+    def open_tables(self) -> sqlite3.Connection:
+        """Open the tables to read them elsewhere than here."""
+        return self._connect(readonly=True)
+
+    def _check_trusted(self) -> None:
+        if self._distrusted:
+            raise Unavailable("the tables in state.db went wrong and are being folded again", retry_after_s=5)
+
     # -- reading ------------------------------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> Log:
+        """The log; what is committed may be read by any thread."""
+        return self._log
 
     def known(
         self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
@@ -329,12 +423,20 @@ class Store:
                WHERE ns = ? AND digest = ? AND alive LIMIT 1""",
             (ns, digest),
         )
-        return View(self._bodies.read(row[0])) if row else None
+        if row is None:
+            return None
+        if self.is_damaged(row[0]):
+            raise BodiesCorrupt(
+                f"the record {cids.from_digest(digest)} is damaged on this node's disk (`engram status` says where); "
+                "restore the segment from a backup"
+            )
+        return View(self._bodies.read(row[0]))
 
     def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
         """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
         if content == cids.NO_CONTENT:
             return []  # the mark of records without content, which it would all find
+        self._check_trusted()
         with self._reading:
             rows = self._reader.execute(
                 """SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
@@ -362,8 +464,11 @@ class Store:
         """
         size, last = 0, after
         found: list[tuple[bytes, View]] = []
+        self._check_trusted()
         with self._reading:
             for digest, location, position in tables.visible_records(self._reader, ns, chunks=chunks, after=after):
+                if self.is_damaged(location):
+                    continue
                 view = View(self._bodies.read(location))
                 if accept is not None and not accept(record.decode_metadata(bytes(view.metadata))):
                     continue
@@ -384,18 +489,23 @@ class Store:
 
         Of a long text's chunks only the nearest is given: `top_k` counts documents, and records that are in none.
         """
+        self._check_trusted()
         published = self.published
         index = published.indexes.get(ns)
         if index is None:
             return [], published.position
-        read = self._bodies.read
         allowed = None
         if accept is not None:
             with self._filtering:
                 allowed = self._allowed.bitmap(ns, accept, index, self._metadata)
+
+        def embedding(location: int) -> bytes | memoryview:
+            # In the place of a damaged vector, whose record is left out below, stands any of its length.
+            return query if self.is_damaged(location) else View(self._bodies.read(location)).embedding
+
         k = top_k
         while True:
-            matches = index.search(query, k, lambda location: View(read(location)).embedding, allowed)
+            matches = index.search(query, k, embedding, allowed)
             found = self._grouped(matches)
             # The matches begin the whole ranking, so their groups begin those of all of it.
             if len(found) >= top_k or len(matches) < k:
@@ -405,12 +515,16 @@ class Store:
     def _grouped(self, matches: Iterable[Match]) -> list[Found]:
         best: dict[bytes, Found] = {}
         for match in matches:
+            if self.is_damaged(match.location):
+                continue
             view = View(self._bodies.read(match.location))
             parent = role_of(bytes(view.metadata)).parent
             best.setdefault(parent or match.digest, Found(match.digest, match.score, view, parent))
         return list(best.values())
 
     def _metadata(self, location: int) -> dict[str, Any]:
+        if self.is_damaged(location):
+            return {}
         return record.decode_metadata(bytes(View(self._bodies.read(location)).metadata))
 
     def count(self, ns: bytes | None = None) -> int:
@@ -444,7 +558,7 @@ class Store:
 
     def verify_state(self) -> bool:
         """Count the digest again from every row, as one commit left them; say whether it is the one that they say."""
-        with contextlib.closing(self._connect(readonly=True)) as connection:
+        with contextlib.closing(self.open_tables()) as connection:
             connection.execute("BEGIN")
             progress = tables.progress_of(connection)
             return progress is not None and progress.digest == digest_of(connection, tables.FOLDED)
@@ -454,6 +568,7 @@ class Store:
         return self._log.bytes(), self._bodies.bytes()
 
     def _row(self, query: str, values: tuple[Any, ...]) -> Any:
+        self._check_trusted()
         with self._reading:
             return self._reader.execute(query, values).fetchone()
 

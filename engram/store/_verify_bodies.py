@@ -1,0 +1,130 @@
+"""Going over the body segments, a piece at a time, beside the one who appends to them and erases in them.
+
+A body is what its id says, or was erased. No further than what is committed. An erasure rewrites a frame in place,
+header first: a frame that is found between its two writes is an erased one whose bytes are still there, and no damage.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engram.events import SEGMENT_BYTES
+from engram.native import _core
+from engram.store._bodies import HEADER, segment_name
+from engram.store._verify_log import PIECE_BYTES, Damage, Look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from engram.ports import Disk
+    from engram.store._place import Finding
+
+_ALIGN = 64
+_DAMAGED = 2
+_FRAME_BYTES = (1 << 20) + HEADER
+_MAGIC = b"EGB1"
+
+
+class BodiesVerifier:
+    """Stands at a location between two frames of the segments in `folder`."""
+
+    def __init__(self, disk: Disk, folder: Path, location: int) -> None:
+        self._disk = disk
+        self._folder = folder
+        self.location = location
+        self._suspect: int | None = None
+
+    def step(self, tail: int) -> Look:
+        """Look at one more piece, no further than location `tail`. Raises `OSError`.
+
+        Damage is told when it is seen a second time, and passed over then.
+        """
+        if self.location >= tail:
+            return Look(done=True)
+        number, offset = divmod(self.location, SEGMENT_BYTES)
+        file = self._disk.open(self._folder / segment_name(number), writable=False)
+        try:
+            end = tail - number * SEGMENT_BYTES if tail // SEGMENT_BYTES == number else file.size()
+            data = file.read(offset, min(end - offset, PIECE_BYTES + _FRAME_BYTES)) if offset < end else b""
+        finally:
+            file.close()
+        if offset >= end:
+            self.skip()
+            return Look()
+        return self._look(data)
+
+    def skip(self) -> None:
+        """Go on to the next segment."""
+        self.location = (self.location // SEGMENT_BYTES + 1) * SEGMENT_BYTES
+
+    def _look(self, data: bytes) -> Look:
+        piece = data[: _whole_frames(data)]
+        status, at, reason = _DAMAGED, 0, "an unsound frame"
+        if piece:
+            _, _, (status, at, reason) = _core.scan_bodies(piece, 0, None, False, True)
+        self.location += at
+        if status != _DAMAGED:
+            return Look(len(piece))
+        if self._suspect != self.location:
+            self._suspect = self.location
+            return Look(at)
+        number, offset = divmod(self.location, SEGMENT_BYTES)
+        size = _to_next_sound(data, at)
+        self.location += size
+        damage = Damage(f"{self._folder.name}/{segment_name(number)}", offset, size, reason)
+        return Look(at + size, damages=(damage,))
+
+
+def still_damaged(disk: Disk, path: Path, findings: Iterable[Finding], tail: int) -> list[Finding]:
+    """Give the findings in the bodies of the folder that another look still finds."""
+    return [
+        finding
+        for finding in findings
+        if finding.part == "bodies" and not _is_mended(disk, path / "bodies", finding, tail)
+    ]
+
+
+def ranges_of(findings: Iterable[Finding]) -> list[tuple[int, int]]:
+    """Give the ranges of locations that the findings in bodies tell not to trust."""
+    starts = [(_location(finding), finding.size_bytes) for finding in findings if finding.part == "bodies"]
+    return [(start, start + size) for start, size in starts]
+
+
+def _location(finding: Finding) -> int:
+    return int(finding.file.removeprefix("bodies/")[:20]) * SEGMENT_BYTES + finding.offset
+
+
+def _is_mended(disk: Disk, folder: Path, finding: Finding, tail: int) -> bool:
+    bodies = BodiesVerifier(disk, folder, _location(finding))
+    try:
+        return bodies.step(tail).size_bytes > 0 and bodies.location > _location(finding)
+    except OSError:
+        return False
+
+
+def _to_next_sound(data: bytes, damaged: int) -> int:
+    """Give how far the next sound frame is: what a damaged one says of its length cannot be trusted."""
+    at = damaged + _ALIGN
+    while at < len(data) and not _is_sound(data, at):
+        at += _ALIGN
+    return min(at, len(data)) - damaged
+
+
+def _frame(data: bytes, at: int) -> int:
+    """Give the size of the frame that is said to stand there, padded."""
+    return HEADER + -int.from_bytes(data[at + 8 : at + 12], "little") // _ALIGN * -_ALIGN
+
+
+def _whole_frames(data: bytes) -> int:
+    at = 0
+    while at < PIECE_BYTES and at + HEADER <= len(data) and at + _frame(data, at) <= len(data):
+        at += _frame(data, at)
+    return at
+
+
+def _is_sound(data: bytes, at: int) -> bool:
+    if data[at : at + 4] != _MAGIC:
+        return False
+    _, _, (status, _, _) = _core.scan_bodies(data[at : at + _frame(data, at)], 0, None, False, False)
+    return status != _DAMAGED

@@ -1,0 +1,54 @@
+"""The simulated ports, and the simulation of a whole node from one seed. `docs/simulation.md`."""
+
+from engram.testing._client import AsyncClient, NoAnswer
+from engram.testing._clock import SimClock
+from engram.testing._disk import ShortWrite, SimDisk, SimFile
+from engram.testing._embedder import SimEmbedder, SimModel
+from engram.testing._every_call import EveryCall, crash_every_call
+from engram.testing._loop import run_seeded
+from engram.testing._losses import KeepFirst, KeepOnly, LoseAll, LoseFirst, LoseNothing, LoseSome, Loss
+from engram.testing._network import NetworkFaults, SimNetwork, SimStream
+from engram.testing._offload import SimOffload
+from engram.testing._plan import Plan, draw
+from engram.testing._power import Crashed, Power
+from engram.testing._rng import SimRng, stream
+from engram.testing._shrink import parts_of, shrink, without
+from engram.testing._simulation import Report, simulate
+from engram.testing._tables import SimTables
+
+__all__ = [
+    "AsyncClient",
+    "Crashed",
+    "EveryCall",
+    "KeepFirst",
+    "KeepOnly",
+    "LoseAll",
+    "LoseFirst",
+    "LoseNothing",
+    "LoseSome",
+    "Loss",
+    "NetworkFaults",
+    "NoAnswer",
+    "Plan",
+    "Power",
+    "Report",
+    "ShortWrite",
+    "SimClock",
+    "SimDisk",
+    "SimEmbedder",
+    "SimFile",
+    "SimModel",
+    "SimNetwork",
+    "SimOffload",
+    "SimRng",
+    "SimStream",
+    "SimTables",
+    "crash_every_call",
+    "draw",
+    "parts_of",
+    "run_seeded",
+    "shrink",
+    "simulate",
+    "stream",
+    "without",
+]

@@ -1,0 +1,156 @@
+"""The clients of a simulation: each carries out its steps, one after the other, whatever becomes of the node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from engram import wire
+from engram.testing import _plan as plan
+from engram.testing._client import AsyncClient, NoAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engram.errors import EngramError
+    from engram.ports import Network
+    from engram.testing._history import Call, History
+    from engram.testing._plan import Memory, Step
+
+HOST, PORT = "127.0.0.1", 8090
+_PATIENCE_S = 60.0
+_AGAIN_S = 0.05
+
+
+class Shared:
+    """What the clients share: what happened, what they have learnt, and whether there is a node."""
+
+    def __init__(self, history: History, memories: Sequence[Memory]) -> None:
+        self.history = history
+        self.memories = {memory.number: memory for memory in memories}
+        self.cids: dict[int, str] = {}
+        self.life = 0
+        self.listening = trio.Event()
+
+    def close(self) -> None:
+        """Note that there is no node any more; who waits for one waits on."""
+        if self.listening.is_set():
+            self.listening = trio.Event()
+
+
+class Client:
+    """One client."""
+
+    def __init__(self, name: str, shared: Shared, network: Network) -> None:
+        self._name = name
+        self._shared = shared
+        self._rpc = AsyncClient(network, HOST, PORT, patience_s=_PATIENCE_S)
+
+    async def carry_out(self, steps: Sequence[Step]) -> None:
+        """Carry out the steps in order."""
+        for step in steps:
+            await trio.sleep(step.pause_s)
+            await self._shared.listening.wait()
+            await self.act(step.action)
+        await self.close()
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._rpc.close()
+
+    async def act(self, action: plan.Action) -> None:
+        """Carry out one action."""
+        match action:
+            case plan.Put(memories=[number]):
+                await self._put_all([number])
+            case plan.Put(memories=numbers):
+                await self._put_many(numbers)
+            case plan.Together(memories=numbers):
+                await self._put_all(numbers)
+            case plan.Delete(memory=number):
+                if (cid := self._shared.cids.get(number)) is not None:
+                    await self._call(wire.Delete(cid=cid, namespace=self._space(number)), (number,))
+            case plan.Get(memory=number):
+                if (cid := self._shared.cids.get(number)) is not None:
+                    get = wire.Get(cid=cid, namespace=self._space(number), include_vector=True)
+                    await self._call(get, (number,))
+            case plan.Query():
+                await self._query(action)
+            case plan.ListSpace(space=space):
+                await self._call(wire.List(namespace=_name(space), limit=1000, chunks=True))
+            case plan.Create(space=space):
+                name, model, dim = plan.SPACES[space], plan.SPACE_MODEL, plan.SPACE_DIM
+                await self._call(wire.NamespaceCreate(name=name, model_version=model, dim=dim))
+            case plan.Bad(kind=kind):
+                await self._bad(plan.BAD[kind])
+
+    async def _put_all(self, numbers: Sequence[int]) -> None:
+        memories = [self._shared.memories[number] for number in numbers]
+        puts = [
+            wire.Put(text=each.text, vector=each.vector, metadata=each.metadata, namespace=_name(each.space))
+            for each in memories
+        ]
+        for number, call in zip(numbers, await self._calls(puts, [(number,) for number in numbers]), strict=True):
+            if isinstance(call.outcome, wire.PutResult):
+                self._shared.cids[number] = call.outcome.cid
+
+    async def _put_many(self, numbers: Sequence[int]) -> None:
+        memories = [self._shared.memories[number] for number in numbers]
+        items = [wire.Item(text=each.text, vector=each.vector, metadata=each.metadata) for each in memories]
+        call = await self._call(wire.PutMany(items=items, namespace=_name(memories[0].space)), tuple(numbers))
+        if isinstance(call.outcome, wire.PutManyResult):
+            for number, item in zip(numbers, call.outcome.items, strict=True):
+                if item.cid is not None:
+                    self._shared.cids[number] = item.cid
+
+    async def _query(self, action: plan.Query) -> None:
+        memory = self._shared.memories[action.memory]
+        by_text = memory.space == 0 and memory.kind != "vector"
+        query = wire.Query(
+            text=memory.text if by_text else None,
+            vector=None if by_text else memory.vector,
+            top_k=action.top_k,
+            filter={"odd": True} if action.filtered else None,
+            namespace=_name(memory.space),
+        )
+        await self._call(query, (action.memory,))
+
+    async def _bad(self, kind: str) -> None:
+        bad: dict[str, Any] = {
+            "nan": wire.Put(vector=[float("nan")] * 384),
+            "dim": wire.Put(vector=b"\0\0\x80\x3f"),
+            "unknown cid": wire.Get(cid="v1::" + "0" * 64),
+            "bad cid": wire.Delete(cid="v2::"),
+            "no namespace": wire.Put(text="x", namespace="nowhere"),
+            "empty": wire.Put(text=" "),
+            "reserved key": wire.Put(text="x", metadata={"engram.parent": 1}),
+            "huge k": wire.Query(text="x", top_k=10**6),
+        }
+        if kind in bad:
+            await self._call(bad[kind])
+        else:
+            raw = b"\xc1" if kind == "garbage" else msgspec.msgpack.encode([0, 1, "no_method", [{}]])
+            self._shared.history.note(self._name, f"sends {raw!r}")
+            await self._rpc.send_raw(raw)
+
+    async def _call(self, request: wire.Request[Any], memories: tuple[int, ...] = ()) -> Call:
+        return (await self._calls([request], [memories]))[0]
+
+    async def _calls(self, requests: Sequence[wire.Request[Any]], memories: Sequence[tuple[int, ...]]) -> list[Call]:
+        history, life = self._shared.history, self._shared.life
+        calls = [history.begin(self._name, *each, life) for each in zip(requests, memories, strict=True)]
+        outcomes: Sequence[wire.Answer | EngramError | NoAnswer] = await self._rpc.call_all(requests)
+        for call, outcome in zip(calls, outcomes, strict=True):
+            history.end(call, outcome)
+        if any(isinstance(outcome, NoAnswer) for outcome in outcomes):
+            await trio.sleep(_AGAIN_S)
+        return calls
+
+    def _space(self, number: int) -> str | None:
+        return _name(self._shared.memories[number].space)
+
+
+def _name(space: int) -> str | None:
+    return plan.SPACES[space] or None

@@ -1,0 +1,113 @@
+"""What a data folder says, read by code that shares nothing with the node's: the log's events, the bodies, their fold.
+
+Formats §2, §3 and §8, by `struct` and a general MessagePack decoder. It trusts that each frame is sound; that is the
+whole verification's business.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_LOG_HEADER = struct.Struct("<4sIIIQQ32s")
+_BODY_HEADER = struct.Struct("<4sIIB3s32s16s")
+_PAYLOAD_HEADER = struct.Struct("<4sBBHIH2sI12s32s")
+PUBLIC = bytes(32)
+
+
+class Violation(Exception):
+    """Something that must hold did not; the message says what, with which memory, where in the log."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An event, and the position of the first and of the last event of its frame."""
+
+    position: int
+    frame: tuple[int, int]
+    fields: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        """Its type, with the version."""
+        kind: str = self.fields["type"]
+        return kind
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """A record's payload, taken apart."""
+
+    vector: bytes
+    metadata_json: str
+    model_version: str
+    text: str | None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata."""
+        decoded: dict[str, Any] = json.loads(self.metadata_json)
+        return decoded
+
+    @property
+    def parent(self) -> str | None:
+        """The document that it is a chunk of."""
+        return self.metadata.get("engram.parent")
+
+    @property
+    def document(self) -> bool:
+        """Whether it is a long text as a whole."""
+        return "engram.splitter" in self.metadata and self.parent is None
+
+
+def events_of(files: Mapping[str, bytes], folder: str) -> list[Event]:
+    """Give every event of the log in `folder`, in order."""
+    found: list[Event] = []
+    for _, data in _segments(files, folder, ".log"):
+        at = 0
+        while data[at : at + 4] == b"EGL1":
+            _, _, length, count, first, _, _ = _LOG_HEADER.unpack_from(data, at)
+            start = at + 64
+            for position in range(first, first + count):
+                size = int.from_bytes(data[start : start + 4], "little")
+                fields = msgspec.msgpack.decode(data[start + 4 : start + 4 + size])
+                found.append(Event(position, (first, first + count - 1), fields))
+                start += 4 + size
+            at += (64 + length + 7) // 8 * 8
+    return found
+
+
+def bodies_of(files: Mapping[str, bytes], folder: str) -> dict[bytes, bytes]:
+    """Give the bytes of every body in `folder` by its id; the first place of an id counts."""
+    found: dict[bytes, bytes] = {}
+    for _, data in _segments(files, folder, ".seg"):
+        at = 0
+        while data[at : at + 4] == b"EGB1":
+            _, _, length, _, _, body_id, _ = _BODY_HEADER.unpack_from(data, at)
+            found.setdefault(body_id, data[at + 64 : at + 64 + length])
+            at += (64 + length + 63) // 64 * 64
+    return found
+
+
+def payload_of(data: bytes) -> Payload:
+    """Take a payload apart."""
+    _, flags, _, dim, meta_len, version_len, _, _, _, _ = _PAYLOAD_HEADER.unpack_from(data)
+    meta_at = 64 + 4 * dim
+    version_at = meta_at + meta_len
+    blob_at = version_at + version_len
+    return Payload(
+        data[64:meta_at],
+        data[meta_at:version_at].decode(),
+        data[version_at:blob_at].decode(),
+        data[blob_at:].decode() if flags == 1 else None,
+    )
+
+
+def _segments(files: Mapping[str, bytes], folder: str, suffix: str) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(files):
+        if path.startswith(f"{folder}/") and path.endswith(suffix):
+            yield path, files[path]

@@ -1,0 +1,222 @@
+"""The simulation: the very node that runs on a machine, on a simulated one, with clients, faults and crashes.
+
+One seed decides all of it: the plan (`_plan`), the order of the tasks (`_loop`), and every delay, loss and fault.
+Lives follow one another until every client is done; a last one, in which nothing fails, is asked for everything.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
+from engram.node import Config, main
+from engram.runtime import described
+from engram.testing import _plan as plan
+from engram.testing._checks import check_history
+from engram.testing._clients import HOST, PORT, Client, Shared
+from engram.testing._damage import check_damage
+from engram.testing._history import History
+from engram.testing._loop import run_seeded
+from engram.testing._machine import DATA, Machine
+from engram.testing._network import NetworkFaults, SimNetwork
+from engram.testing._oracle import Violation
+from engram.testing._refold import check_refold
+from engram.testing._rng import stream
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_STUCK_S = 20_000.0
+_CALM_LIVES = 8
+_WRITE_QUEUE = 64
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What became of a simulation. `digest` is the hash of everything that happened; `failure` is empty if all held."""
+
+    plan: plan.Plan
+    digest: str
+    failure: str
+    calls: int
+    lives: int
+    virtual_s: float
+    trace: list[tuple[float, str, str]]
+
+
+def simulate(what: int | plan.Plan) -> Report:
+    """Run the simulation of a seed, or of a plan, and check it."""
+    planned = plan.draw(what) if isinstance(what, int) else what
+    return Simulation(planned).run()
+
+
+class Simulation:
+    """One run: see the module. `run` carries it out, once."""
+
+    def __init__(self, planned: plan.Plan) -> None:
+        self.plan = planned
+        self.history = History()
+        self.machine = Machine(planned.seed, self.history.note, planned.segment_bytes)
+        self._lives = 0
+        self._virtual_s = 0.0
+
+    def run(self) -> Report:
+        """Run it and check it."""
+        failure = ""
+        try:
+            run_seeded(self._run, self.plan.seed)
+        except Violation as violation:
+            failure = str(violation)
+        except BaseExceptionGroup as group:
+            failure = _violation_in(group)
+            if not failure:
+                raise
+        except trio.TrioInternalError as error:
+            if not isinstance(error.__cause__, Violation):
+                raise
+            failure = str(error.__cause__)
+        lines = self.history.lines
+        return Report(
+            self.plan, self.history.digest(), failure, len(self.history.calls), self._lives, self._virtual_s, lines
+        )
+
+    async def _run(self) -> None:
+        trio.lowlevel.spawn_system_task(_watch)
+        with trio.move_on_after(_STUCK_S) as stuck:
+            await self._all_lives()
+        if stuck.cancelled_caught:
+            raise Violation(f"stuck: after {_STUCK_S:.0f} s of virtual time it has not come to an end")
+        self._virtual_s = trio.current_time()
+        check_refold(self.machine.disk, self.machine.tables, self.plan.segment_bytes)
+        check_history(self.history.calls, self.plan.memories, self.machine.disk.files(), str(DATA))
+
+    async def _all_lives(self) -> None:
+        network = SimNetwork(stream(self.plan.seed, "network"))
+        shared = Shared(self.history, self.plan.memories)
+        done = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._clients, shared, network, done)
+            calm = [_calm(len(self.plan.lives) + number) for number in range(_CALM_LIVES)]
+            for life in (*self.plan.lives, *calm):
+                if life.flip:
+                    check_damage(self.machine, life, self.history.note)
+                await self._live(life, network, shared, done)
+                if done.is_set():
+                    break
+        async with trio.open_nursery() as nursery:
+            last = _calm(1000)
+            asked = trio.Event()
+            nursery.start_soon(self._ask_everything, shared, network, asked)
+            await self._live(last, network, shared, asked)
+
+    async def _clients(self, shared: Shared, network: SimNetwork, done: trio.Event) -> None:
+        async with trio.open_nursery() as clients:
+            for number in sorted({step.client for step in self.plan.steps}):
+                steps = [step for step in self.plan.steps if step.client == number]
+                clients.start_soon(Client(f"client {number}", shared, network.host()).carry_out, steps)
+        done.set()
+
+    async def _ask_everything(self, shared: Shared, network: SimNetwork, asked: trio.Event) -> None:
+        await shared.listening.wait()
+        client = Client("the last", shared, network.host())
+        for space in range(len(plan.SPACES)):
+            await client.act(plan.ListSpace(space))
+        for memory in self.plan.memories:
+            await client.act(plan.Get(memory.number))
+        for memory in self.plan.memories[:: max(1, len(self.plan.memories) // 4)]:
+            await client.act(plan.Query(memory.number, 5, filtered=bool(memory.number % 3)))
+        await client.close()
+        asked.set()
+
+    # -- one life -----------------------------------------------------------------------------------------------------
+
+    async def _live(self, life: plan.LifePlan, network: SimNetwork, shared: Shared, done: trio.Event) -> None:
+        self._lives += 1
+        shared.life = life.number
+        self.history.note("machine", f"life {life.number} begins")
+        machine = self.machine
+        error: BaseException | None = None
+        stopped = False
+        async with trio.open_nursery() as nursery:  # the offload's, which outlives the node
+            async with trio.open_nursery() as node:
+                machine.power.when_cut(node.cancel_scope.cancel)
+                stop = trio.Event()
+                node.start_soon(self._ending, life, network, done, stop)
+                world = machine.world(life, nursery, network)
+                config = Config(
+                    data_dir=DATA, port=PORT, host=HOST, embedding_threads=2, write_queue_items=_WRITE_QUEUE
+                )
+                try:
+                    await main(config, world, functools.partial(self._heard, shared), stop)
+                    stopped = True
+                except (Exception, trio.Cancelled) as caught:  # noqa: BLE001 (it is judged below)
+                    error = caught
+                except BaseException as caught:  # noqa: BLE001 (the end of the power)
+                    error = caught
+                node.cancel_scope.cancel()
+            shared.close()
+        self._judge_end(life, error, stopped=stopped)
+        machine.end(life, lost_power=not machine.power.on and life.end == "power")
+
+    async def _ending(self, life: plan.LifePlan, network: SimNetwork, done: trio.Event, stop: trio.Event) -> None:
+        """End the life when its time has come: by cutting its power, or in peace."""
+        async with trio.open_nursery() as nursery:
+            if life.part_at_s is not None:
+                nursery.start_soon(_part, network, life.part_at_s)
+            with trio.move_on_after(life.after_s if life.after_s is not None else _STUCK_S * 2):
+                await done.wait()
+            if done.is_set() or life.end == "stop":
+                self.history.note("machine", "the node is told to stop")
+                stop.set()
+            else:
+                self.history.note("machine", "the machine stops here")
+                self.machine.power.cut()
+
+    def _heard(self, shared: Shared, event: str, facts: dict[str, Any]) -> None:
+        del facts
+        self.history.note("node", event)
+        if event == "listening":
+            shared.listening.set()
+        elif event == "stopping":
+            shared.close()
+
+    def _judge_end(self, life: plan.LifePlan, error: BaseException | None, *, stopped: bool) -> None:
+        machine = self.machine
+        self.history.note("machine", f"life {life.number} ends{'' if stopped else f': {type(error).__name__}'}")
+        if not machine.power.on:
+            return
+        if stopped:
+            if left := machine.left():
+                raise Violation(f"after life {life.number} was stopped there were left: {', '.join(left)}")
+        elif isinstance(error, StorageFailed | DiskFull | FolderRefused) and machine.faulty:
+            self.history.note("machine", f"  {error.message}")
+        elif isinstance(error, EngramError):
+            raise Violation(f"life {life.number} ended with {type(error).__name__}: {error.message}") from error
+        else:
+            assert error is not None
+            raise Violation(f"life {life.number} ended with {described(error)}") from error
+
+
+async def _watch() -> None:
+    """End the whole run where cancelling it was not enough: with no deadline left, virtual time would stand still."""
+    await trio.sleep(2 * _STUCK_S)
+    raise Violation("stuck: and where it waits, it cannot be cancelled")
+
+
+async def _part(network: SimNetwork, after_s: float) -> None:
+    await trio.sleep(after_s)
+    network.part(5.0)
+
+
+def _calm(number: int) -> plan.LifePlan:
+    return plan.LifePlan(number, "stop", None, None, "nothing", "none", 0, NetworkFaults())
+
+
+def _violation_in(group: BaseExceptionGroup[BaseException]) -> str:
+    found = group.subgroup(Violation)
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]  # type: ignore[assignment]
+    return str(found) if found is not None else ""
