@@ -127,7 +127,12 @@ class Mailbox:
             raise self._refusal()
         if len(self._waiting) >= self.limit:
             return False
-        self._accept(envelope)
+        self._waiting.append(envelope)
+        self.stats.accepted += 1
+        reader = self._reader
+        if reader is not None:
+            self._reader = None
+            reschedule(reader)
         return True
 
     async def put_in_turn(self, envelope: Envelope) -> None:
@@ -144,14 +149,6 @@ class Mailbox:
         if envelope.heard is not None:
             raise envelope.heard
 
-    def _accept(self, envelope: Envelope) -> None:
-        self._waiting.append(envelope)
-        self.stats.accepted += 1
-        reader = self._reader
-        if reader is not None:
-            self._reader = None
-            reschedule(reader)
-
     async def get(self) -> Envelope | None:
         """Take the next envelope that is in time, waiting for it; None once the mailbox is closed and empty."""
         while (envelope := self.next()) is None:
@@ -167,29 +164,36 @@ class Mailbox:
 
     def next(self) -> Envelope | None:
         """Take the next envelope that is in time, if one waits."""
-        while self._waiting or self._again:
-            envelope = self._again.popleft() if self._again else self._pop()
+        while True:
+            if self._again:
+                envelope = self._again.popleft()
+            elif self._waiting:
+                envelope = self._waiting.popleft()
+                if self._senders:
+                    self._let_in()
+            else:
+                return None
             if envelope.deadline == math.inf or self._in_time(envelope):
                 return envelope
-        return None
 
     def take(self, kinds: frozenset[type], limit: int) -> list[Envelope]:
         """Take up to `limit` more envelopes that wait and are not late, while they are of `kinds`."""
         taken: list[Envelope] = []
         while len(taken) < limit and self._waiting and type(self._waiting[0].message) in kinds:
-            envelope = self._pop()
+            envelope = self._waiting.popleft()
+            if self._senders:
+                self._let_in()
             if self._in_time(envelope):
                 taken.append(envelope)
         return taken
 
-    def _pop(self) -> Envelope:
-        envelope = self._waiting.popleft()
-        if self._senders:
-            sender, sent = self._senders.popitem(last=False)
-            self._accept(sent)
-            sent.heard = None
-            reschedule(sender)
-        return envelope
+    def _let_in(self) -> None:
+        """Give the room that has just become to who has waited longest for it."""
+        sender, sent = self._senders.popitem(last=False)
+        self._waiting.append(sent)
+        self.stats.accepted += 1
+        sent.heard = None
+        reschedule(sender)
 
     def _in_time(self, envelope: Envelope) -> bool:
         if envelope.deadline > trio.current_time():
