@@ -22,7 +22,7 @@ import trio
 from engram import events
 from engram.errors import NotFound
 from engram.events import Event, Log, LogCreated
-from engram.runtime import LANE, EventActor, Feed, Plugin, Supervisor, Tail, check_actor
+from engram.runtime import LANE, PLUGIN_LANE, EventActor, Feed, Plugin, Supervisor, Tail, check_actor
 from engram.testing._clock import SimClock
 from engram.testing._disk import SimDisk
 from engram.testing._losses import LoseAll, LoseNothing
@@ -144,7 +144,7 @@ class ActorHarness:
             self._log.append([events.encode(LogCreated(format=events.FORMAT, node_key=bytes(32)))], 1)
         async with trio.open_nursery() as threads, trio.open_nursery() as nursery:
             rng = stream(self._seed, "offload", self._lives)
-            offload = SimOffload(threads, {LANE: 1}, rng, self.disk.power)
+            offload = SimOffload(threads, {LANE: 1, PLUGIN_LANE: 2}, rng, self.disk.power)
             self._tail = Tail(self._log, offload)
             self._feed = Feed(self._name, self._tail, self.disk, _DATA / "projections")
             self._supervisor = Supervisor(nursery, SimClock(), SimRng(stream(self._seed, "rng")), offload=offload)
