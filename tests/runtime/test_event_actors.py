@@ -456,6 +456,25 @@ async def test_a_stop_cancels_the_reaction_that_is_under_way_and_it_comes_again(
     assert (begun, done) == (cids(0, 1, 1), cids(0, 1))
 
 
+async def test_an_event_is_reacted_to_when_the_state_has_it(tmp_path, autojump_clock, monkeypatch):
+    from engram.runtime._projection import Projection
+
+    advance, told = Projection._advance, []
+
+    async def late(self):
+        await trio.sleep(3)
+        await advance(self)
+
+    async with world(tmp_path) as life:
+        await life.start(lambda: Living(told))
+        monkeypatch.setattr(Projection, "_advance", late)
+        life.append(stored(0), deleted(0))
+        life.append(stored(1), deleted(1))
+        await trio.sleep(60)
+        assert life.supervisor.report()[0].crashes == 0
+    assert told == cids(0, 1)
+
+
 async def test_an_actor_may_react_without_a_state(tmp_path, autojump_clock):
     told = []
 
