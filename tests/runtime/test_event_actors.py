@@ -466,8 +466,8 @@ async def test_an_event_is_reacted_to_when_the_state_has_it(tmp_path, autojump_c
         await advance(self)
 
     async with world(tmp_path) as life:
-        await life.start(lambda: Living(told))
         monkeypatch.setattr(Projection, "_advance", late)
+        await life.start(lambda: Living(told))
         life.append(stored(0), deleted(0))
         life.append(stored(1), deleted(1))
         await trio.sleep(60)
