@@ -459,6 +459,12 @@ async def test_a_stop_cancels_the_reaction_that_is_under_way_and_it_comes_again(
 async def test_an_event_is_reacted_to_when_the_state_has_it(tmp_path, autojump_clock, monkeypatch):
     from engram.runtime._projection import Projection
 
+    class Sees(Living):
+        @react
+        async def on_deleted(self, event: RecordDeleted, position: int) -> None:
+            assert self.state.seen >= position
+            self.told.append(event.cid)
+
     advance, told = Projection._advance, []
 
     async def late(self):
@@ -467,7 +473,7 @@ async def test_an_event_is_reacted_to_when_the_state_has_it(tmp_path, autojump_c
 
     async with world(tmp_path) as life:
         monkeypatch.setattr(Projection, "_advance", late)
-        await life.start(lambda: Living(told))
+        await life.start(lambda: Sees(told))
         life.append(stored(0), deleted(0))
         life.append(stored(1), deleted(1))
         await trio.sleep(60)

@@ -106,7 +106,8 @@ async def test_a_cancelled_wait_takes_nothing(life, autojump_clock):
 
     async def as_a_thread(lane, call):
         found = call()  # is done whether anybody still waits for it or not
-        await trio.lowlevel.checkpoint()
+        for _ in range(4):
+            await trio.lowlevel.checkpoint()
         return found
 
     life.offload.run = as_a_thread
