@@ -83,10 +83,12 @@ def read_plainly(path: Path) -> float:
 
 
 def start(path: Path) -> tuple[float, float]:
-    """Open and close; what each took."""
+    """Open, write something, and close; what opening and closing took."""
     started = time.perf_counter()
     store = open_store(path)
     opened = elapsed(started)
+    name = f"made at {time.time_ns()}"
+    store.commit([CreateOperation(store.key.public, name, MODEL, 8)], time.time_ns())
     started = time.perf_counter()
     store.close(time.time_ns())
     return opened, elapsed(started)
