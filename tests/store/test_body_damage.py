@@ -54,7 +54,8 @@ def judge(files, named):
         frames += [(name, *frame) for frame in found]
         again += more
         held |= {frame[4] for frame in found}
-        if status and not (more and not files[name][offset:].strip(b"\0")):
+        erasure_alone = status == TORN and more and not files[name][offset:].strip(b"\0")
+        if status and not erasure_alone:
             return (status, name, offset), frames, again
     return (TORN if again else SOUND, "", 0), frames, again
 
