@@ -147,6 +147,13 @@ def test_a_segment_before_the_last_that_holds_nothing_is_damage():
     assert assert_agreed({**FILES, segment_name(2): b""}, IDS)[0] == (SOUND, "", 0)
 
 
+@pytest.mark.parametrize("zeros", [1, 64, 512, 4096])
+def test_only_the_last_segment_may_end_in_zeros(zeros):
+    first = segment_name(0)
+    longer = {**FILES, first: FILES[first] + bytes(zeros)}
+    assert assert_agreed(longer, IDS)[0] == (DAMAGED, first, len(FILES[first]))
+
+
 def test_a_segment_of_more_than_64_mib_is_damage():
     data = FRAMES[0] + bytes(SEGMENT_BYTES + 64 - len(FRAMES[0]))
     assert assert_agreed({LAST: data}, IDS)[0] == (DAMAGED, LAST, SEGMENT_BYTES)
