@@ -16,7 +16,7 @@ from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
 from engram.node import Config, main
 from engram.runtime import described
 from engram.testing import _plan as plan
-from engram.testing._checks import check_history
+from engram.testing._checks import WRITE_QUEUE, check_history
 from engram.testing._clients import HOST, PORT, Client, Shared
 from engram.testing._damage import check_damage
 from engram.testing._history import History
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _STUCK_S = 20_000.0
 _CALM_LIVES = 8
-_WRITE_QUEUE = 64
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -122,12 +121,7 @@ class Simulation:
     async def _ask_everything(self, shared: Shared, network: SimNetwork, asked: trio.Event) -> None:
         await shared.listening.wait()
         client = Client("the last", shared, network.host())
-        for space in range(len(plan.SPACES)):
-            await client.act(plan.ListSpace(space))
-        for memory in self.plan.memories:
-            await client.act(plan.Get(memory.number))
-        for memory in self.plan.memories[:: max(1, len(self.plan.memories) // 4)]:
-            await client.act(plan.Query(memory.number, 5, filtered=bool(memory.number % 3)))
+        await client.ask_everything()
         await client.close()
         asked.set()
 
@@ -146,9 +140,7 @@ class Simulation:
                 stop = trio.Event()
                 node.start_soon(self._ending, life, network, done, stop)
                 world = machine.world(life, nursery, network)
-                config = Config(
-                    data_dir=DATA, port=PORT, host=HOST, embedding_threads=2, write_queue_items=_WRITE_QUEUE
-                )
+                config = Config(data_dir=DATA, port=PORT, host=HOST, embedding_threads=2, write_queue_items=WRITE_QUEUE)
                 try:
                     await main(config, world, functools.partial(self._heard, shared), stop)
                     stopped = True
