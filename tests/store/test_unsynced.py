@@ -8,7 +8,7 @@ from engram import record
 from engram.errors import DiskFull, StorageFailed
 from engram.identity import PUBLIC_NAMESPACE
 from engram.store import PutOperation, Store
-from engram.testing import Crashed, LoseAll, SimDisk, SimRng, SimTables, stream
+from engram.testing import Crashed, LoseAll, LoseFirst, SimDisk, SimRng, SimTables, stream
 
 DATA = Path("/data")
 NOW = 1_767_225_600_000_000_000
@@ -112,7 +112,7 @@ def test_a_name_that_was_not_synced_before_the_kill_is_synced_at_the_next_openin
 
 
 def test_a_first_start_that_ends_before_its_names_are_durable_leaves_a_folder_that_opens(folder):
-    folder.stop_at("make_folder", "/keys")
+    folder.stop_at("truncate", "/pid")
     with pytest.raises(Crashed):
         folder.open()
     calls = []
@@ -176,17 +176,11 @@ def test_a_torn_body_is_told_from_damage_without_tables(folder):
     folder.stop_at("datasync", "/bodies/")
     with pytest.raises(Crashed):
         folder.put(2, 3)
-
-    class NotTheFirst:
-        """Of the sectors that are not durable, the first is lost."""
-
-        lost = 0
-
-        def keeps(self):
-            self.lost += 1
-            return self.lost > 1
-
-    folder.disk = folder.disk.crash(NotTheFirst())
-    folder.tables = folder.tables.after(folder.disk, "missing")
-    folder.open()
-    assert stored(folder, 1)
+    disk, tables = folder.disk, folder.tables
+    for lost in range(disk.unsynced_units()):
+        folder.disk = disk.image(LoseFirst(lost))
+        folder.tables = tables.image(folder.disk, "missing")
+        folder.open()
+        assert stored(folder, 1)
+        folder.tables.close()
+    tables.close()
