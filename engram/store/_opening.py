@@ -47,9 +47,10 @@ class Opened(msgspec.Struct, frozen=True):
 
     def close(self) -> None:
         """Close the files."""
-        self.fold.connection.close()
-        self.bodies.close()
-        self.log.close()
+        with contextlib.ExitStack() as closing:
+            closing.callback(self.log.close)
+            closing.callback(self.bodies.close)
+            closing.callback(self.fold.connection.close)
 
 
 def mended(folder: DataFolder, open_it: Callable[[], T]) -> T:
