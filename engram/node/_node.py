@@ -110,7 +110,10 @@ def _ignore(event: str, facts: dict[str, Any]) -> None:
 async def running(
     config: Config, world: World, on_event: OnEvent = _ignore, *, embedded: bool = False
 ) -> AsyncIterator[NodeService]:
-    """Open the data folder and start the actors, without doors; leaving it stops them and writes a checkpoint."""
+    """Open the data folder and start the actors, without doors; leaving it stops them and writes a checkpoint.
+
+    What ends it, or what its body raises, is raised as itself, never in an exception group.
+    """
     loaded = load_plugins(config.actors)
     threads = config.embedding_threads or max(1, (os.cpu_count() or 2) - 1)
     lanes = _lanes(config, threads)
@@ -124,6 +127,8 @@ async def running(
         finally:
             with trio.CancelScope(shield=True):
                 await offload.run("writer", functools.partial(store.close, world.clock.now_ns()))
+    except BaseExceptionGroup as group:
+        raise leaf(group) from None
     finally:
         offload.close()
 

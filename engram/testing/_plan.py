@@ -132,13 +132,17 @@ class Bad(msgspec.Struct, frozen=True, tag=True):
     kind: int
 
 
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """Ask the node how it is."""
+
+
 class Together(msgspec.Struct, frozen=True, tag=True):
     """Send several puts at once on one connection, and wait for all the answers."""
 
     memories: tuple[int, ...]
 
 
-Action = Put | Delete | Get | Query | ListSpace | Create | Bad | Together
+Action = Put | Delete | Get | Query | ListSpace | Create | Bad | Ask | Together
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -187,9 +191,9 @@ class Plan(msgspec.Struct, frozen=True):
 def draw(seed: int) -> Plan:
     """Draw the plan of a seed."""
     rng = stream(seed, "plan")
-    memories = tuple(_memory(number, rng) for number in range(rng.randint(6, 30)))
+    memories = tuple(draw_memory(number, rng) for number in range(rng.randint(6, 30)))
     clients = rng.randint(1, 4)
-    steps = rng.randint(10, 70)
+    steps = rng.randint(8, 60)
     return Plan(
         seed,
         memories,
@@ -199,7 +203,8 @@ def draw(seed: int) -> Plan:
     )
 
 
-def _memory(number: int, rng: Random) -> Memory:
+def draw_memory(number: int, rng: Random) -> Memory:
+    """Draw one memory."""
     space = rng.choices([0, 1, 2], [5, 2, 1])[0]
     kinds: list[Kind] = ["text", "long", "vector"]
     return Memory(number, space, rng.choices(kinds, [5, 2, 2] if space == 0 else [1, 0, 4])[0])
@@ -217,7 +222,7 @@ def step(number: int, rng: Random, memories: tuple[Memory, ...], clients: int) -
 
 def _action(rng: Random, memories: tuple[Memory, ...]) -> Action:
     memory = rng.choice(memories).number
-    match rng.choices(range(9), [30, 8, 4, 14, 14, 12, 3, 1, 3])[0]:
+    match rng.choices(range(10), [30, 8, 4, 14, 14, 12, 3, 1, 3, 2])[0]:
         case 0:
             return Put((memory,))
         case 1:
@@ -234,6 +239,8 @@ def _action(rng: Random, memories: tuple[Memory, ...]) -> Action:
             return ListSpace(rng.randrange(3))
         case 7:
             return Create(rng.randint(1, 2))
+        case 8:
+            return Ask()
         case _:
             return Bad(rng.randrange(len(BAD)))
 

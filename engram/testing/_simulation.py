@@ -13,26 +13,28 @@ import msgspec
 import trio
 
 from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
-from engram.node import Config, main
+from engram.node import ActorSpec, Config, main
 from engram.runtime import described
 from engram.testing import _plan as plan
-from engram.testing._checks import check_history
+from engram.testing._checks import WRITE_QUEUE, check_history
 from engram.testing._clients import HOST, PORT, Client, Shared
 from engram.testing._damage import check_damage
 from engram.testing._history import History
 from engram.testing._loop import run_seeded
 from engram.testing._machine import DATA, Machine
 from engram.testing._network import NetworkFaults, SimNetwork
-from engram.testing._oracle import Violation
+from engram.testing._oracle import Violation, events_of
 from engram.testing._refold import check_refold
 from engram.testing._rng import stream
+from engram.testing._witness import NAME, Testimony, check_testimony
 
 if TYPE_CHECKING:
     from typing import Any
 
 _STUCK_S = 20_000.0
 _CALM_LIVES = 8
-_WRITE_QUEUE = 64
+_REACTIONS_S = 1.0
+"""How long after the last call actors may need to react to it."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ class Simulation:
         self.plan = planned
         self.history = History()
         self.machine = Machine(planned.seed, self.history.note, planned.segment_bytes)
+        self._testimony = Testimony()
         self._lives = 0
         self._virtual_s = 0.0
 
@@ -91,7 +94,9 @@ class Simulation:
             raise Violation(f"stuck: after {_STUCK_S:.0f} s of virtual time it has not come to an end")
         self._virtual_s = trio.current_time()
         check_refold(self.machine.disk, self.machine.tables, self.plan.segment_bytes)
-        check_history(self.history.calls, self.plan.memories, self.machine.disk.files(), str(DATA))
+        files = self.machine.disk.files()
+        check_history(self.history.calls, self.plan.memories, files, str(DATA))
+        check_testimony(self._testimony, events_of(files, f"{DATA}/events"))
 
     async def _all_lives(self) -> None:
         network = SimNetwork(stream(self.plan.seed, "network"))
@@ -122,12 +127,8 @@ class Simulation:
     async def _ask_everything(self, shared: Shared, network: SimNetwork, asked: trio.Event) -> None:
         await shared.listening.wait()
         client = Client("the last", shared, network.host())
-        for space in range(len(plan.SPACES)):
-            await client.act(plan.ListSpace(space))
-        for memory in self.plan.memories:
-            await client.act(plan.Get(memory.number))
-        for memory in self.plan.memories[:: max(1, len(self.plan.memories) // 4)]:
-            await client.act(plan.Query(memory.number, 5, filtered=bool(memory.number % 3)))
+        await client.ask_everything()
+        await trio.sleep(_REACTIONS_S)
         await client.close()
         asked.set()
 
@@ -147,7 +148,12 @@ class Simulation:
                 node.start_soon(self._ending, life, network, done, stop)
                 world = machine.world(life, nursery, network)
                 config = Config(
-                    data_dir=DATA, port=PORT, host=HOST, embedding_threads=2, write_queue_items=_WRITE_QUEUE
+                    data_dir=DATA,
+                    port=PORT,
+                    host=HOST,
+                    embedding_threads=2,
+                    write_queue_items=WRITE_QUEUE,
+                    actors={NAME: ActorSpec(place=self._testimony.actor())},
                 )
                 try:
                     await main(config, world, functools.partial(self._heard, shared), stop)

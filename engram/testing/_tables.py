@@ -74,8 +74,9 @@ class SimTables:
 
     def copy(self, disk: SimDisk, path: Path) -> SimTables:
         """Give other tables with what was committed here at `path`, for somebody who looks, on a copy of the disk."""
-        database = self._databases.get(self._disk.place(path))
-        image = database.images[-1] if database and database.images else self._left.get(self._disk.place(path))
+        identity = self._disk.identity(path)
+        database = self._databases.get(identity)
+        image = database.images[-1] if database and database.images else self._left.get(identity)
         return SimTables(disk, self._rng, {disk.place(path): image} if image else {})
 
 

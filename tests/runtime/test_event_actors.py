@@ -1,7 +1,6 @@
 """Actors that follow the log: their state is a fold of it whatever happens, and each event is reacted to."""
 
 # ruff: noqa: ARG002 - folds, reactions and handlers have these parameters, whether they need them or not
-# ruff: noqa: TC001 - their annotations are read at run time
 
 from __future__ import annotations
 
