@@ -19,7 +19,7 @@ from engram.gateway import serve_rpc
 from engram.native._core import __version__
 from engram.node._embedding import Embedding, Lane
 from engram.node._models import Models, Served
-from engram.node._plugins import Loaded, Plugins, load_plugins
+from engram.node._plugins import Loaded, Plugins, lanes_of, load_plugins
 from engram.node._reports import actors_now
 from engram.node._service import NodeService, ServiceSettings
 from engram.runtime import LANE as LOG_LANE
@@ -118,7 +118,7 @@ async def running(
     threads = config.embedding_threads or max(1, (os.cpu_count() or 2) - 1)
     lanes = _lanes(config, threads)
     counts = {lane.name: lane.threads for own in lanes.values() for lane in (own.bulk, own.ask)}
-    offload = world.offload({"writer": 1, "search": 1, "model": 1, "scrub": 1, LOG_LANE: 1} | counts)
+    offload = world.offload({"writer": 1, "search": 1, "model": 1, "scrub": 1, LOG_LANE: 1} | lanes_of(loaded) | counts)
     try:
         store = await _open_store(config.data_dir.absolute(), world, offload, on_event)
         try:

@@ -322,11 +322,13 @@ class Store:
         try:
             self._writer.execute("BEGIN")
             tables.reset(self._writer)
+            tables.expect_much(self._writer)
             fold = Fold(self._writer, None)
             for body in self._bodies.all():
                 fold.add_body(body.id, body.kind, body.location)
             fold_log(fold, self._log, self._bodies, 0)
             self._writer.execute("COMMIT")
+            tables.expect_little(self._writer)
             self._fold = fold
             self._load_all()
         except BaseException as error:

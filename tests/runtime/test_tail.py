@@ -98,7 +98,7 @@ async def test_batches_are_bounded(life):
         sizes.append(len(await follower.next()))
     assert max(sizes) <= 512
     assert sum(sizes) == 1501
-    assert len(await life.tail.follow(0).next(limit_events=10)) == 10
+    assert len(await life.tail.follow(1).next(limit_events=10)) == 10
 
 
 async def test_a_cancelled_wait_takes_nothing(life, autojump_clock):
