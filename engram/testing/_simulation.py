@@ -14,7 +14,7 @@ import trio
 
 from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
 from engram.node import ActorSpec, Config, main
-from engram.runtime import described
+from engram.runtime import described, leaf
 from engram.testing import _plan as plan
 from engram.testing._checks import WRITE_QUEUE, check_history
 from engram.testing._clients import HOST, PORT, Client, Shared
@@ -71,16 +71,8 @@ class Simulation:
         failure = ""
         try:
             run_seeded(self._run, self.plan.seed)
-        except Violation as violation:
-            failure = str(violation)
-        except BaseExceptionGroup as group:
-            failure = _violation_in(group)
-            if not failure:
-                raise
-        except trio.TrioInternalError as error:
-            if not isinstance(error.__cause__, Violation):
-                raise
-            failure = str(error.__cause__)
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 (whatever it is, it is this seed's failure)
+            failure = _failure_of(error)
         lines = self.history.lines
         return Report(
             self.plan, self.history.digest(), failure, len(self.history.calls), self._lives, self._virtual_s, lines
@@ -221,8 +213,12 @@ def _calm(number: int) -> plan.LifePlan:
     return plan.LifePlan(number, "stop", None, None, "nothing", "none", 0, NetworkFaults())
 
 
-def _violation_in(group: BaseExceptionGroup[BaseException]) -> str:
-    found = group.subgroup(Violation)
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]  # type: ignore[assignment]
-    return str(found) if found is not None else ""
+def _failure_of(error: BaseException) -> str:
+    """Say what failed: the violation, or else what was raised, and where."""
+    if isinstance(error, trio.TrioInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, BaseExceptionGroup):
+        error = leaf(error.subgroup(Violation) or error)
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    return str(error) if isinstance(error, Violation) else f"{described(error)}: {error}"

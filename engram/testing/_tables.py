@@ -117,7 +117,7 @@ class _Database:
         self._rng = rng
         self._disk = disk
         self._damaged = bool(image and not image.startswith(b"SQLite format 3\0"))
-        self._anchor = sqlite3.connect(self.name, uri=True, isolation_level=None)
+        self._anchor = sqlite3.connect(self.name, uri=True, isolation_level=None, timeout=0)
         if image and not self._damaged:
             with contextlib.closing(sqlite3.connect(":memory:")) as loaded:
                 loaded.deserialize(image)
@@ -130,7 +130,7 @@ class _Database:
     def connect(self, *, readonly: bool) -> SimConnection:
         name = ":memory:" if self._damaged else self.name
         connection = sqlite3.connect(
-            name, uri=True, isolation_level=None, check_same_thread=False, factory=SimConnection
+            name, uri=True, isolation_level=None, check_same_thread=False, timeout=0, factory=SimConnection
         )
         connection.database = self
         if self._damaged:
