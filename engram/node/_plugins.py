@@ -64,7 +64,15 @@ class Plugins:
         return [Plan(each.name, functools.partial(self._make, each, node), essential=False) for each in self._loaded]
 
     def _make(self, loaded: Loaded, node: _Node) -> Plugin:
-        plugin = loaded.kind()
+        try:
+            plugin = loaded.kind()
+        except Exception as error:
+            at = f"actors.{loaded.name}"
+            raise BadRequest(
+                f"{at}: making a {loaded.kind.__name__} fails with {type(error).__name__}: {error}; what may fail "
+                "belongs in on_start",
+                field=at,
+            ) from error
         plugin.feed = self.feeds[loaded.name]
         plugin.options = loaded.options
         plugin.node = node

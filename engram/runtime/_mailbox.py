@@ -228,7 +228,7 @@ class Mailbox:
         """
         for envelope in batch:
             envelope.alone = True
-        self._again.extend(batch)
+        self._again.extendleft(reversed(batch))
 
     def close(self, why: str) -> None:
         """Refuse what comes from now on, and those who wait for room; what waits is still handled."""
