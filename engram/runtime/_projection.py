@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import typing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -48,9 +49,21 @@ class Fold(msgspec.Struct, frozen=True):
     @property
     def identity(self) -> str:
         """What tells this fold from another, in a snapshot."""
-        fields = (f"{field.name}: {field.type!r}" for field in msgspec.structs.fields(self.state))
         types = sorted(str(kind.__struct_config__.tag) for kind in self.methods)
-        return f"{self.version} | {' '.join(types)} | {', '.join(fields)}"
+        structs: dict[type[msgspec.Struct], str] = {}
+        _describe(self.state, structs)
+        return f"{self.version} | {' '.join(types)} | {' | '.join(structs.values())}"
+
+
+def _describe(kind: Any, structs: dict[type[msgspec.Struct], str]) -> None:
+    """Describe the fields of a Struct, and of those within it: one that was added has a default that nobody folded."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in structs:
+        fields = msgspec.structs.fields(kind)
+        structs[kind] = ", ".join(f"{field.name}: {field.type!r}" for field in fields)
+        for field in fields:
+            _describe(field.type, structs)
+    for inner in typing.get_args(kind):
+        _describe(inner, structs)
 
 
 class Projection:

@@ -11,7 +11,7 @@ import trio.testing
 from runtime.log_actors import Break, Living, Look, Numbers, World, deleted, stored, world
 
 from engram import events
-from engram.errors import Internal, LogCorrupt, Unavailable
+from engram.errors import DeadlineExceeded, Internal, LogCorrupt, Unavailable
 from engram.events import LogCreated, NamespaceCreated, RecordDeleted, RecordStored
 from engram.runtime import EventActor, apply, handle, react
 
@@ -44,6 +44,31 @@ async def test_a_handler_sees_all_that_was_committed_before_its_message_was_sent
                 await trio.lowlevel.checkpoint()
             life.append(stored(number))
             assert (await ref.ask(Look()))[-1] == f"v1::{number}"
+
+
+async def test_a_message_whose_deadline_passes_while_the_state_catches_up_is_not_begun(tmp_path, autojump_clock):
+    looked = []
+
+    class Looking(Living):
+        @handle
+        async def look(self, message: Look) -> list[str]:
+            looked.append(message)
+            return []
+
+    async with world(tmp_path) as life:
+        ref, run = await life.start(Looking), life.offload.run
+
+        async def slow(lane, call):
+            await trio.sleep(5)
+            return await run(lane, call)
+
+        life.offload.run = slow
+        life.append(stored(1))
+        with pytest.raises(DeadlineExceeded):
+            await ref.ask(Look(), deadline=trio.current_time() + 1)
+        await trio.sleep(20)
+        assert (looked, ref.stats.expired, ref.stats.handled) == ([], 1, 0)
+        assert await ref.ask(Look()) == []
 
 
 async def test_folding_is_done_before_on_start(tmp_path, autojump_clock):
@@ -207,6 +232,24 @@ async def test_another_fold_folds_again(tmp_path, autojump_clock, changed):
     async with world(tmp_path) as life:
         await life.start(lambda: changed(folded=folded))
         assert folded == []
+
+
+def with_people(*fields):
+    person = msgspec.defstruct("Person", fields, module=__name__)
+    state = [("living", list[str], []), ("seen", int, 0), ("people", dict[str, person | None], {})]
+    return type("WithPeople", (Living,), {"State": msgspec.defstruct("People", state, module=__name__)})
+
+
+async def test_a_struct_within_the_state_that_has_other_fields_folds_again(tmp_path, autojump_clock):
+    """The snapshot was read with the new field at its default, which no fold had filled."""
+    changed = with_people(("born", int, 0), ("died", int, 0))
+    for actor, expected in ((with_people(("born", int, 0)), 60), (changed, 60), (changed, 0)):
+        folded = []
+        async with world(tmp_path) as life:
+            if life.log.size == 1:
+                life.append(*map(stored, range(60)))
+            await life.start(lambda actor=actor, folded=folded: actor(folded=folded))
+        assert len(folded) == expected
 
 
 async def test_a_type_that_was_skipped_and_is_known_now_folds_again(tmp_path, autojump_clock, monkeypatch):
