@@ -81,7 +81,7 @@ class Replay:
     def verdict(self) -> Verdict:
         """Say whether the log is sound, ends in a torn write, or in damage, and where.
 
-        It is judged to the end of the segment that the last read was in, which need not be the log's: a reader may stop.
+        It is judged to the end of the segment that the last read was in; a reader may stop before the log's end.
         """
         following = self._following()
         rest = self._read(self._offset, self._size() - self._offset)

@@ -42,7 +42,8 @@ class EventActor(Actor):
     """Events after which the state is kept on the disk; it is at every stop too."""
 
     react_from: ClassVar[Literal["start", "end"]] = "end"
-    """Where the reactions begin when the actor lives for the first time: with the log's first event, or the next."""
+    """Where the reactions begin when the actor lives for the first time: with the log's first event, or the first that
+    came after the node had opened it."""
 
     reaction_limit_s: ClassVar[float] = 60.0
     """How long one reaction may take; over it the actor crashes, and the event comes again."""

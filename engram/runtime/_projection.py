@@ -33,6 +33,8 @@ class Feed:
         self.disk = disk
         self.snapshot_path = folder / f"{name}.snapshot"
         self.cursor_path = folder / f"{name}.cursor"
+        self.begun_at = tail.size
+        """How many events there were when it was made: before a node takes the first write."""
         self.applied: int | None = None
         """How many events the actor's state is of; None where it folds none."""
         self.reacted: int | None = None

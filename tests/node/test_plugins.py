@@ -197,7 +197,9 @@ async def test_no_plugin_may_have_the_name_of_an_actor_of_the_nodes_own(tmp_path
 
 
 async def test_a_plugin_that_cannot_be_made_is_said_in_a_sentence(tmp_path):
-    with pytest.raises(BadRequest, match=r"actors\.unmade: making a Unmade fails with ValueError: no luck; .* on_start"):
+    with pytest.raises(
+        BadRequest, match=r"actors\.unmade: making a Unmade fails with ValueError: no luck; .* on_start"
+    ):
         async with running(config(tmp_path, unmade={"class": f"{HERE}:Unmade"}), real_world()):
             pass
 

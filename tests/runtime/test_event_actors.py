@@ -11,7 +11,7 @@ import trio.testing
 from runtime.log_actors import Break, Living, Look, Numbers, World, deleted, stored, world
 
 from engram import events
-from engram.errors import DeadlineExceeded, Internal, LogCorrupt, Unavailable
+from engram.errors import DeadlineExceeded, Internal, LogCorrupt, ModelNotReady, Unavailable
 from engram.events import LogCreated, NamespaceCreated, RecordDeleted, RecordStored
 from engram.runtime import EventActor, apply, handle, react
 
@@ -363,6 +363,17 @@ async def test_reactions_begin_at_the_end_of_the_log_and_go_on_after_a_stop(tmp_
     assert told == cids(1, 2)
 
 
+async def test_what_comes_while_the_first_life_is_being_readied_is_reacted_to(tmp_path, autojump_clock):
+    """Nobody waits for a plug-in's start, so the node's first writes came before it knew where its reactions begin."""
+    told = []
+    async with world(tmp_path) as life:
+        life.append(stored(0), deleted(0))
+        await life.start(lambda: Living(told), essential=False)
+        life.append(stored(1), deleted(1))
+        await trio.sleep(1)
+    assert told == cids(1)
+
+
 async def test_reactions_may_begin_with_the_logs_first_event(tmp_path, autojump_clock):
     class FromStart(Living):
         react_from = "start"
@@ -474,6 +485,27 @@ async def test_a_reaction_that_takes_too_long_crashes_and_comes_again(tmp_path, 
         await trio.sleep(30)
         assert len(told) == 2
         assert life.supervisor.report()[0].crashes == 1
+
+
+async def test_a_reaction_is_tried_again_when_the_node_said_to_and_that_is_no_crash(tmp_path, autojump_clock):
+    """One that wrote a text while the node's model was being loaded was given up within two seconds of the start."""
+    told = []
+
+    class Early(Living):
+        @react
+        async def on_deleted(self, event: RecordDeleted, position: int) -> None:
+            told.append(event.cid)
+            if len(told) < 20:
+                raise ModelNotReady("the model is being loaded", retry_after_s=2.0)
+
+    async with world(tmp_path) as life:
+        ref = await life.start(Early, essential=False)
+        life.append(*map(stored, range(2)), *map(deleted, range(2)))
+        await trio.sleep(37)
+        assert told == cids(*[0] * 19)
+        await trio.sleep(2)
+        assert told == cids(*[0] * 20, 1)
+        assert ref.stats.crashes == 0
 
 
 async def test_a_stop_cancels_the_reaction_that_is_under_way_and_it_comes_again(tmp_path, autojump_clock):
