@@ -135,10 +135,14 @@ class _Inlet:
 
 
 def check_actor(kind: type[Actor]) -> None:
-    """Check what a class handles, folds and reacts to. Raises `TypeError` that says what will not do."""
+    """Check what a class handles, folds, reacts to and asks. Raises `TypeError` that says what will not do."""
     handlers_of(kind)
     folds, called = folds_of(kind), kind.__name__
     reactions_of(kind)
+    if isinstance(kind.asks, str):
+        raise TypeError(f"{called}.asks is the text {kind.asks!r}: make it a tuple of names")
+    if (first := getattr(kind, "react_from", "end")) not in {"start", "end"}:
+        raise TypeError(f'{called}.react_from is {first!r}: make it "start" or "end"')
     state = getattr(kind, "State", None)
     if state is None:
         if folds:

@@ -13,7 +13,7 @@ from runtime.log_actors import Break, Living, Look, Numbers, World, deleted, sto
 from engram import events
 from engram.errors import DeadlineExceeded, Internal, LogCorrupt, ModelNotReady, Unavailable
 from engram.events import LogCreated, NamespaceCreated, RecordDeleted, RecordStored
-from engram.runtime import EventActor, apply, handle, react
+from engram.runtime import EventActor, apply, check_actor, handle, react
 
 pytestmark = pytest.mark.trio
 
@@ -579,6 +579,8 @@ async def test_one_that_hangs_at_its_start_holds_nobody_up(tmp_path, autojump_cl
             ref = await life.start(Living)
             assert await ref.ask(Look()) == []
         assert life.supervisor.report()[0].state == "starting"
+        start = trio.current_time()
+    assert trio.current_time() - start < 1  # and the stop neither
 
 
 async def test_nothing_is_left_behind(tmp_path, autojump_clock):
@@ -629,6 +631,15 @@ async def test_what_a_class_has_wrong_is_said(tmp_path, autojump_clock):
         def also(self, event: Look, position: int) -> None:
             pass
 
+    class Texts(Living):
+        asks = "store"
+
+    class Typo(Living):
+        react_from = "begin"
+
+    with pytest.raises(TypeError, match="Texts.asks is the text 'store': make it a tuple"):
+        check_actor(Texts)
+    assert "Typo.react_from is 'begin'" in await refused(tmp_path, Typo)
     assert "WithFrozen.State is frozen" in await refused(tmp_path, WithFrozen)
     assert "WithNeeds.State must be a Struct of plain fields, each with a default" in await refused(tmp_path, WithNeeds)
     assert "NoState folds events and has no `State`" in await refused(tmp_path, NoState)
