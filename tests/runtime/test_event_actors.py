@@ -637,7 +637,7 @@ async def test_what_a_class_has_wrong_is_said(tmp_path, autojump_clock):
     class Typo(Living):
         react_from = "begin"
 
-    with pytest.raises(TypeError, match="Texts.asks is the text 'store': make it a tuple"):
+    with pytest.raises(TypeError, match="asks is the text 'store': make it a tuple"):
         check_actor(Texts)
     assert "Typo.react_from is 'begin'" in await refused(tmp_path, Typo)
     assert "WithFrozen.State is frozen" in await refused(tmp_path, WithFrozen)
