@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import typing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,6 +33,8 @@ class Feed:
         self.disk = disk
         self.snapshot_path = folder / f"{name}.snapshot"
         self.cursor_path = folder / f"{name}.cursor"
+        self.begun_at = tail.size
+        """How many events there were when it was made: before a node takes the first write."""
         self.applied: int | None = None
         """How many events the actor's state is of; None where it folds none."""
         self.reacted: int | None = None
@@ -48,9 +51,21 @@ class Fold(msgspec.Struct, frozen=True):
     @property
     def identity(self) -> str:
         """What tells this fold from another, in a snapshot."""
-        fields = (f"{field.name}: {field.type!r}" for field in msgspec.structs.fields(self.state))
         types = sorted(str(kind.__struct_config__.tag) for kind in self.methods)
-        return f"{self.version} | {' '.join(types)} | {', '.join(fields)}"
+        structs: dict[type[msgspec.Struct], str] = {}
+        _describe(self.state, structs)
+        return f"{self.version} | {' '.join(types)} | {' | '.join(structs.values())}"
+
+
+def _describe(kind: Any, structs: dict[type[msgspec.Struct], str]) -> None:
+    """Describe the fields of a Struct, and of those within it: one that was added has a default that nobody folded."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in structs:
+        fields = msgspec.structs.fields(kind)
+        structs[kind] = ", ".join(f"{field.name}: {field.type!r}" for field in fields)
+        for field in fields:
+            _describe(field.type, structs)
+    for inner in typing.get_args(kind):
+        _describe(inner, structs)
 
 
 class Projection:

@@ -75,6 +75,8 @@ class Follower:
         Cancelled while it waits, it has taken nothing. Raises `LogCorrupt`, and `StorageFailed` where the disk cannot
         read.
         """
+        # One that is far behind never waits for events: it too must hear that it is to end.
+        await trio.lowlevel.checkpoint_if_cancelled()
         await self._tail.beyond(self.position)
         # A thread that reads is not stopped: with nobody to take what it brings, those events would be skipped.
         entries: list[Entry] = []

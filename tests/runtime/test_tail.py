@@ -133,3 +133,20 @@ async def test_the_root_at_a_frames_end_is_given(life):
     life.append(stored(1), deleted(1))
     assert await life.tail.root_at(3) == life.log.root
     assert await life.tail.root_at(2) is None
+
+
+async def test_a_follower_that_is_far_behind_can_be_cancelled(life):
+    """Its reading is shielded and its waiting has nothing to wait for: a stop was not heard before the log's end."""
+    life.append(*map(stored, range(20)))
+    follower, run = life.tail.follow(0), life.offload.run
+    with trio.CancelScope() as scope:
+
+        async def cancelled(lane, call):
+            scope.cancel()
+            return await run(lane, call)
+
+        life.offload.run = cancelled
+        assert len(await follower.next(limit_events=1)) == 1
+        await follower.next(limit_events=1)
+    assert scope.cancelled_caught
+    assert follower.position == 1

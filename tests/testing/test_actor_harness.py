@@ -13,7 +13,7 @@ import trio
 from runtime.log_actors import Break, Living, Look, deleted, stored
 
 from engram import events
-from engram.errors import Internal, NotFound
+from engram.errors import BadRequest, Internal, NotFound
 from engram.runtime import Actor, Message, Plugin, handle
 from engram.testing import Crashed, KeepFirst, LoseAll, LoseNothing, LoseSome, actor_harness, run_seeded, stream
 from engram.wire import Status
@@ -196,3 +196,20 @@ def folded(log):
                 living.remove(cid)
                 gone.append(cid)
     return living, gone
+
+
+def test_options_are_refused_as_a_node_refuses_them():
+    class Settings(msgspec.Struct):
+        size: int = 1
+
+    class Sized(Plugin):
+        Options = Settings
+
+    async def main(**options):
+        async with actor_harness(Sized, options=options):
+            pass
+
+    run_seeded(lambda: main(size=2), seed=1)
+    for options, says in (({"siez": 2}, "actors.actor.siez is no option of Sized"), ({"size": "2"}, "Expected `int`")):
+        with pytest.raises(BadRequest, match=says):
+            run_seeded(lambda options=options: main(**options), seed=1)
