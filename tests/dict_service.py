@@ -9,6 +9,9 @@ import trio
 from engram.errors import NotFound, Unprocessable
 from engram.wire import (
     METHODS,
+    ActorInfo,
+    Actors,
+    ActorsResult,
     Delete,
     DeleteResult,
     Embed,
@@ -170,3 +173,7 @@ class DictService:
             version="0", role="miner", node_key="5x", records=len(self.records), namespaces=len(self.namespaces),
             position=self.position, log_root="00", model=model, uptime_s=1.0, data_dir="none",
         )  # fmt: skip
+
+    async def _actors(self, _: Actors):
+        store = ActorInfo(name="store", state="running", essential=True, mailbox_limit=1024, handled=self.position)
+        return ActorsResult(actors=[store], position=self.position)

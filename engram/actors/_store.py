@@ -14,6 +14,7 @@ from engram.store import Done, Operation, Store
 
 if TYPE_CHECKING:
     from engram.ports import Clock, Offload
+    from engram.runtime import Tail
 
 GROUP_MESSAGES = 64
 
@@ -27,10 +28,11 @@ class Commit(Message[list[Done | EngramError]], frozen=True):
 class StoreActor(Actor):
     """Owns the writer thread of a store."""
 
-    def __init__(self, store: Store, offload: Offload, clock: Clock) -> None:
+    def __init__(self, store: Store, offload: Offload, clock: Clock, tail: Tail) -> None:
         self._store = store
         self._offload = offload
         self._clock = clock
+        self._tail = tail
 
     @handle_batch(GROUP_MESSAGES, repeatable=True)
     async def commit(self, messages: Sequence[Commit]) -> list[list[Done | EngramError]]:
@@ -44,5 +46,8 @@ class StoreActor(Actor):
         # Neither a deadline nor a stop ends a commit that has begun: the thread would go on with it all the same, with
         # nobody there to hear what it did, and of a failed disk nobody would ever hear.
         with trio.CancelScope(shield=True):
-            rest = iter(await self._offload.run("writer", call))
+            try:
+                rest = iter(await self._offload.run("writer", call))
+            finally:  # whatever went wrong, it may have been after the log's sync
+                self._tail.committed()
         return [[next(rest) for _ in message.operations] for message in messages]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engram.cli._json import write
+from engram.cli._json import write_line
 from engram.cli._shell import complain, say
-from engram.cli._text import plural, printable
+from engram.cli._text import plural, printable, utc
 from engram.events import is_known
 
 if TYPE_CHECKING:
@@ -22,7 +20,6 @@ _STATES = ("sound", "torn", "damaged", "damaged")
 _HASH_LETTERS = 12
 _TYPE_LETTERS = 21
 _DIM, _KNOWN, _UNKNOWN, _PLAIN = "\x1b[2m", "\x1b[36m", "\x1b[33m", "\x1b[0m"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Lines:
@@ -55,7 +52,7 @@ class Lines:
         state = _STATES[verdict.status]
         if self._as_json:
             where = {"segment": verdict.segment, "offset": verdict.offset, "reason": verdict.reason}
-            say(write({"end": {"events": size, "root": root.hex(), "state": state, **where}}, indent=None))
+            say(write_line({"end": {"events": size, "root": root.hex(), "state": state, **where}}))
             return
         if self._types and not self._shown:
             complain(f"no event here is of type {' or '.join(map(printable, self._types))}")
@@ -66,8 +63,8 @@ class Lines:
         return not self._types or event_type in self._types or event_type.rpartition(".")[0] in self._types
 
     def _json(self, position: int, time_unix_ns: int, event: dict[str, Any]) -> str:
-        line = {"position": position, "time": _utc(time_unix_ns), "time_unix_ns": time_unix_ns, "event": _plain(event)}
-        return write(line, indent=None)
+        line = {"position": position, "time": utc(time_unix_ns), "time_unix_ns": time_unix_ns, "event": _plain(event)}
+        return write_line(line)
 
     def _line(self, position: int, time_unix_ns: int, event: dict[str, Any]) -> str:
         dim, known, unknown, plain = self._colours
@@ -75,7 +72,7 @@ class Lines:
         name = printable(event_type).ljust(_TYPE_LETTERS)
         colour, strange = (known, "") if is_known(event_type) else (unknown, f"  {dim}of a type unknown here{plain}")
         fields = "  ".join(f"{dim}{printable(key)}={plain}{self._value(value)}" for key, value in event.items())
-        return f"{position:>9}  {dim}{_utc(time_unix_ns)}{plain}  {colour}{name}{plain}  {fields}{strange}".rstrip()
+        return f"{position:>9}  {dim}{utc(time_unix_ns)}{plain}  {colour}{name}{plain}  {fields}{strange}".rstrip()
 
     def _value(self, value: Any) -> str:
         if isinstance(value, bytes):
@@ -85,20 +82,15 @@ class Lines:
             return "{" + " ".join(f"{printable(key)}={self._value(inner)}" for key, inner in value.items()) + "}"
         if isinstance(value, list):
             return "[" + " ".join(map(self._value, value)) + "]"
-        return printable(value) if isinstance(value, str) else write(_plain(value), indent=None)
-
-
-def _utc(time_unix_ns: int) -> str:
-    time = _EPOCH + timedelta(microseconds=time_unix_ns // 1000)
-    return time.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+        return printable(value) if isinstance(value, str) else write_line(_plain(value))
 
 
 def _plain(value: Any) -> Any:
-    """Give a value as JSON has it: bytes as hex, and what is no number as a word."""
+    """Give a value as JSON has it, bytes as hex."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    return value

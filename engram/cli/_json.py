@@ -52,6 +52,12 @@ def write(value: Any, *, indent: int | None = 2) -> str:
     return UNSAFE.sub(lambda found: found.group() if found.group() == "\n" else json.dumps(found.group())[1:-1], text)
 
 
+def write_line(value: Any) -> str:
+    """Write JSON on one line, several times as fast as `write`: for output that has millions of them."""
+    text = msgspec.json.encode(value).decode()
+    return UNSAFE.sub(lambda found: json.dumps(found.group())[1:-1], text)
+
+
 def fields(answer: msgspec.Struct) -> dict[str, Any]:
     """Give every field of an answer by name, absent ones as null, so that a program finds the same keys each time.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engram.sdk import Kept, Reindexed
-    from engram.wire import Hit, NamespaceInfo, OnLong, Record, StatusResult
+    from engram.wire import ActorsResult, Hit, NamespaceInfo, OnLong, Record, StatusResult
 
 DEFAULT_URL = "engram://127.0.0.1:8090"
 """Where a node listens unless it is told otherwise."""
@@ -100,6 +100,10 @@ class Target(Protocol):
 
     def status(self) -> StatusResult:
         """Say what the target is and holds."""
+        ...
+
+    def actors(self) -> ActorsResult:
+        """Say how its actors are."""
         ...
 
 

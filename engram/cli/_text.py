@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0 and C1: move the cursor, set colours, ring, talk back
@@ -16,6 +17,7 @@ UNSAFE = re.compile(
 _LINE_ENDS = re.compile(r"\r\n?|[\n\x0b\x0c\x85\u2028\u2029]")
 _BLANKS = re.compile(r"[\s\x85\u2028\u2029]+")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -71,6 +73,12 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes} min"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def utc(time_unix_ns: int, timespec: str = "microseconds") -> str:
+    """Say a time of the log: `2026-01-31T12:00:00.123456Z`."""
+    time = _EPOCH + timedelta(microseconds=time_unix_ns // 1000)
+    return time.isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
 
 
 def plural(count: int, noun: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from engram.cli._actors import actors
 from engram.cli._model import ModelDir, model_app
 from engram.cli._replay import replay
 from engram.cli._shell import FAILED, OK, epilogue, run, say
@@ -60,6 +61,7 @@ def build() -> App:
     app.default(run_node)
     _add(app, init, ("engram-node init", "engram-node init /etc/engram/node.toml --force"))
     _add(app, doctor, ("engram-node doctor", "engram-node doctor --config /etc/engram/node.toml --json"))
+    _add(app, actors, ("engram-node actors", "engram-node actors --node engram://127.0.0.1:9000 --json"))
     _add(app, replay, _REPLAY_EXAMPLES)
     app.command(model_app("engram-node", sort_key=len(list(app))))
     return app

@@ -235,7 +235,8 @@ class Log:
             return _core.LogState().root if size == 0 else None
         reader = self.reader(size - 1)
         reader.read(limit_events=1)
-        return reader.root
+        found, root = reader.proved or (0, None)
+        return root if found == size else None
 
     def verify(self) -> None:
         """Read all that is committed and prove it as opening does, from event 0 to the root; may run on any thread.

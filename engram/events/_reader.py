@@ -56,9 +56,12 @@ class LogReader:
         self._root: bytes | None = _core.LogState().root if position == 0 else None
 
     @property
-    def root(self) -> bytes | None:
-        """The log's root before `position`; None inside a frame, and before the first read elsewhere than at 0."""
-        return self._root if self._frame == self.position else None
+    def proved(self) -> tuple[int, bytes] | None:
+        """The size and root of the log at the end of the last frame before `position`.
+
+        None until a frame has been passed, for one that did not start at 0.
+        """
+        return None if self._root is None else (self._frame, self._root)
 
     def read(self, limit_events: int = BATCH_EVENTS, limit_bytes: int = BATCH_BYTES) -> list[Entry]:
         """Give the next events that are committed, at most about so many; none where the log ends for now.

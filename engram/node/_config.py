@@ -16,6 +16,8 @@ import msgspec
 
 from engram.embed import ModelSpec  # noqa: TC001 - a field's type
 from engram.errors import BadRequest
+from engram.node._actor_config import TEACHING as ACTORS_TEACHING
+from engram.node._actor_config import ActorSpec, actors_of
 from engram.node._keys import Key, a_path, in_range, unchanged, value_of
 from engram.node._model_config import TEACHING, models_of
 
@@ -43,6 +45,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Megabytes a second at which an idle node reads what it has on disk again; 0: never."""
     models: dict[str, ModelSpec] = {}
     """Other embedding models, by the name that namespaces are created with."""
+    actors: dict[str, ActorSpec] = {}
+    """Plug-ins, by their names."""
 
 
 def load_config(path: Path | None = None, flags: Mapping[str, object] | None = None) -> Config:
@@ -60,6 +64,7 @@ def default_toml() -> str:
     return (
         _HEAD
         + "".join(f"\n# {key.teaching}\n# {key.allowed}\n{_line(key.name)}\n" for key in _KEYS.values())
+        + ACTORS_TEACHING
         + TEACHING
     )
 
@@ -69,6 +74,10 @@ _HEAD = """\
 # The command line goes over this file: `engram-node --port 9000`. Check the result with `engram-node doctor`.
 """
 _FLAGS = {"data_dir": "--data"}
+_TABLES: dict[str, Callable[[object, Callable[[str], str]], dict[str, Any]]] = {
+    "models": models_of,
+    "actors": actors_of,
+}
 
 
 def _loopback(value: str) -> str:
@@ -176,7 +185,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _checked(values: Mapping[str, object], title: Callable[[str], str]) -> dict[str, Any]:
     return {
-        name: models_of(value, title) if name == "models" else _value(name, value, title(name))
+        name: _TABLES[name](value, title) if name in _TABLES else _value(name, value, title(name))
         for name, value in values.items()
     }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 import trio
 
 from engram.errors import BadRequest, EngramError, Unavailable
+from engram.node._actor_config import actors_of
 from engram.node._config import Config
 from engram.node._model_config import models_of
 from engram.node._node import real_world, running
@@ -102,17 +103,25 @@ def _cross(call: Callable[[], Awaitable[Answer]], token: trio.lowlevel.TrioToken
         return beside.submit(cross).result()
 
 
-def open_memory(path: str | Path, models: Mapping[str, object] | None = None) -> Memory:
+def open_memory(
+    path: str | Path, models: Mapping[str, object] | None = None, actors: Mapping[str, object] | None = None
+) -> Memory:
     """Open the data folder at `path`, made if absent, in this process; see `Memory`.
 
     `models`: other embedding models as `node.toml` has them, such as `{"mpnet": {"backend": "sentence-transformers",
-    "path": "/models/all-mpnet-base-v2"}}`.
+    "path": "/models/all-mpnet-base-v2"}}`. `actors`: plug-ins as `node.toml` has them, where a class may stand for its
+    name: `{"census": {"class": Census, "report_every": 100}}`.
 
-    Raises `BadRequest` for a model that will not do, `FolderInUse` where a node or another process has the folder open,
-    `FolderRefused` where it cannot be used.
+    Raises `BadRequest` for a model or plug-in that will not do, `FolderInUse` where a node or another process has the
+    folder open, `FolderRefused` where it cannot be used.
     """
     if str(path) in {"", ":memory:"}:
         raise BadRequest(
             f"path: {str(path)!r} is no folder; give the path of one, which is made if absent", field="path"
         )
-    return Memory(Config(data_dir=Path(path), models=models_of(models or {}, lambda key: key)))
+    config = Config(
+        data_dir=Path(path),
+        models=models_of(models or {}, lambda key: key),
+        actors=actors_of(actors or {}, lambda key: key),
+    )
+    return Memory(config)

@@ -19,7 +19,10 @@ from engram.gateway import serve_rpc
 from engram.native._core import __version__
 from engram.node._embedding import Embedding, Lane
 from engram.node._models import Models, Served
+from engram.node._plugins import Loaded, Plugins, load_plugins
+from engram.node._reports import actors_now
 from engram.node._service import NodeService, ServiceSettings
+from engram.runtime import LANE as LOG_LANE
 from engram.runtime import (
     Log,
     RealClock,
@@ -28,6 +31,7 @@ from engram.runtime import (
     RealRng,
     RealTables,
     Supervisor,
+    Tail,
     Threads,
     leaf,
     raise_descriptor_limit,
@@ -107,14 +111,15 @@ async def running(
     config: Config, world: World, on_event: OnEvent = _ignore, *, embedded: bool = False
 ) -> AsyncIterator[NodeService]:
     """Open the data folder and start the actors, without doors; leaving it stops them and writes a checkpoint."""
+    loaded = load_plugins(config.actors)
     threads = config.embedding_threads or max(1, (os.cpu_count() or 2) - 1)
     lanes = _lanes(config, threads)
     counts = {lane.name: lane.threads for own in lanes.values() for lane in (own.bulk, own.ask)}
-    offload = world.offload({"writer": 1, "search": 1, "model": 1, "scrub": 1} | counts)
+    offload = world.offload({"writer": 1, "search": 1, "model": 1, "scrub": 1, LOG_LANE: 1} | counts)
     try:
         store = await _open_store(config.data_dir.absolute(), world, offload, on_event)
         try:
-            async with _actors(config, world, offload, store, on_event, lanes, embedded=embedded) as service:
+            async with _actors(config, world, offload, store, on_event, lanes, loaded, embedded=embedded) as service:
                 yield service
         finally:
             with trio.CancelScope(shield=True):
@@ -164,14 +169,17 @@ async def _actors(
     store: Store,
     on_event: OnEvent,
     lanes: Mapping[str | None, _Lanes],
+    loaded: list[Loaded],
     *,
     embedded: bool,
 ) -> AsyncIterator[NodeService]:
     own, configured = Model(), {name: ConfiguredModel(name, spec) for name, spec in config.models.items()}
     wait_s = _FOREVER_S if embedded else 0.0
     async with trio.open_nursery() as nursery:
+        tail = Tail(store.log, offload)
+        plugins = Plugins(loaded, tail, world.disk, config.data_dir.absolute())
         supervisor = Supervisor(nursery, world.clock, world.rng, offload=offload)
-        store_ref = await supervisor.start("store", lambda: StoreActor(store, offload, world.clock))
+        store_ref = await supervisor.start("store", lambda: StoreActor(store, offload, world.clock, tail))
         served = [
             await _serve_model(model, lanes[model.name], supervisor, offload, wait_s)
             for model in (own, *configured.values())
@@ -188,8 +196,20 @@ async def _actors(
             write_queue_items=config.write_queue_items,
             on_long=config.on_long,
         )
+        service = NodeService(
+            settings,
+            store,
+            models,
+            store_ref,
+            offload,
+            world.clock,
+            world.rng,
+            lambda: actors_now(supervisor, plugins.feeds, store.published.position),
+            scrub,
+        )
         try:
-            yield NodeService(settings, store, models, store_ref, offload, world.clock, world.rng, scrub)
+            await supervisor.boot(plugins.plans(service.call))
+            yield service
         finally:
             with trio.CancelScope(shield=True):
                 for each in served:

@@ -36,6 +36,7 @@ from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespa
 from engram.wire import (
     METHODS,
     PROTOCOL,
+    Actors,
     Delete,
     DeleteResult,
     Embed,
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Ref
     from engram.store import Count, Scrub, Store, View
-    from engram.wire import Answer, OnLong, Request
+    from engram.wire import ActorsResult, Answer, OnLong, Request
 
 _OTHERS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
@@ -99,8 +100,10 @@ class NodeService:
         offload: Offload,
         clock: Clock,
         rng: Rng,
+        actors: Callable[[], ActorsResult],
         scrub: Scrub | None = None,
     ) -> None:
+        """`actors`: says how the actors are."""
         self._settings = settings
         self._store = store
         self._models = models
@@ -108,6 +111,7 @@ class NodeService:
         self._offload = offload
         self._clock = clock
         self._rng = rng
+        self._actors_now = actors
         self._scrub = scrub
         self._started = clock.monotonic()
         self._calls: dict[type, Callable[[Any], Awaitable[Answer]]] = {
@@ -122,6 +126,7 @@ class NodeService:
             NamespaceCreate: self._namespace_create,
             NamespaceList: self._namespace_list,
             Status: self._status,
+            Actors: self._actors,
         }
         assert {request for request, _ in METHODS.values()} == set(self._calls)
 
@@ -339,6 +344,10 @@ class NodeService:
             queue_length=self._writer.waiting,
             scrub=scrub_status(self._scrub.place if self._scrub is not None else None),
         )
+
+    async def _actors(self, request: Actors) -> ActorsResult:
+        del request
+        return self._actors_now()
 
     async def _hello(self, request: Hello) -> HelloResult:
         if request.protocol != PROTOCOL:

@@ -34,6 +34,9 @@ class Actor:
     context: Context
     """Set before `on_start`."""
 
+    async def recover(self) -> None:
+        """Bring back what an instance needs before its `on_start`. For base classes; an author's is `on_start`."""
+
     async def on_start(self) -> None:
         """Do what must be done before the first message. An exception of the first start is raised to who starts it."""
 
@@ -42,7 +45,7 @@ class Actor:
 
     async def run(self, mailbox: Mailbox, inlet: Inlet | None = None) -> None:
         """Handle messages until the mailbox is closed and empty. `inlet`: what takes them from it, if not it itself."""
-        await Desk(_table(self), mailbox, inlet or mailbox).work()
+        await Desk(_table(self), mailbox, mailbox if inlet is None else inlet).work()
 
 
 def _table(actor: Actor) -> dict[type, Handler]:

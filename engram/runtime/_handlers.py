@@ -106,7 +106,7 @@ def _kinds(method: Callable[..., Any], *, batch: bool) -> tuple[type, ...]:
     parameters = list(inspect.signature(method).parameters.values())[1:]
     if len(parameters) != 1 or parameters[0].annotation is inspect.Parameter.empty:
         raise TypeError(f"{called}: a handler has one parameter, annotated with the type of its messages")
-    hint = _resolved(method, parameters[0].annotation)
+    hint = resolved(method, parameters[0].annotation)
     if batch:
         inside = typing.get_args(hint)
         if typing.get_origin(hint) is not Sequence or len(inside) != 1:
@@ -120,7 +120,7 @@ def _kinds(method: Callable[..., Any], *, batch: bool) -> tuple[type, ...]:
     return kinds
 
 
-def _resolved(method: Callable[..., Any], annotation: Any) -> Any:
+def resolved(method: Callable[..., Any], annotation: Any) -> Any:
     """Give what an annotation means; of the others, such as the answer's, nobody need know it at run time."""
     alone = types.SimpleNamespace(__annotations__={"message": annotation})
     try:

@@ -71,6 +71,7 @@ class Life:
         self._essential = essential
         # What is around the supervisor does not end an actor in the middle of its work: `stop` does, in order.
         self._scope = trio.CancelScope(shield=True)
+        self._begun = False
         self._crashed_at: list[float] = []
         self._last_error: str | None = None
 
@@ -90,11 +91,13 @@ class Life:
         """Ready an instance."""
         self._enter("starting")
         actor.context = self._context
+        await actor.recover()
         await actor.on_start()
+        self._begun = True
         self._enter("running")
 
     async def live(self, actor: Actor) -> None:
-        """Have a ready instance, and those after it, handle messages. Raises what its owner must end for."""
+        """Have an instance, and those after it, handle messages. Raises what its owner must end for."""
         failed = True
         try:
             with self._scope:
@@ -131,6 +134,8 @@ class Life:
             try:
                 if actor is None:
                     actor = await self._start_again()
+                elif not self._begun:
+                    await self.begin(actor)
                 await self._run(actor)
             except (Exception, BaseExceptionGroup) as group:
                 error = leaf(group)

@@ -39,7 +39,7 @@ class Plan(msgspec.Struct, frozen=True):
     """An actor to be started. `mailbox_limit`: another than its class has.
 
     `essential`: whether the node ends with it. One that is not is given up when it has crashed too often: its ref then
-    refuses with `Unavailable`, and the node lives on.
+    refuses with `Unavailable`, and the node lives on. Nobody waits for its first start, which may crash like any other.
     """
 
     name: str
@@ -125,10 +125,11 @@ class Supervisor:
         kinds = frozenset(kind for handling in handlers_of(type(actor)) for kind in handling.kinds)
         mailbox = Mailbox(plan.name, plan.mailbox_limit or actor.mailbox_limit, kinds, self._letters)
         life = Life(plan.make, mailbox, self._context(plan.name, actor), self._policy, essential=plan.essential)
-        try:
-            await life.begin(actor)
-        except BaseExceptionGroup as group:
-            raise leaf(group) from group
+        if plan.essential:  # others start in their own task: they can neither hold up the node nor fail it
+            try:
+                await life.begin(actor)
+            except BaseExceptionGroup as group:
+                raise leaf(group) from group
         self._lives.pop(plan.name, None)
         self._lives[plan.name] = life
         self._watch_over()

@@ -14,6 +14,8 @@ from engram.sdk._outcomes import Kept, Outcome, Reindexed
 from engram.sdk._reindex import reindex
 from engram.sdk._vectors import VectorLike, f32_bytes, floats
 from engram.wire import (
+    Actors,
+    ActorsResult,
     Answer,
     Delete,
     Embed,
@@ -306,6 +308,10 @@ class Api(ABC):
     def status(self) -> StatusResult:
         """Give what the memory is and holds."""
         return self._call(Status())
+
+    def actors(self) -> ActorsResult:
+        """Give how the actors of the memory are, and the latest messages that crashed one."""
+        return self._call(Actors())
 
     def health(self) -> Health:
         """Give how the memory is, in short. Raises `Unavailable` where there is none."""

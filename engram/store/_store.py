@@ -397,6 +397,11 @@ class Store:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
+    @property
+    def log(self) -> Log:
+        """The log; what is committed may be read by any thread."""
+        return self._log
+
     def known(
         self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
     ) -> tuple[bytes, int] | None:

@@ -405,6 +405,58 @@ class Status(Request[StatusResult], frozen=True, kw_only=True):
     method: ClassVar[str] = "status"
 
 
+class ActorInfo(Answer, frozen=True, kw_only=True):
+    """One actor of the node as it is now. The counters are since the node started, over the actor's restarts."""
+
+    name: str
+    state: Literal["starting", "running", "backing_off", "stopping", "stopped", "failed"]
+    """`failed`: it crashed too often and was given up."""
+    essential: bool = False
+    """Whether the node ends where this actor is beyond saving."""
+    waiting: int = 0
+    """Messages that wait in its mailbox."""
+    mailbox_limit: int
+    accepted: int = 0
+    handled: int = 0
+    refused: int = 0
+    """Messages that found the mailbox full or closed."""
+    expired: int = 0
+    dropped: int = 0
+    dead_letters: int = 0
+    crashes: int = 0
+    restarts: int = 0
+    last_error: str | None = None
+    """The exception of its last crash and the line it came from; never its text."""
+    applied: int | None = None
+    """How many events of the log its state is of; absent for one that folds none."""
+    reacted: int | None = None
+    """How many events of the log it has reacted to, or passed; absent for one that reacts to none."""
+
+
+class DeadLetterInfo(Answer, frozen=True, kw_only=True):
+    """A message that crashed an actor, or found no room: the name of its type, and why it was given up."""
+
+    actor: str
+    message: str
+    error: str
+    time_unix_ns: int
+
+
+class ActorsResult(Answer, frozen=True, kw_only=True):
+    """The actors in the order they were started, and the latest dead letters, oldest first."""
+
+    actors: list[ActorInfo]
+    dead_letters: list[DeadLetterInfo] = []
+    position: int
+    """Events in the log."""
+
+
+class Actors(Request[ActorsResult], frozen=True, kw_only=True):
+    """Ask how the node's actors are."""
+
+    method: ClassVar[str] = "actors"
+
+
 class HelloResult(Answer, frozen=True, kw_only=True):
     """The node's side of `hello`."""
 
@@ -450,6 +502,7 @@ METHODS: dict[str, tuple[type[Request[Any]], type[Answer]]] = {
         (NamespaceCreate, NamespaceInfo),
         (NamespaceList, NamespaceListResult),
         (Status, StatusResult),
+        (Actors, ActorsResult),
     )
 }
 """The methods of this build: name -> (request, answer)."""

@@ -11,7 +11,17 @@ from contextlib import contextmanager
 
 from engram.errors import BadRequest, Conflict, EngramError, NotFound, Unavailable, Unprocessable
 from engram.sdk import Kept, Reindexed
-from engram.wire import Chunk, Hit, ModelStatus, NamespaceInfo, Record, StatusResult
+from engram.wire import (
+    ActorInfo,
+    ActorsResult,
+    Chunk,
+    DeadLetterInfo,
+    Hit,
+    ModelStatus,
+    NamespaceInfo,
+    Record,
+    StatusResult,
+)
 
 
 class SmallNamespaces:
@@ -144,6 +154,15 @@ class SmallMemory:
             log_bytes=262144,
             bodies_bytes=1048576,
         )
+
+    def actors(self):
+        self._answer()
+        store = ActorInfo(name="store", state="running", essential=True, mailbox_limit=1024, handled=1234)
+        census = ActorInfo(
+            name="census", state="backing_off", waiting=3, mailbox_limit=64, applied=7, reacted=5, last_error="x.Y at z:1\x1b[2J",
+        )  # fmt: skip
+        letter = DeadLetterInfo(actor="census", message="Count", error="x.Y at z:1", time_unix_ns=1_700_000_000 * 10**9)
+        return ActorsResult(actors=[store, census], dead_letters=[letter], position=9)
 
 
 def opener_of(memory):

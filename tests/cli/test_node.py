@@ -34,7 +34,17 @@ def engram_node(capsys, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["init"], ["doctor"], ["replay"], ["model"], ["model", "fetch"], ["model", "verify"], ["model", "path"]],
+    [
+        [],
+        ["init"],
+        ["doctor"],
+        ["replay"],
+        ["actors"],
+        ["model"],
+        ["model", "fetch"],
+        ["model", "verify"],
+        ["model", "path"],
+    ],
 )
 def test_every_help_text_teaches_with_examples(engram_node, command):
     ran = engram_node(*command, "--help")

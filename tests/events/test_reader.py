@@ -132,10 +132,12 @@ def test_the_root_is_known_at_the_end_of_each_frame_and_nowhere_else(tmp_path):
     for size in range(len(written) + 3):
         assert log.root_at(size) == roots.get(size), size
     reader = log.reader()
-    assert reader.root == roots[0]
+    assert reader.proved == (0, roots[0])
     for position in range(1, len(written) + 1):
         reader.read(limit_events=1)
-        assert reader.root == roots.get(position), position
+        end = max(size for size in roots if size <= position)
+        assert reader.proved == (end, roots[end])
+    assert log.reader(5).proved is None
 
 
 def test_frames_larger_than_a_chunk_are_read(tmp_path):

@@ -31,7 +31,7 @@ def test_the_written_file_loads_to_exactly_the_defaults(file):
 def test_the_written_file_has_every_key():
     commented = default_toml().replace("# model_dir", "model_dir")
     keys = [line.split(" = ")[0] for line in commented.splitlines() if " = " in line and not line.startswith("#")]
-    assert [*keys, "models"] == list(Config.__struct_fields__)
+    assert [*keys, "models", "actors"] == list(Config.__struct_fields__)
 
 
 def test_the_commented_key_may_be_used(file):

@@ -280,3 +280,35 @@ async def test_a_handler_that_forgets_an_answer_is_a_bug_that_its_asker_hears_of
     ref = await supervisor.start("forgetful", Forgetful)
     with trio.fail_after(5), pytest.raises(Internal):
         await ref.ask(Add(1))
+
+
+class Held:
+    """An inlet that lets nothing through before a gate is open. Empty it is, like a mailbox, no truth."""
+
+    def __init__(self, mailbox, gate):
+        self.mailbox, self.gate = mailbox, gate
+
+    def __len__(self):
+        return 0
+
+    def next(self):
+        return None
+
+    async def get(self):
+        await self.gate.wait()
+        return await self.mailbox.get()
+
+
+async def test_an_inlet_holds_messages_back(autojump_clock, supervisor, nursery):
+    gate = trio.Event()
+
+    class Behind(Counter):
+        async def run(self, mailbox, _=None):
+            await super().run(mailbox, Held(mailbox, gate))
+
+    ref = await supervisor.start("behind", Behind)
+    await ref.tell(Add(1))
+    await trio.testing.wait_all_tasks_blocked()
+    assert (ref.waiting, ref.stats.handled) == (1, 0)
+    gate.set()
+    assert await ref.ask(Add(1)) == 2
