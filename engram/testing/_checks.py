@@ -58,7 +58,7 @@ def check_history(calls: Sequence[Call], memories: Sequence[Memory], files: Mapp
 # -- what the calls say -----------------------------------------------------------------------------------------------
 
 
-def _claimed(call: Call) -> int:
+def claimed(call: Call) -> int:
     """Give the size that the log is known to have had when this call was answered."""
     match call.answer:
         case wire.PutResult(position=position) | wire.DeleteResult(position=position):
@@ -72,7 +72,7 @@ def _claimed(call: Call) -> int:
 
 def _lower_bounds(calls: Sequence[Call]) -> dict[int, int]:
     """Give, for each call's beginning, the log's least size then: what any call had been told before."""
-    ends = sorted((call.ended, _claimed(call)) for call in calls)
+    ends = sorted((call.ended, claimed(call)) for call in calls)
     bounds, size, at = {}, 0, 0
     for began in sorted(call.began for call in calls):
         while at < len(ends) and ends[at][0] < began:

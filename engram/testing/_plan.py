@@ -31,6 +31,8 @@ _WORDS = (
     *("marsh", "north", "ocean", "plain", "quarry", "ridge", "shoal", "tundra", "upland", "valley", "willow", "zephyr"),
 )
 
+_ASKING = 0.6
+
 Kind = Literal["text", "long", "vector"]
 Loss = Literal["all", "nothing", "some", "few", "most", "first", "last"]
 Fault = Literal["eio", "eio_read", "short", "full", "slow"]
@@ -182,6 +184,8 @@ class Plan(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     lives: tuple[LifePlan, ...]
     segment_bytes: int
+    asking: bool = False
+    """Whether plug-ins run beside the rest, which crash, and are asked."""
 
 
 def draw(seed: int) -> Plan:
@@ -196,6 +200,7 @@ def draw(seed: int) -> Plan:
         tuple(step(number, rng, memories, clients) for number in range(steps)),
         tuple(_life(number, rng) for number in range(rng.randint(1, 4))),
         rng.choice([12_288, 16_384, 32_768, 65_536, 1 << 26]),
+        stream(seed, "asking").random() < _ASKING,
     )
 
 

@@ -16,10 +16,12 @@ from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
 from engram.node import Config, main
 from engram.runtime import described
 from engram.testing import _plan as plan
+from engram.testing._asking import Asking
 from engram.testing._checks import check_history
 from engram.testing._clients import HOST, PORT, Client, Shared
 from engram.testing._damage import check_damage
 from engram.testing._history import History
+from engram.testing._image import LogImage
 from engram.testing._loop import run_seeded
 from engram.testing._machine import DATA, Machine
 from engram.testing._network import NetworkFaults, SimNetwork
@@ -60,6 +62,7 @@ class Simulation:
         self.plan = planned
         self.history = History()
         self.machine = Machine(planned.seed, self.history.note, planned.segment_bytes)
+        self._asking = Asking(planned.seed, self.history) if planned.asking else None
         self._lives = 0
         self._virtual_s = 0.0
 
@@ -91,7 +94,10 @@ class Simulation:
             raise Violation(f"stuck: after {_STUCK_S:.0f} s of virtual time it has not come to an end")
         self._virtual_s = trio.current_time()
         check_refold(self.machine.disk, self.machine.tables, self.plan.segment_bytes)
-        check_history(self.history.calls, self.plan.memories, self.machine.disk.files(), str(DATA))
+        files = self.machine.disk.files()
+        check_history(self.history.calls, self.plan.memories, files, str(DATA))
+        if self._asking:
+            self._asking.check(LogImage(files, str(DATA)))
 
     async def _all_lives(self) -> None:
         network = SimNetwork(stream(self.plan.seed, "network"))
@@ -129,6 +135,8 @@ class Simulation:
         for memory in self.plan.memories[:: max(1, len(self.plan.memories) // 4)]:
             await client.act(plan.Query(memory.number, 5, filtered=bool(memory.number % 3)))
         await client.close()
+        if self._asking:
+            await self._asking.caught_up()
         asked.set()
 
     # -- one life -----------------------------------------------------------------------------------------------------
@@ -149,6 +157,10 @@ class Simulation:
                 config = Config(
                     data_dir=DATA, port=PORT, host=HOST, embedding_threads=2, write_queue_items=_WRITE_QUEUE
                 )
+                if self._asking:
+                    self._asking.begin_life(life.number, machine.disk, stop)
+                    node.start_soon(self._asking.ask_around)
+                    config = msgspec.structs.replace(config, actors=self._asking.actors())
                 try:
                     await main(config, world, functools.partial(self._heard, shared), stop)
                     stopped = True
@@ -156,6 +168,8 @@ class Simulation:
                     error = caught
                 except BaseException as caught:  # noqa: BLE001 (the end of the power)
                     error = caught
+                if self._asking:
+                    await self._asking.end_life(stopped=stopped and machine.power.on)
                 node.cancel_scope.cancel()
             shared.close()
         self._judge_end(life, error, stopped=stopped)
