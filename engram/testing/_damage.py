@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engram.errors import BodiesCorrupt, LogCorrupt
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from engram.testing._disk import SimDisk
     from engram.testing._machine import Machine
 
+_TABLES = DATA / "state.db"
+_LOST = 0.3
+"""The share of damages that are a lost end."""
+
 
 def check_damage(machine: Machine, life: plan.LifePlan, note: Callable[[str, str], None]) -> None:
     """Flip a bit of a copy of the disk; verify that folder, then open the copy. Raises `Violation`."""
@@ -31,12 +36,30 @@ def check_damage(machine: Machine, life: plan.LifePlan, note: Callable[[str, str
     if not path:
         return
     offset, bit = rng.randrange(len(used[path])), rng.randrange(8)
+    if life.flip == "events" and rng.random() < _LOST:
+        _lose_end(machine, max(files), rng, note)
+        return
     note("machine", f"bit {bit} of byte {offset} of {path} flips, in a copy")
     copied = machine.disk.copy()
     copied.flip(path, offset, bit)
     named = judge_folder(copied, life.flip)
     note("machine", f"  the whole verification says: {named}")
     _require_named(named, path, offset)
+    _open(machine, copied, path, rng)
+
+
+def _lose_end(machine: Machine, path: str, rng: Random, note: Callable[[str, str], None]) -> None:
+    """Lose the last frames of a copy of the log: what the tables have seen of them is missed."""
+    data = machine.disk.files()[path]
+    starts = [at for at in range(0, len(data), 8) if data[at : at + 4] == b"EGL1"]
+    if not starts:
+        return
+    offset = rng.choice(starts)
+    note("machine", f"what stands from {offset} on in {path} is lost, in a copy")
+    copied = machine.disk.copy()
+    file = copied.open(Path(path))
+    file.write(offset, bytes(len(data) - offset))
+    file.close()
     _open(machine, copied, path, rng)
 
 
@@ -64,7 +87,8 @@ def _require_named(named: tuple[str, int] | None, path: str, offset: int) -> Non
 def _open(machine: Machine, copied: SimDisk, path: str, rng: Random) -> None:
     """Open the copy with its tables: refused by name, or open with nothing that the log does not say."""
     before = {event.position: event.fields for event in events_of(machine.disk.files(), f"{DATA}/events")}
-    tables = machine.tables.copy(copied, DATA / "state.db")
+    tables = machine.tables.copy(copied, _TABLES)
+    [committed] = next(iter(tables.rows(_TABLES, "SELECT position FROM projection")), (0,))
     try:
         store = Store.open(
             copied, tables, DATA, SimRng(rng), START_NS, "engram.testing", segment_bytes=machine.segment_bytes
@@ -73,7 +97,10 @@ def _open(machine: Machine, copied: SimDisk, path: str, rng: Random) -> None:
         if path not in error.message and "which no segment holds" not in error.message:
             raise Violation(f"{path} is damaged, and opening says: {error.message}") from error
         return
+    kept = store.published.position
     store.close(START_NS)
+    if kept < committed:
+        raise Violation(f"{path} is damaged, and of {committed} events that were committed opening has kept {kept}")
     invented = [event for event in events_of(copied.files(), f"{DATA}/events") if event.type != "state_committed.1"]
     for event in invented:
         if before.get(event.position) != event.fields and "/events/" not in path:

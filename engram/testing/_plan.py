@@ -153,7 +153,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class DiskFault(msgspec.Struct, frozen=True):
-    """A fault of the disk at one of a life's calls; `full` lasts."""
+    """A fault of the disk at one of a life's calls; `full` lasts for some."""
 
     at_call: int
     kind: Fault

@@ -20,6 +20,7 @@ from engram.testing._asking import Asking
 from engram.testing._checks import check_history
 from engram.testing._clients import HOST, PORT, Client, Shared
 from engram.testing._damage import check_damage
+from engram.testing._frames import check_frames
 from engram.testing._history import History
 from engram.testing._image import LogImage
 from engram.testing._loop import run_seeded
@@ -95,6 +96,7 @@ class Simulation:
         self._virtual_s = trio.current_time()
         check_refold(self.machine.disk, self.machine.tables, self.plan.segment_bytes)
         files = self.machine.disk.files()
+        check_frames(files, str(DATA))
         check_history(self.history.calls, self.plan.memories, files, str(DATA))
         if self._asking:
             self._asking.check(LogImage(files, str(DATA)))
