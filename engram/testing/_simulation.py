@@ -20,6 +20,7 @@ from engram.testing._asking import Asking
 from engram.testing._checks import check_history
 from engram.testing._clients import HOST, PORT, Client, Shared
 from engram.testing._damage import check_damage
+from engram.testing._durable import check_durable
 from engram.testing._frames import check_frames
 from engram.testing._history import History
 from engram.testing._image import LogImage
@@ -194,7 +195,9 @@ class Simulation:
     def _heard(self, shared: Shared, event: str, facts: dict[str, Any]) -> None:
         del facts
         self.history.note("node", event)
-        if event == "listening":
+        if event == "opened":
+            check_durable(self.machine.disk)
+        elif event == "listening":
             shared.listening.set()
         elif event == "stopping":
             shared.close()

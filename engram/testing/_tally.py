@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NAME = "tally"
 MAILBOX = 6
 _TOGETHER = 3
-_CRASHES = 4
+_CRASHES = 5
 """Planted crashes in one life: one more in a minute, and the actor would be given up."""
 
 
@@ -81,12 +81,12 @@ class Book:
             raise Planted
 
     def poisoned(self) -> None:
-        """Note the crash that a poisoned message is about to cause."""
-        self._crashes_left -= 1
+        """Note the crashes that a poisoned message is about to cause: with others, and alone."""
+        self._crashes_left -= 2
 
     def may_poison(self) -> bool:
-        """Say whether the tally may crash once more."""
-        return self._crashes_left > 0
+        """Say whether a poisoned message may be sent."""
+        return self._crashes_left > 1
 
 
 class _Tally(Plugin):
