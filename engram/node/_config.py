@@ -153,18 +153,18 @@ _KEYS = {
             in_range(0, 256),
         ),
         Key(
-            "scrub_mb_s",
-            int,
-            "Allowed: 0 to 10000 megabytes a second; 0: never.",
-            "How fast a node that nothing is written to reads all that it has on disk again, once a day, for damage.",
-            in_range(0, 10_000),
-        ),
-        Key(
             "on_long",
             Literal["chunk", "reject"],
             'Allowed: "chunk", "reject". A caller may say otherwise for each text.',
             "A text of more than 254 word pieces: keep it whole and find it by its parts, or refuse it. Never cut off.",
             unchanged,
+        ),
+        Key(
+            "scrub_mb_s",
+            int,
+            "Allowed: 0 to 10000 megabytes a second; 0: never.",
+            "How fast a node that nothing is written to reads all that it has on disk again, once a day, for damage.",
+            in_range(0, 10_000),
         ),
     )
 }

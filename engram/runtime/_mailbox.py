@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from outcome import Error, Value
 from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 
 from engram.errors import Busy, DeadlineExceeded, EngramError, Internal, Unavailable
@@ -46,27 +45,35 @@ class Stats(msgspec.Struct):
 
 
 class Envelope:
-    """A message, until when it is worth handling (trio's time), and the task that waits for its answer, if one does."""
+    """A message, until when it is worth handling (trio's time), and the task that waits for its answer, if one does.
 
-    __slots__ = ("alone", "asker", "deadline", "message")
+    `heard` is set for a task that waits, right before it is woken, and only then.
+    """
+
+    __slots__ = ("alone", "asker", "deadline", "heard", "message")
 
     def __init__(self, message: Message[Any], deadline: float) -> None:
         self.message = message
         self.deadline = deadline
         self.asker: Task | None = None
         self.alone = False
+        self.heard: Any
 
     async def answered(self) -> Any:
         """Wait for the answer, and raise it where it is an error."""
         self.asker = current_task()
-        return await wait_task_rescheduled(self._give_up)
+        await wait_task_rescheduled(self._give_up)
+        if isinstance(self.heard, EngramError):
+            raise self.heard
+        return self.heard
 
     def answer(self, answer: Any) -> None:
         """Give the asker, if one waits, the answer; an `EngramError` is raised there."""
         asker = self.asker
         if asker is not None:
             self.asker = None
-            reschedule(asker, Error(answer) if isinstance(answer, EngramError) else Value(answer))
+            self.heard = answer
+            reschedule(asker)
 
     def _give_up(self, _: RaiseCancelT) -> Abort:
         self.asker = None
@@ -120,7 +127,12 @@ class Mailbox:
             raise self._refusal()
         if len(self._waiting) >= self.limit:
             return False
-        self._accept(envelope)
+        self._waiting.append(envelope)
+        self.stats.accepted += 1
+        reader = self._reader
+        if reader is not None:
+            self._reader = None
+            reschedule(reader)
         return True
 
     async def put_in_turn(self, envelope: Envelope) -> None:
@@ -134,14 +146,8 @@ class Mailbox:
             return Abort.SUCCEEDED
 
         await wait_task_rescheduled(give_up)
-
-    def _accept(self, envelope: Envelope) -> None:
-        self._waiting.append(envelope)
-        self.stats.accepted += 1
-        reader = self._reader
-        if reader is not None:
-            self._reader = None
-            reschedule(reader)
+        if envelope.heard is not None:
+            raise envelope.heard
 
     async def get(self) -> Envelope | None:
         """Take the next envelope that is in time, waiting for it; None once the mailbox is closed and empty."""
@@ -158,28 +164,36 @@ class Mailbox:
 
     def next(self) -> Envelope | None:
         """Take the next envelope that is in time, if one waits."""
-        while self._waiting or self._again:
-            envelope = self._again.popleft() if self._again else self._pop()
+        while True:
+            if self._again:
+                envelope = self._again.popleft()
+            elif self._waiting:
+                envelope = self._waiting.popleft()
+                if self._senders:
+                    self._let_in()
+            else:
+                return None
             if envelope.deadline == math.inf or self._in_time(envelope):
                 return envelope
-        return None
 
     def take(self, kinds: frozenset[type], limit: int) -> list[Envelope]:
         """Take up to `limit` more envelopes that wait and are not late, while they are of `kinds`."""
         taken: list[Envelope] = []
         while len(taken) < limit and self._waiting and type(self._waiting[0].message) in kinds:
-            envelope = self._pop()
+            envelope = self._waiting.popleft()
+            if self._senders:
+                self._let_in()
             if self._in_time(envelope):
                 taken.append(envelope)
         return taken
 
-    def _pop(self) -> Envelope:
-        envelope = self._waiting.popleft()
-        if self._senders:
-            sender, sent = self._senders.popitem(last=False)
-            self._accept(sent)
-            reschedule(sender)
-        return envelope
+    def _let_in(self) -> None:
+        """Give the room that has just become to who has waited longest for it."""
+        sender, sent = self._senders.popitem(last=False)
+        self._waiting.append(sent)
+        self.stats.accepted += 1
+        sent.heard = None
+        reschedule(sender)
 
     def _in_time(self, envelope: Envelope) -> bool:
         if envelope.deadline > trio.current_time():
@@ -221,8 +235,9 @@ class Mailbox:
         self._closed = why
         self.stats.refused += len(self._senders)
         while self._senders:
-            sender, _ = self._senders.popitem(last=False)
-            reschedule(sender, Error(self._refusal()))
+            sender, sent = self._senders.popitem(last=False)
+            sent.heard = self._refusal()
+            reschedule(sender)
         reader = self._reader
         if reader is not None:
             self._reader = None

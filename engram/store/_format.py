@@ -83,7 +83,7 @@ def _read(content: bytes) -> _Line | None:
 
 def _refuse_all_but_unfinished(content: bytes, disk: Disk, path: Path) -> None:
     """Refuse what is no line of ours; its beginning is that of a new folder, where nothing else came before it."""
-    if not _FIRST.startswith(content[: len(_FIRST)]) or content.endswith(b"\n"):
+    if not _FIRST.startswith(content[: len(_FIRST)]) or content.endswith((b"}", b"\n")):
         raise FolderRefused(f"{path / 'FORMAT'} is not a line of JSON with a format; is this a data folder?")
     if data := _data_beside(disk, path):
         raise FolderRefused(

@@ -259,6 +259,7 @@ class Store:
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
+        self._publish(())
 
     def _follow(self, group: Group) -> None:
         self._namespaces.update(group.created)
@@ -579,7 +580,7 @@ _MORE_MATCHES = 16
 
 
 def _check_owner(log: Log, key: NodeKey) -> None:
-    _, first = next(log.read(0))
+    [(_, _, first)] = log.reader().read(limit_events=1)
     created = events.decode(first)
     if not isinstance(created, events.LogCreated) or created.node_key != key.public:
         raise FolderRefused("the log in this folder is of another node key; restore keys/node.key from its backup")

@@ -8,7 +8,7 @@ from small_folder import NOW, make
 
 from engram.actors import Commit, StoreActor
 from engram.errors import DeadlineExceeded
-from engram.runtime import RealDisk, RealTables, Supervisor
+from engram.runtime import RealDisk, RealTables, Supervisor, Tail
 from engram.store import Store
 
 
@@ -28,7 +28,9 @@ async def test_neither_a_deadline_nor_a_stop_ends_a_commit_that_has_begun(autoju
     store = Store.open(RealDisk(), RealTables(), tmp_path / "new", FixedRng(7), NOW, "test")
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(nursery, TrioClock(), FixedRng(0))
-        ref = await supervisor.start("store", lambda: StoreActor(store, SlowThreads(), TrioClock()))
+        threads = SlowThreads()
+        tail = Tail(store.log, threads)
+        ref = await supervisor.start("store", lambda: StoreActor(store, threads, TrioClock(), tail))
         with pytest.raises(DeadlineExceeded):
             await ref.ask(Commit([puts[0]]), deadline=trio.current_time() + 1)
         assert store.count() == 0
@@ -39,4 +41,5 @@ async def test_neither_a_deadline_nor_a_stop_ends_a_commit_that_has_begun(autoju
         await supervisor.stop(grace_s=1)
         assert store.count() == 2
     assert (ref.stats.handled, ref.stats.crashes) == (2, 0)
+    assert tail.size == store.log.size
     store.close(NOW)

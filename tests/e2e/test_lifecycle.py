@@ -53,7 +53,7 @@ def test_a_folder_that_another_node_has_open(engram_node, engram, node):
     ("content", "said"),
     [
         ('{"format": 2, "writer": "engram-node 9.9"}\n', "has format 2, written by engram-node 9.9; this build reads format 1"),
-        ('{"format": "1"}', "has format '1'"),
+        ('{"format": "1"}', "FORMAT is not a line of JSON with a format"),
         ("[]", "FORMAT is not a line of JSON with a format"),
         ("not json", "FORMAT is not a line of JSON with a format"),
     ],

@@ -140,6 +140,24 @@ def test_a_full_disk_leaves_the_digest_and_what_comes_after_it_counts(tmp_path):
     store.close(NOW)
 
 
+def test_bodies_whose_events_found_no_room_are_published_with_the_digest(tmp_path, monkeypatch):
+    """The tables know them; what readers were shown was the digest from before."""
+    store = open_store(tmp_path / "data")
+
+    def full(*_):
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(store._log, "append", full)
+    [refused] = store.commit([put(store, "east", 1.0)], NOW)
+    assert isinstance(refused, DiskFull)
+    monkeypatch.undo()
+    assert store.state_digest == expected(store._writer)
+    assert store.published.body_tail == store._bodies.tail > 0
+    store.commit([put(store, "east", 1.0)], NOW)
+    assert store.state_digest == expected(store._writer)
+    store.close(NOW)
+
+
 TOY = [
     "INSERT INTO toy VALUES (1, 'a')",
     "INSERT OR REPLACE INTO toy VALUES (1, 'b')",

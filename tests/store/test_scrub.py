@@ -140,6 +140,25 @@ def test_a_log_whose_frames_are_sound_but_another_history_is_found_by_its_roots(
     store.close(NOW)
 
 
+def test_another_log_of_the_same_length_is_found_by_its_last_root(folder, tmp_path):
+    """Each of its frames follows from the one before."""
+    other = open_small(tmp_path / "other")
+    store = open_small(folder)
+    fill(other)
+    while other.published.position < store.published.position:
+        other.commit([put(other, f"text {other.published.position}", 1.0)], NOW)
+    assert other.published.position == store.published.position
+    for path in (folder / "events").iterdir():
+        path.unlink()
+    for path in (tmp_path / "other" / "events").iterdir():
+        (folder / "events" / path.name).write_bytes(path.read_bytes())
+    [finding] = one_pass(Scrub(store))
+    assert (finding.part, finding.reason) == ("log", "the log's root is another than the one that was committed")
+    for each in (store, other):
+        each.fail(LogCorrupt("it is"))
+        each.close(NOW)
+
+
 def test_a_missing_segment_of_the_log_is_found(folder):
     path = segments(folder, "events")[1]
     data = path.read_bytes()
@@ -203,6 +222,20 @@ def located(store: Store, digest: bytes) -> int:
 
 def store_has(store: Store, digest: bytes, *, but: bytes) -> bool:
     return digest != but and store.get(notes(store), digest) is not None
+
+
+def test_a_body_that_is_not_what_its_id_says_is_found_though_its_checksum_is_right(folder):
+    path, at, size = damage(folder, "bodies")
+    store = open_small(folder)
+    data = bytearray(path.read_bytes())
+    length = int.from_bytes(data[at + 8 : at + 12], "little")
+    payload = bytearray(data[at + 64 : at + 64 + length])
+    payload[64] ^= 1
+    data[at : at + size] = _core.encode_body(0, bytes(data[at + 16 : at + 48]), bytes(payload))
+    path.write_bytes(data)
+    [finding] = one_pass(Scrub(store))
+    assert (finding.offset, finding.reason) == (at, "the record's id is not its CID")
+    store.close(NOW)
 
 
 def test_a_body_that_is_mended_while_the_node_runs_is_given_again_after_the_next_pass(folder):
@@ -410,6 +443,22 @@ def test_tables_that_went_wrong_are_found_and_folded_again(folder):
     store.commit([put(store, "east", 1.0)], NOW)
     assert found(store, vector(1.0)) == ["east"]
     assert store.verify_state()
+    store.close(NOW)
+
+
+def test_tables_are_read_as_they_are_after_what_was_written_meanwhile(folder):
+    """An old reading would miss what is there now, and hold on to all that was written since."""
+    store = open_small(folder)
+    scrub = Scrub(store)
+    while scrub.place.part != "tables":
+        scrub.step(NOW)
+    scrub.step(NOW)
+    store.commit([put(store, "east", 1.0)], NOW)
+    elsewhere = sqlite3.connect(folder / "state.db", isolation_level=None)
+    elsewhere.execute("DELETE FROM tallies")
+    elsewhere.close()
+    [finding] = one_pass(scrub)
+    assert finding.part == "tables"
     store.close(NOW)
 
 
