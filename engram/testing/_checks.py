@@ -186,6 +186,9 @@ def _check_position(
 
 
 def _check_speaks_for(call: Call, position: int, window: range) -> None:
+    asked: int = getattr(call.request, "min_position", 0)
+    if position < asked:
+        raise Violation(f"{call.who}: a {call.request.method} speaks for {position} events, and {asked} were asked for")
     if position not in window:
         raise Violation(f"{call.who}: a {call.request.method} speaks for {position} events, out of {window}")
 

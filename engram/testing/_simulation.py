@@ -204,6 +204,8 @@ class Simulation:
 
     def _judge_end(self, life: plan.LifePlan, error: BaseException | None, *, stopped: bool) -> None:
         machine = self.machine
+        if isinstance(error, Violation):
+            raise error
         self.history.note("machine", f"life {life.number} ends{'' if stopped else f': {type(error).__name__}'}")
         if not machine.power.on:
             return
