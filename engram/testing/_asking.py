@@ -43,9 +43,9 @@ class _Ask(msgspec.Struct):
     known: int
     """The least size that the log had when it was sent."""
     life: int
+    sent: float
     outcome: Seen | EngramError | None = None
     ended: float = 0.0
-    stopping: bool = False
 
 
 class Asking:
@@ -57,16 +57,15 @@ class Asking:
         self._rng = stream(seed, "asking")
         self._asks: list[_Ask] = []
         self._life = 0
-        self._stop = trio.Event()
         self.book = Book(stream(seed, "tally"))
 
     def actors(self) -> dict[str, ActorSpec]:
         """Give the plug-ins for the node's configuration."""
         return {name: ActorSpec(place=kind) for name, kind in plugins_of(self.book).items()}
 
-    def begin_life(self, life: int, disk: SimDisk, stop: trio.Event) -> None:
+    def begin_life(self, life: int, disk: SimDisk) -> None:
         """Begin a life of the node; now and then one of the plug-in's files is damaged before."""
-        self._life, self._stop = life, stop
+        self._life = life
         self.book.begin_life()
         small = {path: data for path, data in disk.files().items() if path.startswith(f"{DATA}/projections/") and data}
         if small and self._rng.random() < _FLIPPED:
@@ -101,7 +100,7 @@ class Asking:
             ask.outcome = error
         except trio.TooSlowError:
             raise Violation(f"ask {ask.message.number} of the tally is never answered") from None
-        ask.ended, ask.stopping = trio.current_time(), self._stop.is_set()
+        ask.ended = trio.current_time()
 
     def _next(self) -> _Ask:
         rng, book, number = self._rng, self.book, len(self._asks)
@@ -112,7 +111,7 @@ class Asking:
         kind = rng.choice([Look, LookTogether])
         message = kind(number, deadline, rng.choice([0.0, 0.0, 0.01, 0.04]), poison)
         known = max(map(claimed, self._history.calls), default=0)
-        return _Ask(message, deadline, known, self._life)
+        return _Ask(message, deadline, known, self._life, trio.current_time())
 
     async def caught_up(self) -> None:
         """Wait until the tally has reacted to all that is in the log. Raises `Violation` where it stands still."""
@@ -138,8 +137,8 @@ class Asking:
                 continue
             if ask.outcome is None:
                 raise Violation(f"the node was stopped, and ask {number} of the tally was never answered")
-            begun = number in self.book.begun
-            if isinstance(ask.outcome, Unavailable) and not begun and not ask.stopping:
+            waited = ask.ended > ask.sent and number not in self.book.begun
+            if isinstance(ask.outcome, Unavailable) and waited:
                 raise Violation(f"ask {number} waited for the tally, and was dropped: {ask.outcome.message}")
 
     def check(self, log: LogImage) -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from engram.testing._history import Call
     from engram.testing._plan import Memory
 
+WRITE_QUEUE = 64
+"""The memories that may wait to be written, as nodes are configured here."""
 _SCORE_ERROR = 1e-5
 _MAY_BE_REFUSED = {"busy", "unavailable", "model_not_ready", "deadline"}
 _BAD_REFUSED = {"bad_request", "unprocessable", "not_found", "too_large", "unknown_method"}
@@ -49,6 +51,8 @@ def check_history(calls: Sequence[Call], memories: Sequence[Memory], files: Mapp
         match call.outcome:
             case EngramError() as error:
                 _check_error(call, error, known, log, window)
+            case NoAnswer(late=True) if call.life == call.life_ended:
+                raise Violation(f"{call.who}: a {call.request.method} was never answered, by a node that lived on")
             case NoAnswer():
                 pass
             case _:
@@ -66,6 +70,8 @@ def claimed(call: Call) -> int:
         case wire.PutManyResult(items=items, position=position) if any(item.cid for item in items):
             return position + 1
         case wire.QueryResult(position=position) | wire.ListResult(position=position):
+            return position
+        case wire.StatusResult(position=position):
             return position
     return 0
 
@@ -104,7 +110,7 @@ def _appended(call: Call) -> int:
 def _check_error(call: Call, error: EngramError, known: Mapping[int, Memory], log: LogImage, window: range) -> None:
     if error.code in _MAY_BE_REFUSED:
         return
-    if not call.memories and not isinstance(call.request, wire.List | wire.NamespaceCreate):
+    if not call.memories and not isinstance(call.request, wire.List | wire.NamespaceCreate | wire.Status):
         if error.code not in _BAD_REFUSED:
             raise Violation(f"{call.who}: a bad request was answered {error.code}: {error}")
         return
@@ -156,6 +162,10 @@ def _check_answer(call: Call, known: Mapping[int, Memory], log: LogImage, window
         case wire.ListResult() as page:
             _check_speaks_for(call, page.position, window)
             _check_list(call, page, log)
+        case wire.StatusResult() as status:
+            _check_speaks_for(call, status.position, window)
+            if status.queue_length > WRITE_QUEUE:
+                raise Violation(f"{status.queue_length} memories wait to be written; the limit is {WRITE_QUEUE}")
         case wire.NamespaceInfo() as space:
             position = log.created.get(plan.SPACES.index(space.name), -1)
             if not (position == space.position):

@@ -25,6 +25,9 @@ _CHUNK_BYTES = 64 * 1024
 class NoAnswer(Exception):
     """The connection ended, or the time was over, before the answer came: what became of the call is not known."""
 
+    late = False
+    """Whether the time was over."""
+
 
 class AsyncClient:
     """One connection to a node at a time, made when it is needed; one task at a time uses it."""
@@ -65,6 +68,7 @@ class AsyncClient:
         except (OSError, trio.BrokenResourceError, trio.TooSlowError, EngramError) as error:
             await self.close()
             lost = NoAnswer(f"{type(error).__name__}: {error}")
+            lost.late = isinstance(error, trio.TooSlowError)
             outcomes = {number: outcomes.get(number, lost) for number in range(len(requests))}
         return [outcomes[number] for number in range(len(requests))]
 

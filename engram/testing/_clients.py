@@ -71,6 +71,15 @@ class Client:
         """Hang up."""
         await self._rpc.close()
 
+    async def ask_everything(self) -> None:
+        """List every namespace, get every memory that has a CID, and ask some queries, many at a time."""
+        numbers = sorted(self._shared.cids)
+        lists = [wire.List(namespace=_name(space), limit=1000, chunks=True) for space in range(len(plan.SPACES))]
+        gets = [self._get(number) for number in numbers]
+        queries = [self._query(plan.Query(number, 5, bool(number % 3))) for number in numbers[::4]]
+        about: list[tuple[int, ...]] = [(), (), (), *((number,) for number in numbers + numbers[::4])]
+        await self._calls([*lists, *gets, *queries], about)
+
     async def act(self, action: plan.Action) -> None:
         """Carry out one action."""
         match action:
@@ -84,16 +93,17 @@ class Client:
                 if (cid := self._shared.cids.get(number)) is not None:
                     await self._call(wire.Delete(cid=cid, namespace=self._space(number)), (number,))
             case plan.Get(memory=number):
-                if (cid := self._shared.cids.get(number)) is not None:
-                    get = wire.Get(cid=cid, namespace=self._space(number), include_vector=True)
-                    await self._call(get, (number,))
-            case plan.Query():
-                await self._query(action)
+                if number in self._shared.cids:
+                    await self._call(self._get(number), (number,))
+            case plan.Query(memory=number):
+                await self._call(self._query(action), (number,))
             case plan.ListSpace(space=space):
                 await self._call(wire.List(namespace=_name(space), limit=1000, chunks=True))
             case plan.Create(space=space):
                 name, model, dim = plan.SPACES[space], plan.SPACE_MODEL, plan.SPACE_DIM
                 await self._call(wire.NamespaceCreate(name=name, model_version=model, dim=dim))
+            case plan.Ask():
+                await self._call(wire.Status())
             case plan.Bad(kind=kind):
                 await self._bad(plan.BAD[kind])
 
@@ -116,17 +126,19 @@ class Client:
                 if item.cid is not None:
                     self._shared.cids[number] = item.cid
 
-    async def _query(self, action: plan.Query) -> None:
+    def _get(self, number: int) -> wire.Get:
+        return wire.Get(cid=self._shared.cids[number], namespace=self._space(number), include_vector=True)
+
+    def _query(self, action: plan.Query) -> wire.Query:
         memory = self._shared.memories[action.memory]
         by_text = memory.space == 0 and memory.kind != "vector"
-        query = wire.Query(
+        return wire.Query(
             text=memory.text if by_text else None,
             vector=None if by_text else memory.vector,
             top_k=action.top_k,
             filter={"odd": True} if action.filtered else None,
             namespace=_name(memory.space),
         )
-        await self._call(query, (action.memory,))
 
     async def _bad(self, kind: str) -> None:
         bad: dict[str, Any] = {
@@ -155,7 +167,7 @@ class Client:
         calls = [history.begin(self._name, *each, life) for each in zip(requests, memories, strict=True)]
         outcomes: Sequence[wire.Answer | EngramError | NoAnswer] = await self._rpc.call_all(requests)
         for call, outcome in zip(calls, outcomes, strict=True):
-            history.end(call, outcome)
+            history.end(call, outcome, self._shared.life)
         if any(isinstance(outcome, NoAnswer) for outcome in outcomes):
             await trio.sleep(_AGAIN_S)
         return calls

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Call(msgspec.Struct):
     """One call. `began` and `ended` are places in the one order of all beginnings and ends; `life`: at its beginning.
 
-    `memories`: which ones it is about. `ended` stays 0 while there is no answer; `NoAnswer`: none will come.
+    `life_ended`: at its end. `memories`: which ones it is about. `ended` stays 0 while there is no answer; `NoAnswer`:
+    none will come.
     """
 
     who: str
@@ -27,6 +28,7 @@ class Call(msgspec.Struct):
     began: int
     life: int
     ended: int = 0
+    life_ended: int = -1
     outcome: Answer | EngramError | NoAnswer | None = None
 
     @property
@@ -51,10 +53,10 @@ class History:
         self.note(who, f"call {len(self.calls)}: {_asked(request, memories)}")
         return call
 
-    def end(self, call: Call, outcome: Answer | EngramError | NoAnswer) -> None:
-        """Note how it ended."""
+    def end(self, call: Call, outcome: Answer | EngramError | NoAnswer, life: int) -> None:
+        """Note how it ended, in which life."""
         self._order += 1
-        call.ended, call.outcome = self._order, outcome
+        call.ended, call.outcome, call.life_ended = self._order, outcome, life
         self.note(call.who, f"  {_answered(outcome)}")
 
     def note(self, who: str, what: str) -> None:

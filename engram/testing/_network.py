@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import math
+import operator
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -173,40 +174,43 @@ class SimStream(HalfCloseableStream):
         self._network = network
         self._out = out
         self._back = back
-        self._sending = False
+        self._sends, self._receives = _OneTask("sending"), _OneTask("receiving")
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`, waiting for room."""
-        await trio.lowlevel.checkpoint()
-        if self._sending:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        if data and self._network.rng.random() < self._network.faults.resets:
-            self.reset()
-        self._sending = True
-        try:
+        with self._sends:
+            await trio.lowlevel.checkpoint()
+            if data and self._network.rng.random() < self._network.faults.resets:
+                self.reset()
+            await self._out.wait_for_room()
             await self._out.send(bytes(data))
-        finally:
-            self._sending = False
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait for room."""
-        await self._out.wait_for_room()
+        with self._sends:
+            await trio.lowlevel.checkpoint()
+            await self._out.wait_for_room()
 
     async def send_eof(self) -> None:
         """Say that no more will be sent."""
-        await trio.lowlevel.checkpoint()
-        self._out.end()
+        with self._sends:
+            await trio.lowlevel.checkpoint()
+            self._out.end()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Give some of what has arrived; nothing at the end."""
-        await trio.lowlevel.checkpoint()
-        return await self._back.receive(max_bytes or _BUFFER_BYTES)
+        limit = _BUFFER_BYTES if max_bytes is None else operator.index(max_bytes)
+        if limit < 1:
+            raise ValueError(f"max_bytes must be at least 1, got {limit}")
+        with self._receives:
+            await trio.lowlevel.checkpoint()
+            return await self._back.receive(limit)
 
     async def aclose(self) -> None:
         """Close this end."""
         if self in self._network.streams:
             self._network.streams.remove(self)
-        self._out.end(closed=True)
+        self._out.end()
         self._back.stop_reading()
         await trio.lowlevel.checkpoint()
 
@@ -223,6 +227,22 @@ class SimStream(HalfCloseableStream):
         self._back.break_()
 
 
+class _OneTask:
+    """What one task may do at a time."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._busy = False
+
+    def __enter__(self) -> None:
+        if self._busy:
+            raise trio.BusyResourceError(f"another task is {self._doing} on this stream")
+        self._busy = True
+
+    def __exit__(self, *_: object) -> None:
+        self._busy = False
+
+
 class _Pipe:
     """One direction of a connection."""
 
@@ -230,7 +250,7 @@ class _Pipe:
         self._network = network
         self._chunks: deque[tuple[float, bytes]] = deque()
         self._held = 0
-        self._ended = self._closed = self._unread = self._broken = self._breaks = False
+        self._ended = self._unread = self._broken = self._breaks = False
         self._last_arrival = 0.0
         self._changed = trio.Event()
 
@@ -247,9 +267,9 @@ class _Pipe:
 
     async def wait_for_room(self) -> None:
         while True:
-            if self._closed:
+            if self._ended:
                 raise trio.ClosedResourceError
-            if self._broken or self._breaks or self._unread or self._ended:
+            if self._broken or self._breaks or self._unread:
                 raise trio.BrokenResourceError
             if self._held < _BUFFER_BYTES:
                 return
@@ -281,9 +301,8 @@ class _Pipe:
         self._change()
         return taken
 
-    def end(self, *, closed: bool = False) -> None:
+    def end(self) -> None:
         self._ended = True
-        self._closed = self._closed or closed
         self._change()
 
     def stop_reading(self) -> None:

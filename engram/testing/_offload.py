@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_S = 0.004
+_CARRIED_OUT_FIRST = 0.5
+"""The share of calls whose delay comes behind them: what they did is seen before their caller hears of it."""
 
 
 class SimOffload:
@@ -66,11 +68,12 @@ class SimOffload:
             self._nursery.start_soon(functools.partial(self._work, lane, job))
 
     async def _work(self, lane: _Lane, job: _Job) -> None:
-        total = self._rng.random() ** 4 * _LONGEST_S
-        before = total * self._rng.random()
-        await trio.sleep(before)
+        delay_s, first = self._rng.random() ** 4 * _LONGEST_S, self._rng.random() < _CARRIED_OUT_FIRST
+        if not first:
+            await trio.sleep(delay_s)
         job.carry_out()
-        await trio.sleep(total - before + self._power.take_owed())
+        if first or self._power.owed_s:
+            await trio.sleep(delay_s + self._power.take_owed())
         job.done.set()
         lane.under_way.remove(job)
         self.under_way -= 1

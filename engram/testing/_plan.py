@@ -134,13 +134,17 @@ class Bad(msgspec.Struct, frozen=True, tag=True):
     kind: int
 
 
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """Ask the node how it is."""
+
+
 class Together(msgspec.Struct, frozen=True, tag=True):
     """Send several puts at once on one connection, and wait for all the answers."""
 
     memories: tuple[int, ...]
 
 
-Action = Put | Delete | Get | Query | ListSpace | Create | Bad | Together
+Action = Put | Delete | Get | Query | ListSpace | Create | Bad | Ask | Together
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -193,7 +197,7 @@ def draw(seed: int) -> Plan:
     rng = stream(seed, "plan")
     memories = tuple(_memory(number, rng) for number in range(rng.randint(6, 30)))
     clients = rng.randint(1, 4)
-    steps = rng.randint(10, 70)
+    steps = rng.randint(8, 60)
     return Plan(
         seed,
         memories,
@@ -222,7 +226,7 @@ def step(number: int, rng: Random, memories: tuple[Memory, ...], clients: int) -
 
 def _action(rng: Random, memories: tuple[Memory, ...]) -> Action:
     memory = rng.choice(memories).number
-    match rng.choices(range(9), [30, 8, 4, 14, 14, 12, 3, 1, 3])[0]:
+    match rng.choices(range(10), [30, 8, 4, 14, 14, 12, 3, 1, 3, 2])[0]:
         case 0:
             return Put((memory,))
         case 1:
@@ -239,6 +243,8 @@ def _action(rng: Random, memories: tuple[Memory, ...]) -> Action:
             return ListSpace(rng.randrange(3))
         case 7:
             return Create(rng.randint(1, 2))
+        case 8:
+            return Ask()
         case _:
             return Bad(rng.randrange(len(BAD)))
 

@@ -17,7 +17,7 @@ from engram.node import Config, main
 from engram.runtime import described
 from engram.testing import _plan as plan
 from engram.testing._asking import Asking
-from engram.testing._checks import check_history
+from engram.testing._checks import WRITE_QUEUE, check_history
 from engram.testing._clients import HOST, PORT, Client, Shared
 from engram.testing._damage import check_damage
 from engram.testing._durable import check_durable
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _STUCK_S = 20_000.0
 _CALM_LIVES = 8
-_WRITE_QUEUE = 64
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -131,12 +130,7 @@ class Simulation:
     async def _ask_everything(self, shared: Shared, network: SimNetwork, asked: trio.Event) -> None:
         await shared.listening.wait()
         client = Client("the last", shared, network.host())
-        for space in range(len(plan.SPACES)):
-            await client.act(plan.ListSpace(space))
-        for memory in self.plan.memories:
-            await client.act(plan.Get(memory.number))
-        for memory in self.plan.memories[:: max(1, len(self.plan.memories) // 4)]:
-            await client.act(plan.Query(memory.number, 5, filtered=bool(memory.number % 3)))
+        await client.ask_everything()
         await client.close()
         if self._asking:
             await self._asking.caught_up()
@@ -157,11 +151,9 @@ class Simulation:
                 stop = trio.Event()
                 node.start_soon(self._ending, life, network, done, stop)
                 world = machine.world(life, nursery, network)
-                config = Config(
-                    data_dir=DATA, port=PORT, host=HOST, embedding_threads=2, write_queue_items=_WRITE_QUEUE
-                )
+                config = Config(data_dir=DATA, port=PORT, host=HOST, embedding_threads=2, write_queue_items=WRITE_QUEUE)
                 if self._asking:
-                    self._asking.begin_life(life.number, machine.disk, stop)
+                    self._asking.begin_life(life.number, machine.disk)
                     node.start_soon(self._asking.ask_around)
                     config = msgspec.structs.replace(config, actors=self._asking.actors())
                 try:
