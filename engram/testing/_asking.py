@@ -120,7 +120,7 @@ class Asking:
         assert feed is not None
         size = feed.tail.size
         with trio.move_on_after(_PATIENCE_S):
-            while (feed.reacted or 0) < size or (feed.applied or 0) < size:
+            while (feed.reacted or 0) < size or (feed.applied or 0) < size:  # noqa: ASYNC110 - it tells nobody
                 await trio.sleep(0.05)
             return
         raise Violation(f"the tally stands still at {feed.applied} and {feed.reacted} of {size} events")

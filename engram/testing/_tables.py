@@ -78,7 +78,6 @@ class SimTables:
         image = database.images[-1] if database and database.images else self._left.get(self._disk.place(path))
         return SimTables(disk, self._rng, {disk.place(path): image} if image else {})
 
-
     def rows(self, path: Path, query: str) -> list[tuple[Any, ...]]:
         """Give what a query finds in the tables at `path`; nothing where they are damaged, or are not there."""
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 import trio
 
-from engram.events import RecordDeleted, RecordStored
+from engram.events import RecordDeleted, RecordStored  # noqa: TC001 - read at run time
 from engram.runtime import Message, Plugin, apply, handle, handle_batch, react
 
 if TYPE_CHECKING:
@@ -108,14 +108,14 @@ class _Tally(Plugin):
 
     @apply
     def stored(self, event: RecordStored, position: int) -> None:
-        """A record lives."""
+        """Note that a record lives."""
         del position
         self.book.may_crash(0.01)
         self.state.cids.setdefault(event.ns.hex(), []).append(event.cid)
 
     @apply
     def deleted(self, event: RecordDeleted, position: int) -> None:
-        """A record lives no more."""
+        """Note that it lives no more."""
         del position
         self.book.may_crash(0.02)
         self.state.cids[event.ns.hex()].remove(event.cid)
