@@ -18,3 +18,11 @@ def test_an_agent_remembers_and_keeps_nothing_twice(tmp_path):
     assert "vegetarian" in first.stdout
     assert "peanuts" not in first.stdout
     assert first.stderr == again.stderr == ""
+
+
+def test_an_actor_of_ones_own_follows_a_memory_and_is_tested_in_virtual_time(tmp_path):
+    command = [sys.executable, "-W", "error", EXAMPLES / "plugin_actor.py", tmp_path / "memory"]
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1].split() == ["census", "running", "0", "crashes"]
+        assert done.stderr == ""

@@ -66,16 +66,14 @@ class LogReader:
     def read(self, limit_events: int = BATCH_EVENTS, limit_bytes: int = BATCH_BYTES) -> list[Entry]:
         """Give the next events that are committed, at most about so many; none where the log ends for now.
 
-        Raises `LogCorrupt` where a frame is unsound or missing, `StorageFailed` where the disk cannot read.
+        What comes before damage is given. Raises `LogCorrupt` where a frame is unsound or missing, `StorageFailed`
+        where the disk cannot read.
         """
         end = self._committed()
-        entries: list[Entry] = []
-        while self.position < end and limit_events > 0 and limit_bytes > 0:
-            found = self._advance(end, limit_events, limit_bytes)
-            limit_events -= len(found)
-            limit_bytes -= sum(len(event) for _, _, event in found)
-            entries += found
-        return entries
+        while self.position < end:
+            if found := self._advance(end, max(limit_events, 1), max(limit_bytes, 1)):
+                return found
+        return []
 
     def _advance(self, end: int, limit_events: int, limit_bytes: int) -> list[Entry]:
         """Read one chunk, the whole of a frame at least, or step into the next segment."""

@@ -19,7 +19,7 @@ from engram.gateway import serve_rpc
 from engram.native._core import __version__
 from engram.node._embedding import Embedding, Lane
 from engram.node._models import Models, Served
-from engram.node._plugins import Loaded, Plugins, load_plugins
+from engram.node._plugins import Loaded, Plugins, lanes_of, load_plugins
 from engram.node._reports import actors_now
 from engram.node._service import NodeService, ServiceSettings
 from engram.runtime import LANE as LOG_LANE
@@ -110,12 +110,15 @@ def _ignore(event: str, facts: dict[str, Any]) -> None:
 async def running(
     config: Config, world: World, on_event: OnEvent = _ignore, *, embedded: bool = False
 ) -> AsyncIterator[NodeService]:
-    """Open the data folder and start the actors, without doors; leaving it stops them and writes a checkpoint."""
+    """Open the data folder and start the actors, without doors; leaving it stops them and writes a checkpoint.
+
+    What ends it, or what its body raises, is raised as itself, never in an exception group.
+    """
     loaded = load_plugins(config.actors)
     threads = config.embedding_threads or max(1, (os.cpu_count() or 2) - 1)
     lanes = _lanes(config, threads)
     counts = {lane.name: lane.threads for own in lanes.values() for lane in (own.bulk, own.ask)}
-    offload = world.offload({"writer": 1, "search": 1, "model": 1, "scrub": 1, LOG_LANE: 1} | counts)
+    offload = world.offload({"writer": 1, "search": 1, "model": 1, "scrub": 1, LOG_LANE: 1} | lanes_of(loaded) | counts)
     try:
         store = await _open_store(config.data_dir.absolute(), world, offload, on_event)
         try:
@@ -124,6 +127,8 @@ async def running(
         finally:
             with trio.CancelScope(shield=True):
                 await offload.run("writer", functools.partial(store.close, world.clock.now_ns()))
+    except BaseExceptionGroup as group:
+        raise leaf(group) from None
     finally:
         offload.close()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engram.errors import BadRequest
-from engram.runtime import Feed, Plan, Plugin, check_actor
+from engram.runtime import PLUGIN_LANE, Feed, Plan, Plugin, check_actor
 from engram.wire import checked
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engram.wire import Answer, Request
 
 GROUP = "engram.actors"
+_THREADS = 2
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -43,6 +44,11 @@ def load_plugins(specs: Mapping[str, ActorSpec]) -> list[Loaded]:
     Raises `BadRequest`, with one sentence on what will not do.
     """
     return [_load(name, spec) for name, spec in specs.items()]
+
+
+def lanes_of(loaded: list[Loaded]) -> dict[str, int]:
+    """Give the Offload lanes of plug-ins: one that all of them share, where there are any."""
+    return {PLUGIN_LANE: _THREADS} if loaded else {}
 
 
 class Plugins:

@@ -14,7 +14,7 @@ from engram.runtime._mailbox import Mailbox, Stats
 from engram.runtime._marks import apply, react
 from engram.runtime._message import Crashed, Message, Restarted, Stopped
 from engram.runtime._network import RealNetwork
-from engram.runtime._plugin import Node, Plugin
+from engram.runtime._plugin import PLUGIN_LANE, Node, Plugin
 from engram.runtime._projection import Feed
 from engram.runtime._ref import Ref
 from engram.runtime._supervisor import Plan, Supervisor
@@ -23,6 +23,7 @@ from engram.runtime._world import RealClock, RealRng, RealTables, Threads, raise
 
 __all__ = [
     "LANE",
+    "PLUGIN_LANE",
     "Actor",
     "ActorReport",
     "Context",

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import msgspec
 
 
+PLUGIN_LANE = "plugins"
+"""The Offload lane for what plug-ins would block with."""
+
+
 class Node(Protocol):
     """The node as a plug-in sees it: like any client."""
 

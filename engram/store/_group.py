@@ -112,6 +112,7 @@ class Group:
         return len(self.events) >= FRAME_EVENTS or self._staged_bytes >= FRAME_BODY_BYTES
 
     def carry_out(self, operation: Operation) -> Done | EngramError:
+        before = self._connection.total_changes
         try:
             match operation:
                 case PutOperation():
@@ -121,6 +122,9 @@ class Group:
                 case CreateOperation():
                     return self._create(operation)
         except EngramError as error:
+            if self._connection.total_changes != before:
+                # Half of it is in the tables, and would be committed with what comes after it.
+                raise RuntimeError(f"a {type(operation).__name__} was refused after it had begun") from error
             return error
 
     def _put(self, operation: PutOperation) -> Done:

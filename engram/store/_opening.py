@@ -47,9 +47,10 @@ class Opened(msgspec.Struct, frozen=True):
 
     def close(self) -> None:
         """Close the files."""
-        self.fold.connection.close()
-        self.bodies.close()
-        self.log.close()
+        with contextlib.ExitStack() as closing:
+            closing.callback(self.log.close)
+            closing.callback(self.bodies.close)
+            closing.callback(self.fold.connection.close)
 
 
 def mended(folder: DataFolder, open_it: Callable[[], T]) -> T:
@@ -91,11 +92,13 @@ def open_parts(folder: DataFolder, port: Tables, rng: Rng, segment_bytes: int) -
         connection.execute("BEGIN")
         if progress is None:
             tables.reset(connection)
+            tables.expect_much(connection)
         fold = Fold(connection, progress)
         for body in found:
             fold.add_body(body.id, body.kind, body.location)
         fold_log(fold, log, bodies, progress.position if progress else 0)
         connection.execute("COMMIT")
+        tables.expect_little(connection)
         opened.pop_all()
     return Opened(key, checkpoint, log, bodies, fold, progress is None and log.size > 0)
 

@@ -201,6 +201,7 @@ class Store:
         """Carry out as many of the operations as one frame takes."""
         if self._failed is not None:
             raise StorageFailed(self._failed)
+        self._check_trusted()
         size = self._log.size
         group = Group(self._fold, self._bodies, self._namespaces, size, now_ns)
         try:
@@ -239,14 +240,16 @@ class Store:
         return failure
 
     def _abandon(self, error: BaseException) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
         self._fold.forget()
         unnamed = self._bodies.discard()
         if isinstance(error, StorageFailed):
             self._failed = error.message
-        elif unnamed:
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error as worse:
+            self._failed = self._failed or f"{self.folder.path / 'state.db'} cannot be rolled back: {worse}"
+        if unnamed and self._failed is None:
             self._remember(unnamed)
 
     def _remember(self, unnamed: Sequence[Body]) -> None:
@@ -276,11 +279,14 @@ class Store:
         self._publish({change.ns for change in group.changes if change.indexed})
 
     def _follow_again(self) -> None:
-        """Make what is durable found, whatever went wrong on the way; where that fails too, end the store."""
+        """Make what is durable found, whatever went wrong on the way; where that fails too, end the store.
+
+        It must not go on: every later group would publish indexes that lack what this one did.
+        """
         try:
             self._load_all()
-        except (OSError, ValueError, BodiesCorrupt, sqlite3.Error) as error:
-            reason = getattr(error, "strerror", None) or error
+        except BaseException as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             self._failed = (
                 f"cannot read {self.folder.path}: {reason}. What was written is durable; open the folder again."
             )
@@ -316,38 +322,48 @@ class Store:
         try:
             self._writer.execute("BEGIN")
             tables.reset(self._writer)
+            tables.expect_much(self._writer)
             fold = Fold(self._writer, None)
             for body in self._bodies.all():
                 fold.add_body(body.id, body.kind, body.location)
             fold_log(fold, self._log, self._bodies, 0)
             self._writer.execute("COMMIT")
+            tables.expect_little(self._writer)
             self._fold = fold
             self._load_all()
-        except (OSError, EngramError, sqlite3.Error) as error:
+        except BaseException as error:
             raise self._tables_failed(error) from error
         self._distrusted = False
 
     def checkpoint(self, now_ns: int) -> Checkpoint | None:
-        """Commit the state tries' roots to the log and sign the log's size and root; None if nothing has happened."""
-        if self._failed is not None or self._log.size == self._checkpoint_size:
+        """Commit the state tries' roots to the log and sign the log's size and root; None if nothing has happened.
+
+        None too where the store has failed, or its tables are known to be wrong: it promises nothing then. Raises
+        `DiskFull`, after which a later one may find room, and `StorageFailed`, for ever after.
+        """
+        if self._failed is not None or self._distrusted or self._log.size == self._checkpoint_size:
             return None
         committed = StateCommitted(records=self._records_root(), edges=_NO_TRIE, heads=_NO_TRIE)
-        frame = self._log.append([events.encode(committed)], now_ns)
         try:
-            self._writer.execute("BEGIN")
-            self._advance()
-            self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._tables_failed(error) from error
-        signed = Checkpoint(frame.size, frame.root)
-        try:
+            frame = self._log.append([events.encode(committed)], now_ns)
+            self._follow_log()
+            signed = Checkpoint(frame.size, frame.root)
             checkpoints.write(self.folder.disk, self.folder.path / "checkpoints", signed, self.key)
         except StorageFailed as error:
             self._failed = error.message
             raise
         self._checkpoint_size = frame.size
-        self._publish(())
         return signed
+
+    def _follow_log(self) -> None:
+        """Have tables and readers know of events that no table folds. Raises `StorageFailed`, for ever after."""
+        try:
+            self._writer.execute("BEGIN")
+            self._advance()
+            self._writer.execute("COMMIT")
+        except BaseException as error:
+            raise self._tables_failed(error) from error
+        self._publish(())
 
     def _records_root(self) -> TrieRoot:
         rows = self._writer.execute("SELECT digest, payload FROM records WHERE lives > 0")
@@ -356,13 +372,15 @@ class Store:
 
     def close(self, now_ns: int) -> None:
         """Write a checkpoint, if the disk is sound, and release the folder."""
-        try:
+        with contextlib.ExitStack() as closing:
+            closing.callback(self.folder.close)
+            closing.callback(self._parts.close)
+            closing.callback(self._close_reader)
             self.checkpoint(now_ns)
-        finally:
-            with self._reading:
-                self._reader.close()
-            self._parts.close()
-            self.folder.close()
+
+    def _close_reader(self) -> None:
+        with self._reading:
+            self._reader.close()
 
     # -- what was found wrong -----------------------------------------------------------------------------------------
 

@@ -141,6 +141,17 @@ def reset(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def expect_much(connection: sqlite3.Connection) -> None:
+    """Keep in memory what a fold of the whole log touches again and again: SQLite's 2 MB would go to disk and back."""
+    connection.execute("PRAGMA cache_size=-131072")
+
+
+def expect_little(connection: sqlite3.Connection) -> None:
+    """Be as sparing with memory as before."""
+    connection.execute("PRAGMA cache_size=-2000")
+    connection.execute("PRAGMA shrink_memory")
+
+
 def advance(connection: sqlite3.Connection, progress: Progress) -> None:
     """Record how far the tables have come, in the transaction of their rows."""
     connection.execute(

@@ -1,5 +1,6 @@
 """The simulated ports, and the simulation of a whole node from one seed. `docs/simulation.md`."""
 
+from engram.testing._actors import ActorHarness, actor_harness
 from engram.testing._client import AsyncClient, NoAnswer
 from engram.testing._clock import SimClock
 from engram.testing._disk import ShortWrite, SimDisk, SimFile
@@ -17,6 +18,7 @@ from engram.testing._simulation import Report, simulate
 from engram.testing._tables import SimTables
 
 __all__ = [
+    "ActorHarness",
     "AsyncClient",
     "Crashed",
     "EveryCall",
@@ -43,6 +45,7 @@ __all__ = [
     "SimRng",
     "SimStream",
     "SimTables",
+    "actor_harness",
     "crash_every_call",
     "draw",
     "parts_of",

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from engram.testing._history import Call
     from engram.testing._plan import Memory
 
+CRASHING = "tally"
+"""The plug-in that is made to crash, alone."""
 WRITE_QUEUE = 64
 """The memories that may wait to be written, as nodes are configured here."""
 _SCORE_ERROR = 1e-5
@@ -110,7 +112,7 @@ def _appended(call: Call) -> int:
 def _check_error(call: Call, error: EngramError, known: Mapping[int, Memory], log: LogImage, window: range) -> None:
     if error.code in _MAY_BE_REFUSED:
         return
-    if not call.memories and not isinstance(call.request, wire.List | wire.NamespaceCreate | wire.Status):
+    if not call.memories and not isinstance(call.request, wire.List | wire.NamespaceCreate | wire.Status | wire.Actors):
         if error.code not in _BAD_REFUSED:
             raise Violation(f"{call.who}: a bad request was answered {error.code}: {error}")
         return
@@ -166,10 +168,21 @@ def _check_answer(call: Call, known: Mapping[int, Memory], log: LogImage, window
             _check_speaks_for(call, status.position, window)
             if status.queue_length > WRITE_QUEUE:
                 raise Violation(f"{status.queue_length} memories wait to be written; the limit is {WRITE_QUEUE}")
+        case wire.ActorsResult() as actors:
+            _check_actors(call, actors)
         case wire.NamespaceInfo() as space:
             position = log.created.get(plan.SPACES.index(space.name), -1)
             if not (position == space.position):
                 raise Violation(f"the namespace {space.name!r} was created, and is lost")
+
+
+def _check_actors(call: Call, answer: wire.ActorsResult) -> None:
+    for actor in answer.actors:
+        if actor.waiting > actor.mailbox_limit:
+            raise Violation(f"{actor.waiting} messages wait for the {actor.name}; its limit is {actor.mailbox_limit}")
+    for letter in answer.dead_letters:
+        if letter.actor != CRASHING:
+            raise Violation(f"{call.who} was shown a dead letter: {letter}")
 
 
 def _check_kept(call: Call, memory: Memory, cid: str, log: LogImage, window: range) -> None:

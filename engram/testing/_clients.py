@@ -103,7 +103,7 @@ class Client:
                 name, model, dim = plan.SPACES[space], plan.SPACE_MODEL, plan.SPACE_DIM
                 await self._call(wire.NamespaceCreate(name=name, model_version=model, dim=dim))
             case plan.Ask():
-                await self._call(wire.Status())
+                await self._calls([wire.Status(), wire.Actors()], [(), ()])
             case plan.Bad(kind=kind):
                 await self._bad(plan.BAD[kind])
 

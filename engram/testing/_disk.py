@@ -205,6 +205,12 @@ class SimDisk:
             names[name] = self._durable[folder][name] = _Inode()
         return names[name].identity
 
+    def identity(self, path: Path) -> object | None:
+        """Give what `place` gives, without making anything; None where no such file is there."""
+        folder, name = _parted(path)
+        inode = self._folders.get(folder, {}).get(name)
+        return inode.identity if inode else None
+
     def locks(self) -> Sequence[str]:
         """Give the paths of the files that somebody has locked."""
         return sorted(

@@ -71,15 +71,15 @@ def crash_every_call(
 def _planned(seed: int, operations: int) -> plan.Plan:
     """Give the plan: one life, no faults, writes for the most part."""
     rng = stream(seed, "every call")
-    drawn = plan.draw(seed)
+    memories = tuple(plan.draw_memory(number, rng) for number in range(max(10, operations // 2)))
     writes = (plan.Put, plan.Delete, plan.Together, plan.Create)
     steps: list[plan.Step] = []
     while len(steps) < operations:
-        step = plan.step(len(steps), rng, drawn.memories, _CLIENTS)
+        step = plan.step(len(steps), rng, memories, _CLIENTS)
         if isinstance(step.action, writes) or rng.random() < 0.2:
             steps.append(msgspec.structs.replace(step, pause_s=step.pause_s / 10))
     life = plan.LifePlan(0, "stop", None, None, "nothing", "none", 0, NetworkFaults())
-    return plan.Plan(seed, drawn.memories, tuple(steps), (life,), _SEGMENT_BYTES)
+    return plan.Plan(seed, memories, tuple(steps), (life,), _SEGMENT_BYTES)
 
 
 class _Crash:

@@ -195,7 +195,7 @@ class Plan(msgspec.Struct, frozen=True):
 def draw(seed: int) -> Plan:
     """Draw the plan of a seed."""
     rng = stream(seed, "plan")
-    memories = tuple(_memory(number, rng) for number in range(rng.randint(6, 30)))
+    memories = tuple(draw_memory(number, rng) for number in range(rng.randint(6, 30)))
     clients = rng.randint(1, 4)
     steps = rng.randint(8, 60)
     return Plan(
@@ -208,7 +208,8 @@ def draw(seed: int) -> Plan:
     )
 
 
-def _memory(number: int, rng: Random) -> Memory:
+def draw_memory(number: int, rng: Random) -> Memory:
+    """Draw one memory."""
     space = rng.choices([0, 1, 2], [5, 2, 1])[0]
     kinds: list[Kind] = ["text", "long", "vector"]
     return Memory(number, space, rng.choices(kinds, [5, 2, 2] if space == 0 else [1, 0, 4])[0])

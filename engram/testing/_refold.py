@@ -22,7 +22,9 @@ _PATH = DATA / "state.db"
 def check_refold(disk: SimDisk, tables: SimTables, segment_bytes: int) -> None:
     """Fold the log of a stopped node anew, and compare every row of every table. Raises `Violation`."""
     copied = disk.copy()
-    live = _rows(tables.copy(copied, _PATH))
+    beside = tables.copy(copied, _PATH)
+    live = _rows(beside)
+    beside.close()
     copied.remove(_PATH)
     fresh = SimTables(copied, stream(0, "refold"))
     try:
@@ -35,6 +37,7 @@ def check_refold(disk: SimDisk, tables: SimTables, segment_bytes: int) -> None:
         folded = _rows(fresh)
     finally:
         store.close(START_NS)
+        fresh.close()
     for table in sorted(live.keys() | folded.keys()):
         if live.get(table) != folded.get(table):
             one, other = set(live.get(table, [])), set(folded.get(table, []))

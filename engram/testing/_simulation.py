@@ -13,8 +13,8 @@ import msgspec
 import trio
 
 from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
-from engram.node import Config, main
-from engram.runtime import described
+from engram.node import ActorSpec, Config, main
+from engram.runtime import described, leaf
 from engram.testing import _plan as plan
 from engram.testing._asking import Asking
 from engram.testing._checks import WRITE_QUEUE, check_history
@@ -27,15 +27,18 @@ from engram.testing._image import LogImage
 from engram.testing._loop import run_seeded
 from engram.testing._machine import DATA, Machine
 from engram.testing._network import NetworkFaults, SimNetwork
-from engram.testing._oracle import Violation
+from engram.testing._oracle import Violation, events_of
 from engram.testing._refold import check_refold
 from engram.testing._rng import stream
+from engram.testing._witness import NAME, Testimony, check_testimony
 
 if TYPE_CHECKING:
     from typing import Any
 
 _STUCK_S = 20_000.0
 _CALM_LIVES = 8
+_REACTIONS_S = 1.0
+"""How long after the last call actors may need to react to it."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -64,6 +67,7 @@ class Simulation:
         self.history = History()
         self.machine = Machine(planned.seed, self.history.note, planned.segment_bytes)
         self._asking = Asking(planned.seed, self.history) if planned.asking else None
+        self._testimony = Testimony()
         self._lives = 0
         self._virtual_s = 0.0
 
@@ -72,16 +76,8 @@ class Simulation:
         failure = ""
         try:
             run_seeded(self._run, self.plan.seed)
-        except Violation as violation:
-            failure = str(violation)
-        except BaseExceptionGroup as group:
-            failure = _violation_in(group)
-            if not failure:
-                raise
-        except trio.TrioInternalError as error:
-            if not isinstance(error.__cause__, Violation):
-                raise
-            failure = str(error.__cause__)
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 (whatever it is, it is this seed's failure)
+            failure = _failure_of(error)
         lines = self.history.lines
         return Report(
             self.plan, self.history.digest(), failure, len(self.history.calls), self._lives, self._virtual_s, lines
@@ -98,6 +94,7 @@ class Simulation:
         files = self.machine.disk.files()
         check_frames(files, str(DATA))
         check_history(self.history.calls, self.plan.memories, files, str(DATA))
+        check_testimony(self._testimony, events_of(files, f"{DATA}/events"))
         if self._asking:
             self._asking.check(LogImage(files, str(DATA)))
 
@@ -131,6 +128,7 @@ class Simulation:
         await shared.listening.wait()
         client = Client("the last", shared, network.host())
         await client.ask_everything()
+        await trio.sleep(_REACTIONS_S)
         await client.close()
         if self._asking:
             await self._asking.caught_up()
@@ -151,11 +149,19 @@ class Simulation:
                 stop = trio.Event()
                 node.start_soon(self._ending, life, network, done, stop)
                 world = machine.world(life, nursery, network)
-                config = Config(data_dir=DATA, port=PORT, host=HOST, embedding_threads=2, write_queue_items=WRITE_QUEUE)
+                actors = {NAME: ActorSpec(place=self._testimony.actor())}
                 if self._asking:
                     self._asking.begin_life(life.number, machine.disk)
                     node.start_soon(self._asking.ask_around)
-                    config = msgspec.structs.replace(config, actors=self._asking.actors())
+                    actors |= self._asking.actors()
+                config = Config(
+                    data_dir=DATA,
+                    port=PORT,
+                    host=HOST,
+                    embedding_threads=2,
+                    write_queue_items=WRITE_QUEUE,
+                    actors=actors,
+                )
                 try:
                     await main(config, world, functools.partial(self._heard, shared), stop)
                     stopped = True
@@ -228,8 +234,12 @@ def _calm(number: int) -> plan.LifePlan:
     return plan.LifePlan(number, "stop", None, None, "nothing", "none", 0, NetworkFaults())
 
 
-def _violation_in(group: BaseExceptionGroup[BaseException]) -> str:
-    found = group.subgroup(Violation)
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]  # type: ignore[assignment]
-    return str(found) if found is not None else ""
+def _failure_of(error: BaseException) -> str:
+    """Say what failed: the violation, or else what was raised, and where."""
+    if isinstance(error, trio.TrioInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, BaseExceptionGroup):
+        error = leaf(error.subgroup(Violation) or error)
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    return str(error) if isinstance(error, Violation) else f"{described(error)}: {error}"

@@ -74,8 +74,9 @@ class SimTables:
 
     def copy(self, disk: SimDisk, path: Path) -> SimTables:
         """Give other tables with what was committed here at `path`, for somebody who looks, on a copy of the disk."""
-        database = self._databases.get(self._disk.place(path))
-        image = database.images[-1] if database and database.images else self._left.get(self._disk.place(path))
+        identity = self._disk.identity(path)
+        database = self._databases.get(identity)
+        image = database.images[-1] if database and database.images else self._left.get(identity)
         return SimTables(disk, self._rng, {disk.place(path): image} if image else {})
 
     def rows(self, path: Path, query: str) -> list[tuple[Any, ...]]:
@@ -124,7 +125,7 @@ class _Database:
         self._rng = rng
         self._disk = disk
         self._damaged = bool(image and not image.startswith(b"SQLite format 3\0"))
-        self._anchor = sqlite3.connect(self.name, uri=True, isolation_level=None)
+        self._anchor = sqlite3.connect(self.name, uri=True, isolation_level=None, timeout=0)
         if image and not self._damaged:
             with contextlib.closing(sqlite3.connect(":memory:")) as loaded:
                 loaded.deserialize(image)
@@ -137,7 +138,7 @@ class _Database:
     def connect(self, *, readonly: bool) -> SimConnection:
         name = ":memory:" if self._damaged else self.name
         connection = sqlite3.connect(
-            name, uri=True, isolation_level=None, check_same_thread=False, factory=SimConnection
+            name, uri=True, isolation_level=None, check_same_thread=False, timeout=0, factory=SimConnection
         )
         connection.database = self
         if self._damaged:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 import trio
 
-from engram.events import RecordDeleted, RecordStored  # noqa: TC001 - read at run time
+from engram.events import RecordDeleted, RecordStored
 from engram.runtime import Message, Plugin, apply, handle, handle_batch, react
+from engram.testing._checks import CRASHING
 
 if TYPE_CHECKING:
     from random import Random
 
     from engram.runtime import Feed, Ref
 
-NAME = "tally"
 MAILBOX = 6
 _TOGETHER = 3
 _CRASHES = 5
@@ -165,13 +165,13 @@ class _Door(Plugin):
     """Shows the simulation the way to the tally."""
 
     book: ClassVar[Book]
-    asks = (NAME,)
+    asks = (CRASHING,)
 
     async def on_start(self) -> None:
-        self.book.ref = self.context.ref(NAME)
+        self.book.ref = self.context.ref(CRASHING)
         self.book.open.set()
 
 
 def plugins_of(book: Book) -> dict[str, type[Plugin]]:
     """Give the plug-ins to run, by name, which write into `book`."""
-    return {NAME: type("Tally", (_Tally,), {"book": book}), "door": type("Door", (_Door,), {"book": book})}
+    return {CRASHING: type("Tally", (_Tally,), {"book": book}), "door": type("Door", (_Door,), {"book": book})}

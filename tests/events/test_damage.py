@@ -218,6 +218,16 @@ def test_every_cut_and_lost_block_and_moved_frame_is_judged_as_the_oracle_judges
                 assert covered.status >= DAMAGED, name
 
 
+@pytest.mark.parametrize("zeros", [1, 8, 64, 512, 4096])
+def test_only_the_last_segment_may_end_in_zeros(written, zeros):
+    _, files = written
+    for name in files:
+        found = assert_agreed({**files, name: files[name] + bytes(zeros)})
+        expected = (SOUND, max(files)) if name == max(files) else (DAMAGED, name)
+        assert (found.status, found.segment) == expected
+        assert found.offset == len(files[found.segment])
+
+
 def test_a_frame_of_another_log_is_damage(written, tmp_path):
     _, files = written
     others_frames = [[events.encode(LogCreated(format=1, node_key=bytes(32)))], *WRITTEN[1:]]

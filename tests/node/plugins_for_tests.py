@@ -1,7 +1,6 @@
 """Plug-ins that the tests load by name."""
 
 # ruff: noqa: ARG002 - folds, reactions and handlers have these parameters, whether they need them or not
-# ruff: noqa: TC001 - their annotations are read at run time
 
 from __future__ import annotations
 

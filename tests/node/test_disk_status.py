@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
+import structlog.testing
 
 import engram
 from engram.cli._results import status_rows
 from engram.errors import LogCorrupt
+from engram.events import Log
 from engram.node import Config, real_world, running
 from engram.node._disk_status import scrub_status
+from engram.runtime import RealDisk
 from engram.store import Finding, Pass, Place, Scrub, Stepped
 from engram.wire import Status
 
@@ -39,6 +44,33 @@ async def test_a_node_says_what_it_knows_of_its_disk(tmp_path):
     assert rows["disk"] == "not read whole yet, nothing wrong"
     async with running(Config(data_dir=tmp_path / "data", scrub_mb_s=0), real_world(), embedded=True) as service:
         assert (await service.call(Status())).scrub.state == "off"
+
+
+async def test_what_opening_made_of_a_folder_is_said_in_the_log(tmp_path):
+    """An older build's tables; and events of a newer one's, which a fold of this build passes over."""
+    config = Config(data_dir=tmp_path / "data")
+    async with running(config, real_world(), embedded=True):
+        pass
+    events = Log.open(RealDisk(), tmp_path / "data" / "events")
+    events.append([b"\x81\xa4type\xacfrom_later.7"], 1)
+    events.close()
+    tables = sqlite3.connect(tmp_path / "data" / "state.db", isolation_level=None)
+    tables.execute("UPDATE projection SET fold_version = fold_version - 1")
+    tables.close()
+    structlog.configure()
+    try:
+        with structlog.testing.capture_logs() as said:
+            async with running(config, real_world(), embedded=True):
+                pass
+    finally:
+        structlog.reset_defaults()
+    named = {entry["event"]: entry for entry in said}
+    assert named["tables_refolded"]["log_level"] == "info"
+    assert (named["unknown_events_skipped"]["log_level"], named["unknown_events_skipped"]["types"]) == (
+        "warning",
+        ["from_later.7"],
+    )
+    assert "format_upgraded" not in named
 
 
 async def test_the_status_shows_each_damage(tmp_path):

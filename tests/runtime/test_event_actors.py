@@ -1,7 +1,6 @@
 """Actors that follow the log: their state is a fold of it whatever happens, and each event is reacted to."""
 
 # ruff: noqa: ARG002 - folds, reactions and handlers have these parameters, whether they need them or not
-# ruff: noqa: TC001 - their annotations are read at run time
 
 from __future__ import annotations
 
@@ -454,6 +453,31 @@ async def test_a_stop_cancels_the_reaction_that_is_under_way_and_it_comes_again(
         await life.start(Slow)
         await trio.sleep(7)
     assert (begun, done) == (cids(0, 1, 1), cids(0, 1))
+
+
+async def test_an_event_is_reacted_to_when_the_state_has_it(tmp_path, autojump_clock, monkeypatch):
+    from engram.runtime._projection import Projection
+
+    class Sees(Living):
+        @react
+        async def on_deleted(self, event: RecordDeleted, position: int) -> None:
+            assert self.state.seen >= position
+            self.told.append(event.cid)
+
+    advance, told = Projection._advance, []
+
+    async def late(self):
+        await trio.sleep(3)
+        await advance(self)
+
+    async with world(tmp_path) as life:
+        monkeypatch.setattr(Projection, "_advance", late)
+        await life.start(lambda: Sees(told))
+        life.append(stored(0), deleted(0))
+        life.append(stored(1), deleted(1))
+        await trio.sleep(60)
+        assert life.supervisor.report()[0].crashes == 0
+    assert told == cids(0, 1)
 
 
 async def test_an_actor_may_react_without_a_state(tmp_path, autojump_clock):

@@ -54,7 +54,8 @@ def judge(files, named):
         frames += [(name, *frame) for frame in found]
         again += more
         held |= {frame[4] for frame in found}
-        if status and not (more and not files[name][offset:].strip(b"\0")):
+        erasure_alone = status == TORN and more and not files[name][offset:].strip(b"\0")
+        if status and not erasure_alone:
             return (status, name, offset), frames, again
     return (TORN if again else SOUND, "", 0), frames, again
 
@@ -144,6 +145,13 @@ def test_every_cut_and_lost_block_and_moved_frame_is_judged_as_the_oracle_judges
 def test_a_segment_before_the_last_that_holds_nothing_is_damage():
     assert assert_agreed({**FILES, segment_name(0): b""}, IDS)[0] == (DAMAGED, segment_name(0), 0)
     assert assert_agreed({**FILES, segment_name(2): b""}, IDS)[0] == (SOUND, "", 0)
+
+
+@pytest.mark.parametrize("zeros", [1, 64, 512, 4096])
+def test_only_the_last_segment_may_end_in_zeros(zeros):
+    first = segment_name(0)
+    longer = {**FILES, first: FILES[first] + bytes(zeros)}
+    assert assert_agreed(longer, IDS)[0] == (DAMAGED, first, len(FILES[first]))
 
 
 def test_a_segment_of_more_than_64_mib_is_damage():

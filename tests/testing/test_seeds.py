@@ -208,6 +208,29 @@ def test_damage_that_goes_unnamed_is_seen(monkeypatch):
     assert "the verification says" in first_failure(seeds[:60])
 
 
+def test_a_snapshot_that_says_an_earlier_position_than_its_state_is_seen(monkeypatch):
+    from engram.runtime import _projection
+
+    snapshot = _projection.Snapshot
+    monkeypatch.setattr(_projection, "Snapshot", lambda name, fold, at, *rest: snapshot(name, fold, at - 1, *rest))
+    assert any(sign in first_failure() for sign in ("an actor's state is", "an actor was given"))
+
+
+def test_a_reaction_that_is_left_out_is_seen(monkeypatch):
+    from engram.runtime._reactions import Reactions
+
+    reacting = Reactions._react
+
+    async def forgetful(self, position, data):
+        methods = self._methods
+        self._methods = {} if position % 5 == 0 else methods
+        await reacting(self, position, data)
+        self._methods = methods
+
+    monkeypatch.setattr(Reactions, "_react", forgetful)
+    assert "was never told of the events" in first_failure()
+
+
 # -- replaying and shrinking ---------------------------------------------------------------------------------------------
 
 
