@@ -17,6 +17,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -110,16 +111,24 @@ def simulate(tree: Path, seeds: range, jobs: int) -> tuple[bool, tuple[int, str]
     command = [sys.executable, "-m", "engram.testing", "--seeds", f"{seeds.start}..{seeds.stop}"]
     command += ["--until-failed", "--jobs", str(jobs)]
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    ran = subprocess.Popen(
+        command,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        ran = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=LONGEST_S
-        )
+        said, errors = ran.communicate(timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
+        os.killpg(ran.pid, signal.SIGKILL)  # the processes that run the seeds are its children
+        said, errors = ran.communicate()
         print(f"the seeds {seeds.start} to {seeds.stop} have not ended after {LONGEST_S:.0f} s")
-        return False, None
-    red = _RED.search(ran.stdout)
+    red = _RED.search(said)
     if ran.returncode and not red:
-        print(ran.stdout[-2000:] + ran.stderr[-2000:])
+        print(said[-2000:] + errors[-2000:])
     return ran.returncode == 0, (int(red[1]), red[2]) if red else None
 
 

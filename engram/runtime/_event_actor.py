@@ -118,16 +118,19 @@ class _Inlet:
         return self._mailbox.next() if self._projection.position >= self._tail.size else None
 
     async def get(self) -> Envelope | None:
-        envelope = await self._mailbox.get()
-        size = self._tail.size
-        if envelope is not None and self._projection.position < size:
+        while (envelope := await self._mailbox.get()) is not None:
+            size = self._tail.size
+            if self._projection.position >= size:
+                return envelope
             try:
                 await self._projection.reached(size)
             except BaseException:
                 self._mailbox.put_back([envelope])
                 raise
             envelope.alone = True  # those behind it may have been sent later than what was waited for
-        return envelope
+            if self._mailbox.in_time(envelope):
+                return envelope
+        return None
 
 
 def check_actor(kind: type[Actor]) -> None:

@@ -11,7 +11,7 @@ import trio.testing
 from runtime.log_actors import Break, Living, Look, Numbers, World, deleted, stored, world
 
 from engram import events
-from engram.errors import Internal, LogCorrupt, Unavailable
+from engram.errors import DeadlineExceeded, Internal, LogCorrupt, Unavailable
 from engram.events import LogCreated, NamespaceCreated, RecordDeleted, RecordStored
 from engram.runtime import EventActor, apply, handle, react
 
@@ -44,6 +44,48 @@ async def test_a_handler_sees_all_that_was_committed_before_its_message_was_sent
                 await trio.lowlevel.checkpoint()
             life.append(stored(number))
             assert (await ref.ask(Look()))[-1] == f"v1::{number}"
+
+
+async def test_a_message_whose_deadline_passes_while_the_state_catches_up_is_not_begun(tmp_path, autojump_clock):
+    """The simulation found it: taken from the mailbox in time, it waited for a fold, and was begun all the same."""
+    begun = []
+
+    class Begins(Living):
+        @handle
+        async def look(self, message: Look) -> list[str]:
+            begun.append(trio.current_time())
+            return list(self.state.living)
+
+    async with world(tmp_path) as life:
+        ref = await life.start(Begins)
+        run = life.offload.run
+
+        async def slow(lane, call):
+            found = await run(lane, call)
+            await trio.sleep(5)
+            return found
+
+        life.offload.run = slow
+        life.append(stored(1))
+        with pytest.raises(DeadlineExceeded):
+            await ref.ask(Look(), deadline=trio.current_time() + 1)
+        assert await ref.ask(Look()) == ["v1::1"]
+    assert len(begun) == 1
+
+
+async def test_a_handler_sees_what_is_durable_though_nobody_was_told_of_it_yet(tmp_path, autojump_clock):
+    """The simulation found it: a reader may have an event's position before the store has woken who follows."""
+    async with world(tmp_path) as life:
+        ref = await life.start(Living)
+        life.append(stored(1), told=False)
+        async with trio.open_nursery() as nursery:
+
+            async def ask():
+                assert await ref.ask(Look()) == ["v1::1"]
+
+            nursery.start_soon(ask)
+            await trio.sleep(1)
+            life.tail.committed()
 
 
 async def test_folding_is_done_before_on_start(tmp_path, autojump_clock):
