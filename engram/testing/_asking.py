@@ -110,7 +110,8 @@ class Asking:
             book.poisoned()
         kind = rng.choice([Look, LookTogether])
         message = kind(number, deadline, rng.choice([0.0, 0.0, 0.01, 0.04]), poison)
-        known = max(map(claimed, self._history.calls), default=0)
+        assert book.feed is not None
+        known = max([book.feed.tail.size, *map(claimed, self._history.calls)])
         return _Ask(message, deadline, known, self._life, trio.current_time())
 
     async def caught_up(self) -> None:

@@ -286,6 +286,6 @@ def _life(number: int, rng: Random) -> LifePlan:
         tuple(DiskFault(int(rng.expovariate(1 / 50)), rng.choice(faults)) for _ in range(rng.randint(1, 2)))
         if faulty
         else (),
-        rng.choice(["events", "bodies"]) if number and rng.random() < 0.06 else "",
+        rng.choice(["events", "bodies"]) if number and rng.random() < 0.12 else "",
         rng.random() * 3 if rng.random() < 0.1 else None,
     )
