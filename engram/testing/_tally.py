@@ -18,7 +18,7 @@ from engram.testing._checks import CRASHING
 if TYPE_CHECKING:
     from random import Random
 
-    from engram.runtime import Feed, Ref
+    from engram.runtime import Feed, Ref, Tail
 
 MAILBOX = 6
 _TOGETHER = 3
@@ -64,12 +64,13 @@ class Book:
         self.reacted: list[tuple[int, str]] = []
         self.begun: set[int] = set()
         self.wrong: list[str] = []
-        self.feed: Feed | None = None
         self.begin_life()
 
     def begin_life(self) -> None:
         """Begin a life of the node."""
         self.ref: Ref | None = None
+        self.tail: Tail | None = None
+        self.feed: Feed | None = None
         self.open = trio.Event()
         self._crashes_left = _CRASHES
         self.standing = False
@@ -168,7 +169,7 @@ class _Door(Plugin):
     asks = (CRASHING,)
 
     async def on_start(self) -> None:
-        self.book.ref = self.context.ref(CRASHING)
+        self.book.ref, self.book.tail = self.context.ref(CRASHING), self.feed.tail
         self.book.open.set()
 
 
