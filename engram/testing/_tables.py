@@ -79,6 +79,14 @@ class SimTables:
         image = database.images[-1] if database and database.images else self._left.get(identity)
         return SimTables(disk, self._rng, {disk.place(path): image} if image else {})
 
+    def rows(self, path: Path, query: str) -> list[tuple[Any, ...]]:
+        """Give what a query finds in the tables at `path`; nothing where they are damaged, or are not there."""
+        try:
+            with contextlib.closing(self.connect(path, readonly=True)) as connection:
+                return connection.execute(query).fetchall()
+        except sqlite3.DatabaseError:
+            return []
+
 
 class SimConnection(sqlite3.Connection):
     """A connection that tells its database of each commit, and ends with the power."""
