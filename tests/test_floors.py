@@ -64,7 +64,8 @@ TOUCH_THE_WORLD = {
     "store._allowed": {"threading"},  # a lock: any thread may search
     "store._opening": {"sqlite3"},  # its error class
     "store._verify_tables": {"sqlite3"},  # its error class
-    "store._store": {"sqlite3", "threading"},  # sqlite3's error class; a lock around the reading connection
+    "store._reading": {"threading"},  # a lock around the reading connection, and one around what filters remember
+    "store._store": {"sqlite3"},  # its error class
 }
 
 

@@ -2,8 +2,9 @@
 
 from engram.store._group import CreateOperation, DeleteOperation, Done, Namespace, Operation, PutOperation
 from engram.store._place import Finding, Pass, Place
+from engram.store._reading import PUBLIC, Found, Published
 from engram.store._scrub import Scrub, Stepped
-from engram.store._store import PUBLIC, Found, Published, Store
+from engram.store._store import Store
 from engram.store._tables import Count, View
 
 __all__ = [

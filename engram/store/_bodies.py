@@ -151,6 +151,18 @@ class Bodies:
             view = self._map(number)
         return view[start:end]
 
+    def proved(self, location: int, body_id: bytes | None = None) -> bytes | None:
+        """Give a copy of the bytes of a body whose checksum, and id where one is given, are right; None where not."""
+        try:
+            body = self.read(location)
+        except BodiesCorrupt:
+            return None
+        segment, start = self._maps[location // SEGMENT_BYTES], location % SEGMENT_BYTES
+        frame = bytes(segment[start : start + HEADER + len(body)])
+        if _core.crc32c_of(frame[8:]) != _LENGTH.unpack_from(frame, 4)[0] or body_id not in (None, frame[_ID]):
+            return None
+        return frame[HEADER:]
+
     def id_at(self, location: int) -> bytes | None:
         """Give the id that stands at a location; None where the segment has no such place. Raises `OSError`.
 

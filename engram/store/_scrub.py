@@ -73,7 +73,7 @@ class Scrub:
 
     def due_s(self, now_ns: int) -> float:
         """Say in how many seconds a step is due: at once while a pass is under way."""
-        if self.place.part is not None or self.place.last is None:
+        if self.place.part is not None or self.place.last is None or self._store.met_damage:
             return 0.0
         wait_ns = self.place.last.finished_unix_ns + DAY_NS - now_ns
         return max(0, min(wait_ns, DAY_NS)) / 1e9
@@ -192,6 +192,7 @@ class Scrub:
         self._put(part=_NEXT[part])
         if part != "tables":
             return
+        self._store.met_damage = frozenset()
         started = self.place.started_unix_ns
         self._put(
             findings=[finding for finding in self.place.findings if finding.found_unix_ns >= started],

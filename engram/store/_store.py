@@ -7,39 +7,30 @@ before the last of these has happened.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import functools
-import hashlib
 import itertools
-import operator
 import sqlite3
-import threading
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from engram import cid as cids
-from engram import events, record
-from engram.documents import role_of
-from engram.errors import BodiesCorrupt, DiskFull, EngramError, FolderRefused, StorageFailed, Unavailable
+from engram import events
+from engram.errors import BodiesCorrupt, DiskFull, EngramError, FolderRefused, StorageFailed
 from engram.events import SEGMENT_BYTES, Checkpoint, StateCommitted, TrieRoot, checkpoints
-from engram.identity import PUBLIC_NAMESPACE
-from engram.index import IndexSnapshot, Match, VectorIndex
+from engram.index import VectorIndex
 from engram.native import _core
 from engram.store import _tables as tables
-from engram.store._allowed import AllowedRows
-from engram.store._digest import EMPTY, digest_of
 from engram.store._fold import Fold
 from engram.store._folder import DataFolder
 from engram.store._group import Done, Group, Namespace, Operation
 from engram.store._opening import Opened, fold_log, mended, open_parts
 from engram.store._place import load as scrub_place
-from engram.store._tables import Count, View
+from engram.store._reading import PUBLIC, Published, Reader
+from engram.store._tables import View
 from engram.store._verify_bodies import ranges_of, still_damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from engram.events import Log
@@ -49,60 +40,24 @@ if TYPE_CHECKING:
 
 _NO_TRIE = TrieRoot(bytes(32), 0)
 
-PUBLIC = Namespace(
-    ns=PUBLIC_NAMESPACE, name="public", owner=None, model_version=record.CANONICAL_MODEL, dim=record.CANONICAL_DIM
-)
-"""The public namespace; it has no creation event, so what it is bound to is a constant."""
 
-
-class Published(msgspec.Struct, frozen=True):
-    """What readers see: every namespace's index, at one log position.
-
-    Also the log's root, the tables' digest, and where the bodies end, there.
-    """
-
-    position: int
-    root: bytes
-    state_digest: bytes
-    body_tail: int
-    namespaces: Mapping[bytes, Namespace]
-    indexes: Mapping[bytes, IndexSnapshot]
-
-
-class Found(msgspec.Struct, frozen=True):
-    """A record that a query found. `parent`: the document that it is a chunk of."""
-
-    digest: bytes
-    score: float
-    view: View
-    parent: bytes | None = None
-
-
-class Store:
+class Store(Reader):
     """An open data folder. `commit` and `close` belong to one thread; everything else may be called from any."""
 
     def __init__(self, folder: DataFolder, parts: Opened, connect: Callable[..., sqlite3.Connection]) -> None:
+        super().__init__(parts.bodies, connect)
         self.key = parts.key
         self.folder = folder
         self.refolded = parts.refolded
         """Whether opening folded the tables from the log's beginning."""
         self._parts = parts
         self._log = parts.log
-        self._bodies = parts.bodies
         self._fold = parts.fold
         self._writer = parts.fold.connection
-        self._connect = connect
-        self._reader = connect(readonly=True)
-        self._reading = threading.Lock()
         self._indexes: dict[bytes, VectorIndex] = {}
-        self._allowed = AllowedRows()
-        self._filtering = threading.Lock()
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self._failed: str | None = None
-        self._distrusted = False
-        self._damaged: tuple[tuple[int, int], ...] = ()
         self._checkpoint_size = parts.checkpoint.size if parts.checkpoint else 0
-        self.published = Published(0, b"", EMPTY, 0, {}, {})
 
     @classmethod
     def open(
@@ -378,9 +333,19 @@ class Store:
             closing.callback(self._close_reader)
             self.checkpoint(now_ns)
 
-    def _close_reader(self) -> None:
-        with self._reading:
-            self._reader.close()
+    @property
+    def log(self) -> Log:
+        """The log; what is committed may be read by any thread."""
+        return self._log
+
+    @property
+    def skipped(self) -> frozenset[str]:
+        """The types of events in the log that this build does not know, and did not fold."""
+        return self._fold.skipped
+
+    def sizes(self) -> tuple[int, int]:
+        """Give the sizes of log and bodies in bytes."""
+        return self._log.bytes(), self._bodies.bytes()
 
     # -- what was found wrong -----------------------------------------------------------------------------------------
 
@@ -388,213 +353,12 @@ class Store:
         """End the store for what was found in its files: nothing more is written."""
         self._failed = error.message
 
-    def distrust_tables(self) -> None:
-        """Refuse to read from the tables, and from the indexes that were made of them, until `refold`."""
-        self._distrusted = True
-
-    def mark_damaged(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Give no body that begins in one of these ranges of locations, which take the place of those before."""
-        self._damaged = tuple(sorted(ranges))
-
-    def is_damaged(self, location: int) -> bool:
-        """Say whether the body at a location is known to be damaged."""
-        damaged = self._damaged
-        at = bisect.bisect_right(damaged, location, key=operator.itemgetter(0))
-        return at > 0 and location < damaged[at - 1][1]
-
     def body_at(self, location: int) -> bytes | None:
         """Give the id that stands at a location in the bodies; None where they end before. Raises `OSError`."""
         return self._bodies.id_at(location)
 
-    def open_tables(self) -> sqlite3.Connection:
-        """Open the tables to read them elsewhere than here."""
-        return self._connect(readonly=True)
-
-    def _check_trusted(self) -> None:
-        if self._distrusted:
-            raise Unavailable("the tables in state.db went wrong and are being folded again", retry_after_s=5)
-
-    # -- reading ------------------------------------------------------------------------------------------------------
-
-    @property
-    def log(self) -> Log:
-        """The log; what is committed may be read by any thread."""
-        return self._log
-
-    def known(
-        self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
-    ) -> tuple[bytes, int] | None:
-        """Find the living record of this content and metadata: (digest, position); it need not be embedded again."""
-        # CROSS JOIN: from the few records of a content to their memberships, where SQLite would walk all of the
-        # namespace's memberships; so in `with_content`.
-        row: tuple[bytes, int] | None = self._row(
-            """SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
-               WHERE r.content = ? AND r.metadata = ? AND r.model_version = ? AND m.ns = ? AND m.signer = ? AND m.alive
-               ORDER BY m.digest LIMIT 1""",
-            (content, hashlib.sha256(metadata).digest(), model_version, ns, signer),
-        )
-        return row
-
-    def get(self, ns: bytes, digest: bytes) -> View | None:
-        """Find a record by its CID's digest, in a namespace."""
-        row = self._row(
-            """SELECT location FROM memberships INDEXED BY memberships_by_record
-               WHERE ns = ? AND digest = ? AND alive LIMIT 1""",
-            (ns, digest),
-        )
-        if row is None:
-            return None
-        if self.is_damaged(row[0]):
-            raise BodiesCorrupt(
-                f"the record {cids.from_digest(digest)} is damaged on this node's disk (`engram status` says where); "
-                "restore the segment from a backup"
-            )
-        return View(self._bodies.read(row[0]))
-
-    def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
-        """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
-        if content == cids.NO_CONTENT:
-            return []  # the mark of records without content, which it would all find
-        self._check_trusted()
-        with self._reading:
-            rows = self._reader.execute(
-                """SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
-                   WHERE r.content = ? AND m.ns = ? AND m.alive ORDER BY m.digest LIMIT ?""",
-                (content, ns, limit),
-            ).fetchall()
-        return [digest for (digest,) in rows]
-
-    def browse(
-        self,
-        ns: bytes,
-        accept: Callable[[dict[str, Any]], bool] | None,
-        offset: int,
-        limit: int,
-        *,
-        chunks: bool = False,
-        page_bytes: int | None = None,
-        after: int = 0,
-    ) -> tuple[list[tuple[bytes, View]], int | None]:
-        """Give up to `limit` records whose metadata is accepted, oldest first, and what more come `after`, if any do.
-
-        Counting from `offset` walks all that come before it; from `after`, a position, nothing is walked.
-        The chunks of long texts are left out, unless `chunks` says otherwise. No record but the first is given that
-        would bring the payloads over `page_bytes`.
-        """
-        size, last = 0, after
-        found: list[tuple[bytes, View]] = []
-        self._check_trusted()
-        with self._reading:
-            for digest, location, position in tables.visible_records(self._reader, ns, chunks=chunks, after=after):
-                if self.is_damaged(location):
-                    continue
-                view = View(self._bodies.read(location))
-                if accept is not None and not accept(record.decode_metadata(bytes(view.metadata))):
-                    continue
-                if offset:
-                    offset -= 1
-                    continue
-                size += view.size
-                if len(found) == limit or (found and page_bytes is not None and size > page_bytes):
-                    return found, last
-                found.append((digest, view))
-                last = position
-        return found, None
-
-    def search(
-        self, ns: bytes, query: bytes, top_k: int, accept: Callable[[dict[str, Any]], bool] | None
-    ) -> tuple[list[Found], int]:
-        """Find the nearest records by cosine, exactly, filtered before the search; also the position it speaks for.
-
-        Of a long text's chunks only the nearest is given: `top_k` counts documents, and records that are in none.
-        """
-        self._check_trusted()
-        published = self.published
-        index = published.indexes.get(ns)
-        if index is None:
-            return [], published.position
-        allowed = None
-        if accept is not None:
-            with self._filtering:
-                allowed = self._allowed.bitmap(ns, accept, index, self._metadata)
-
-        def embedding(location: int) -> bytes | memoryview:
-            # In the place of a damaged vector, whose record is left out below, stands any of its length.
-            return query if self.is_damaged(location) else View(self._bodies.read(location)).embedding
-
-        k = top_k
-        while True:
-            matches = index.search(query, k, embedding, allowed)
-            found = self._grouped(matches)
-            # The matches begin the whole ranking, so their groups begin those of all of it.
-            if len(found) >= top_k or len(matches) < k:
-                return found[:top_k], published.position
-            k *= _MORE_MATCHES
-
-    def _grouped(self, matches: Iterable[Match]) -> list[Found]:
-        best: dict[bytes, Found] = {}
-        for match in matches:
-            if self.is_damaged(match.location):
-                continue
-            view = View(self._bodies.read(match.location))
-            parent = role_of(bytes(view.metadata)).parent
-            best.setdefault(parent or match.digest, Found(match.digest, match.score, view, parent))
-        return list(best.values())
-
-    def _metadata(self, location: int) -> dict[str, Any]:
-        if self.is_damaged(location):
-            return {}
-        return record.decode_metadata(bytes(View(self._bodies.read(location)).metadata))
-
-    def count(self, ns: bytes | None = None) -> int:
-        """Count the living records of a namespace, or of all."""
-        return self.tally(ns).records
-
-    def tally(self, ns: bytes | None = None) -> Count:
-        """Count the living records of a namespace, or of all, and the chunks among them."""
-        row = self._row("SELECT records, chunks FROM tallies WHERE ns = ?", (tables.EVERYWHERE if ns is None else ns,))
-        return Count(*row) if row else Count()
-
-    def chunks(self, ns: bytes, digest: bytes) -> int:
-        """Count a document's living chunks in a namespace; 0 for any other record."""
-        # Not all that name it as parent: by another model, whose bits vary, a put after a delete may bring other ones.
-        count: int = self._row(
-            """SELECT count(DISTINCT m.digest) FROM records r CROSS JOIN memberships m ON m.digest = r.digest
-               WHERE r.parent = ? AND m.ns = ? AND m.alive""",
-            (digest, ns),
-        )[0]
-        return count
-
-    @property
-    def state_digest(self) -> bytes:
-        """The digest of the tables' rows, at the published position: the same for every fold of this log and bodies."""
-        return self.published.state_digest
-
-    @property
-    def skipped(self) -> frozenset[str]:
-        """The types of events in the log that this build does not know, and did not fold."""
-        return self._fold.skipped
-
-    def verify_state(self) -> bool:
-        """Count the digest again from every row, as one commit left them; say whether it is the one that they say."""
-        with contextlib.closing(self.open_tables()) as connection:
-            connection.execute("BEGIN")
-            progress = tables.progress_of(connection)
-            return progress is not None and progress.digest == digest_of(connection, tables.FOLDED)
-
-    def sizes(self) -> tuple[int, int]:
-        """Give the sizes of log and bodies in bytes."""
-        return self._log.bytes(), self._bodies.bytes()
-
-    def _row(self, query: str, values: tuple[Any, ...]) -> Any:
-        self._check_trusted()
-        with self._reading:
-            return self._reader.execute(query, values).fetchone()
-
 
 _LOAD_ROWS = 4096
-_MORE_MATCHES = 16
-"""How many times more matches are asked for where the first are chunks of too few documents."""
 
 
 def _check_owner(log: Log, key: NodeKey) -> None:

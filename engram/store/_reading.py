@@ -1,0 +1,301 @@
+"""The reading half of a store: records by CID, by content, in order, and by nearness; any thread may ask.
+
+Whoever reads sees the snapshot that was published last, or the tables through a connection of their own. What is given
+to a caller was proved first: the body that stands at a location is the one that was asked for, and its checksum holds.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import hashlib
+import operator
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engram import cid as cids
+from engram import record
+from engram.documents import role_of
+from engram.errors import BodiesCorrupt, Unavailable
+from engram.identity import PUBLIC_NAMESPACE
+from engram.store import _tables as tables
+from engram.store._allowed import AllowedRows
+from engram.store._digest import EMPTY, digest_of
+from engram.store._group import Namespace
+from engram.store._tables import Count, View
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Mapping
+
+    from engram.index import IndexSnapshot, Match
+    from engram.store._bodies import Bodies
+
+PUBLIC = Namespace(
+    ns=PUBLIC_NAMESPACE, name="public", owner=None, model_version=record.CANONICAL_MODEL, dim=record.CANONICAL_DIM
+)
+"""The public namespace; it has no creation event, so what it is bound to is a constant."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What readers see: every namespace's index, at one log position.
+
+    Also the log's root, the tables' digest, and where the bodies end, there.
+    """
+
+    position: int
+    root: bytes
+    state_digest: bytes
+    body_tail: int
+    namespaces: Mapping[bytes, Namespace]
+    indexes: Mapping[bytes, IndexSnapshot]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A record that a query found. `parent`: the document that it is a chunk of."""
+
+    digest: bytes
+    score: float
+    view: View
+    parent: bytes | None = None
+
+
+class Reader:
+    """What a store holds, for any thread to read."""
+
+    def __init__(self, bodies: Bodies, connect: Callable[..., sqlite3.Connection]) -> None:
+        self._bodies = bodies
+        self._connect = connect
+        self._reader = connect(readonly=True)
+        self._reading = threading.Lock()
+        self._allowed = AllowedRows()
+        self._filtering = threading.Lock()
+        self._distrusted = False
+        self._damaged: tuple[tuple[int, int], ...] = ()
+        self.met_damage: frozenset[int] = frozenset()
+        """The locations at which readers met a body that is not what it was, and nobody has looked for more yet."""
+        self.published = Published(0, b"", EMPTY, 0, {}, {})
+
+    def known(
+        self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
+    ) -> tuple[bytes, int] | None:
+        """Find the living record of this content and metadata: (digest, position); it need not be embedded again."""
+        # CROSS JOIN: from the few records of a content to their memberships, where SQLite would walk all of the
+        # namespace's memberships; so in `with_content`.
+        row: tuple[bytes, int] | None = self._row(
+            """SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+               WHERE r.content = ? AND r.metadata = ? AND r.model_version = ? AND m.ns = ? AND m.signer = ? AND m.alive
+               ORDER BY m.digest LIMIT 1""",
+            (content, hashlib.sha256(metadata).digest(), model_version, ns, signer),
+        )
+        return row
+
+    def get(self, ns: bytes, digest: bytes) -> View | None:
+        """Find a record by its CID's digest, in a namespace."""
+        row = self._row(
+            """SELECT location FROM memberships INDEXED BY memberships_by_record
+               WHERE ns = ? AND digest = ? AND alive LIMIT 1""",
+            (ns, digest),
+        )
+        if row is None:
+            return None
+        view = self._proved(row[0], digest)
+        if view is None:
+            raise BodiesCorrupt(
+                f"the record {cids.from_digest(digest)} is damaged on this node's disk (`engram status` says where); "
+                "restore the segment from a backup"
+            )
+        return view
+
+    def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
+        """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
+        if content == cids.NO_CONTENT:
+            return []  # the mark of records without content, which it would all find
+        self._check_trusted()
+        with self._reading:
+            rows = self._reader.execute(
+                """SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+                   WHERE r.content = ? AND m.ns = ? AND m.alive ORDER BY m.digest LIMIT ?""",
+                (content, ns, limit),
+            ).fetchall()
+        return [digest for (digest,) in rows]
+
+    def browse(
+        self,
+        ns: bytes,
+        accept: Callable[[dict[str, Any]], bool] | None,
+        offset: int,
+        limit: int,
+        *,
+        chunks: bool = False,
+        page_bytes: int | None = None,
+        after: int = 0,
+    ) -> tuple[list[tuple[bytes, View]], int | None]:
+        """Give up to `limit` records whose metadata is accepted, oldest first, and what more come `after`, if any do.
+
+        Counting from `offset` walks all that come before it; from `after`, a position, nothing is walked.
+        The chunks of long texts are left out, unless `chunks` says otherwise. No record but the first is given that
+        would bring the payloads over `page_bytes`.
+        """
+        size, last = 0, after
+        found: list[tuple[bytes, View]] = []
+        self._check_trusted()
+        with self._reading:
+            for digest, location, position in tables.visible_records(self._reader, ns, chunks=chunks, after=after):
+                if self.is_damaged(location):
+                    continue
+                if accept is not None and not accept(self._metadata(location)):
+                    continue
+                if offset:
+                    offset -= 1
+                    continue
+                view = self._proved(location, digest)
+                if view is None:
+                    continue
+                size += view.size
+                if len(found) == limit or (found and page_bytes is not None and size > page_bytes):
+                    return found, last
+                found.append((digest, view))
+                last = position
+        return found, None
+
+    def search(
+        self, ns: bytes, query: bytes, top_k: int, accept: Callable[[dict[str, Any]], bool] | None
+    ) -> tuple[list[Found], int]:
+        """Find the nearest records by cosine, exactly, filtered before the search; also the position it speaks for.
+
+        Of a long text's chunks only the nearest is given: `top_k` counts documents, and records that are in none.
+        """
+        self._check_trusted()
+        published = self.published
+        index = published.indexes.get(ns)
+        if index is None:
+            return [], published.position
+        allowed = None
+        if accept is not None:
+            with self._filtering:
+                allowed = self._allowed.bitmap(ns, accept, index, self._metadata)
+
+        k = top_k
+        while True:
+            matches = self._ranked(index, query, k, allowed)
+            found = self._grouped(matches)
+            # The matches begin the whole ranking, so their groups begin those of all of it.
+            if len(found) >= top_k or len(matches) < k:
+                return found[:top_k], published.position
+            k *= _MORE_MATCHES
+
+    def _ranked(self, index: IndexSnapshot, query: bytes, k: int, allowed: bytes | None) -> list[Match]:
+        """Rank rows. In the place of a damaged vector, whose record is given to nobody, stands the query's own."""
+
+        def embedding(location: int) -> bytes | memoryview:
+            vector = query if self.is_damaged(location) else View(self._bodies.read(location)).embedding
+            return vector if len(vector) == len(query) else query
+
+        def proved(location: int) -> bytes | memoryview:
+            view = self._proved(location)
+            return view.embedding if view is not None else query
+
+        try:
+            return index.search(query, k, embedding, allowed)
+        except ValueError:  # one of them is no vector any more
+            return index.search(query, k, proved, allowed)
+
+    def _grouped(self, matches: Iterable[Match]) -> list[Found]:
+        best: dict[bytes, Found] = {}
+        for match in matches:
+            view = self._proved(match.location, match.digest)
+            if view is None:
+                continue
+            parent = role_of(bytes(view.metadata)).parent
+            best.setdefault(parent or match.digest, Found(match.digest, match.score, view, parent))
+        return list(best.values())
+
+    def _proved(self, location: int, digest: bytes | None = None) -> View | None:
+        """Give a record whose body is still what was written; None, and remember it, where it is not."""
+        if self.is_damaged(location):
+            return None
+        body = self._bodies.proved(location, digest)
+        if body is None:
+            self.met_damage |= {location}
+            return None
+        return View(memoryview(body))
+
+    def _metadata(self, location: int) -> dict[str, Any]:
+        """Give the metadata that a filter looks at, unproved; none where they cannot be read."""
+        if self.is_damaged(location):
+            return {}
+        try:
+            return record.decode_metadata(bytes(View(self._bodies.read(location)).metadata))
+        except (ValueError, BodiesCorrupt):
+            return {}
+
+    def count(self, ns: bytes | None = None) -> int:
+        """Count the living records of a namespace, or of all."""
+        return self.tally(ns).records
+
+    def tally(self, ns: bytes | None = None) -> Count:
+        """Count the living records of a namespace, or of all, and the chunks among them."""
+        row = self._row("SELECT records, chunks FROM tallies WHERE ns = ?", (tables.EVERYWHERE if ns is None else ns,))
+        return Count(*row) if row else Count()
+
+    def chunks(self, ns: bytes, digest: bytes) -> int:
+        """Count a document's living chunks in a namespace; 0 for any other record."""
+        # Not all that name it as parent: by another model, whose bits vary, a put after a delete may bring other ones.
+        count: int = self._row(
+            """SELECT count(DISTINCT m.digest) FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+               WHERE r.parent = ? AND m.ns = ? AND m.alive""",
+            (digest, ns),
+        )[0]
+        return count
+
+    @property
+    def state_digest(self) -> bytes:
+        """The digest of the tables' rows, at the published position: the same for every fold of this log and bodies."""
+        return self.published.state_digest
+
+    def verify_state(self) -> bool:
+        """Count the digest again from every row, as one commit left them; say whether it is the one that they say."""
+        with contextlib.closing(self.open_tables()) as connection:
+            connection.execute("BEGIN")
+            progress = tables.progress_of(connection)
+            return progress is not None and progress.digest == digest_of(connection, tables.FOLDED)
+
+    def distrust_tables(self) -> None:
+        """Refuse to read from the tables, and from the indexes that were made of them, until `refold`."""
+        self._distrusted = True
+
+    def mark_damaged(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Give no body that begins in one of these ranges of locations, which take the place of those before."""
+        self._damaged = tuple(sorted(ranges))
+
+    def is_damaged(self, location: int) -> bool:
+        """Say whether the body at a location is known to be damaged."""
+        if location in self.met_damage:
+            return True
+        damaged = self._damaged
+        at = bisect.bisect_right(damaged, location, key=operator.itemgetter(0))
+        return at > 0 and location < damaged[at - 1][1]
+
+    def open_tables(self) -> sqlite3.Connection:
+        """Open the tables to read them elsewhere than here."""
+        return self._connect(readonly=True)
+
+    def _check_trusted(self) -> None:
+        if self._distrusted:
+            raise Unavailable("the tables in state.db went wrong and are being folded again", retry_after_s=5)
+
+    def _close_reader(self) -> None:
+        with self._reading:
+            self._reader.close()
+
+    def _row(self, query: str, values: tuple[Any, ...]) -> Any:
+        self._check_trusted()
+        with self._reading:
+            return self._reader.execute(query, values).fetchone()
+
+
+_MORE_MATCHES = 16
+"""How many times more matches are asked for where the first are chunks of too few documents."""
