@@ -167,15 +167,16 @@ class Log:
         reading = _Reading(start, checkpoint, durable)
         names = [name for name in names if name >= segment_name(start.size)]
         for name in names:
-            verdict = reading.segment(name, read_whole(disk, folder / name), last=name == names[-1])
+            data = read_whole(disk, folder / name)
+            verdict = reading.segment(name, data, last=name == names[-1])
             if verdict.status != SOUND:
                 break
         verdict = reading.conclude(verdict)
         if verdict.status >= DAMAGED:
             raise _corrupt(folder, verdict)
+        make_durable(disk, folder / names[-1], data, reading.durable_end, reading.end)
         if verdict.status == TORN:
             cut_torn_tail(disk, folder / verdict.segment, verdict.offset)
-        make_durable(disk, folder / names[-1], reading.durable_end, reading.end)
         writer = SegmentWriter(disk, folder, names[-1], reading.end, segment_bytes)
         log = cls(disk, folder, writer, reading.state, reading.last_start)
         log.durable_root = reading.durable_root

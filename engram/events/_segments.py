@@ -157,16 +157,18 @@ def remove_leftovers(disk: Disk, folder: Path) -> None:
             disk.remove(folder / name)
 
 
-def make_durable(disk: Disk, path: Path, start: int, end: int) -> None:
+def make_durable(disk: Disk, path: Path, data: bytes, start: int, end: int) -> None:
     """Make durable what was read of a segment from `start` to `end`, and its name: reading proves nothing of the disk.
 
     Who wrote it may have been killed before its sync, or its sync may have failed; after that a kernel takes the pages
-    for written, so that they must be written again. `start`: to where somebody has seen it synced.
+    for written, so that they must be written again, and may drop them, so that it is `data`, the segment as it was
+    read and verified, that is written. `start`: to where somebody has seen it synced. Behind `end` stand zeros, which
+    are no more durable than that where a torn tail was cut there.
     """
-    if start < end:
+    if start < end or disk.exists(_kept(path, end)):
         file = disk.open(path)
         try:
-            file.write(start, file.read(start, file.size() - start))
+            file.write(start, memoryview(data)[start:])
             file.datasync()
         finally:
             file.close()
@@ -189,10 +191,11 @@ def cut_torn_tail(disk: Disk, path: Path, offset: int) -> None:
 def _keep(disk: Disk, path: Path, offset: int, tail: bytes) -> None:
     """Keep a torn tail durably beside those that were kept before it; one whose cutting was interrupted is kept."""
     for number in itertools.count(1):
-        kept = path.with_name(f"{path.name}.torn-{offset}" + (f".{number}" if number > 1 else ""))
+        kept = _kept(path, offset, number)
         if not disk.exists(kept):
             break
         if _is_rest(tail, read_whole(disk, kept), offset):
+            disk.sync_folder(path.parent)  # who kept it may have ended before its name was durable
             return
     fresh = path.with_name(f".{path.name}.torn")
     file = disk.open(fresh, create=True)
@@ -204,6 +207,10 @@ def _keep(disk: Disk, path: Path, offset: int, tail: bytes) -> None:
         file.close()
     disk.rename(fresh, kept)
     disk.sync_folder(path.parent)
+
+
+def _kept(path: Path, offset: int, number: int = 1) -> Path:
+    return path.with_name(f"{path.name}.torn-{offset}" + (f".{number}" if number > 1 else ""))
 
 
 def _is_rest(tail: bytes, kept: bytes, offset: int) -> bool:

@@ -122,16 +122,16 @@ class _Inlet:
         while (envelope := await self._mailbox.get()) is not None:
             size = self._tail.size
             if self._projection.position >= size:
-                break
+                return envelope
             try:
                 await self._projection.reached(size)
             except BaseException:
                 self._mailbox.put_back([envelope])
                 raise
+            envelope.alone = True  # those behind it may have been sent later than what was waited for
             if self._mailbox.in_time(envelope):
-                envelope.alone = True  # those behind it may have been sent later than what was waited for
-                break
-        return envelope
+                return envelope
+        return None
 
 
 def check_actor(kind: type[Actor]) -> None:

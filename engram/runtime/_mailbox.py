@@ -196,7 +196,7 @@ class Mailbox:
         reschedule(sender)
 
     def in_time(self, envelope: Envelope) -> bool:
-        """Say whether an envelope that was taken is still to be handled; one that is not is answered."""
+        """Say whether it is not late; one that is, is answered so."""
         if envelope.deadline > trio.current_time():
             return True
         self.expire([envelope], f"it waited for the {self.name} until its deadline")

@@ -82,7 +82,6 @@ class Projection:
         self._log = log
         self._follower: Follower = feed.tail.follow(0)
         self._skipped: set[str] = set()
-        self._whole = True
         self._saved = 0
         self._moved = trio.lowlevel.ParkingLot()
 
@@ -113,9 +112,9 @@ class Projection:
             await self._moved.park()
 
     async def save(self) -> None:
-        """Write a snapshot, if there is something new in it and the state is whole; a failing disk is only said."""
+        """Write a snapshot, if there is something new in it; a failing disk is only said."""
         proved = self._follower.proved
-        if self.position == self._saved or proved is None or not self._whole:
+        if self.position == self._saved or proved is None:
             return
         state = msgspec.msgpack.encode(self._state)
         snapshot = Snapshot(self._feed.name, self._fold.identity, self.position, *proved, sorted(self._skipped), state)
@@ -129,14 +128,12 @@ class Projection:
 
     async def _advance(self) -> None:
         batch = await self._follower.next()
-        self._whole = False
         for position, _, data in batch:
             event = decode(data)
             if isinstance(event, Unknown):
                 self._skipped.add(event.type)
             elif (method := self._fold.methods.get(type(event))) is not None:
                 method(event, position)
-        self._whole = True
         self.position = self._feed.applied = self._follower.position
         self._moved.unpark_all()
 

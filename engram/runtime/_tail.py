@@ -25,15 +25,17 @@ class Tail:
     """What is committed of a log, for any number of followers."""
 
     def __init__(self, log: Log, offload: Offload) -> None:
-        self.size = log.size
-        """How many events followers may know of."""
         self._log = log
         self._offload = offload
         self._waiting = trio.lowlevel.ParkingLot()
 
+    @property
+    def size(self) -> int:
+        """How many events are durable: whoever could know of one finds it counted, though nobody was woken for it."""
+        return self._log.size
+
     def committed(self) -> None:
         """Say that the log has grown, or may have; called on the trio thread after every commit."""
-        self.size = self._log.size
         self._waiting.unpark_all()
 
     async def beyond(self, position: int) -> None:

@@ -90,7 +90,6 @@ class Bodies:
                 continue
             known = _Known(named, lambda: held() | {body.id for body in found}, known_to)
             number, end = int(name[:20]), _verify(disk, folder / name, known, found, last=last)
-        make_durable(disk, folder / names[-1], min(end, max(0, known_to - number * SEGMENT_BYTES)), end)
         bodies = cls(disk, folder, number, end, segment_bytes)
         return bodies, [body for body in found if body.location >= known_to]
 
@@ -153,15 +152,18 @@ class Bodies:
         return view[start:end]
 
     def id_at(self, location: int) -> bytes | None:
-        """Give the id that stands at a location, from the map of its segment; None where the segment has no such place.
+        """Give the id that stands at a location; None where the segment has no such place. Raises `OSError`.
 
-        Raises `OSError`.
+        Read and not mapped: a process that touches what a file has lost behind its map, or a sector that cannot be
+        read, is ended by a signal.
         """
         number, start = divmod(location, SEGMENT_BYTES)
-        view = self._maps.get(number)
-        if view is None or start + HEADER > len(view):
-            view = self._map(number)
-        return bytes(view[start + 16 : start + 48]) if start + HEADER <= len(view) else None
+        file = self._disk.open(self._folder / segment_name(number), writable=False)
+        try:
+            header = file.read(start, HEADER)
+        finally:
+            file.close()
+        return header[_ID] if len(header) == HEADER else None
 
     def all(self) -> Iterator[Body]:
         """Give every body that is durable, by what the frames' headers say of them. Raises `BodiesCorrupt`."""
@@ -231,6 +233,8 @@ def _verify(disk: Disk, path: Path, known: _Known, found: list[Body], *, last: b
                 f"{path}, offset {offset}: the bodies end at {number * SEGMENT_BYTES + offset}, before {known.to}, to "
                 "which state.db knows them. Restore the segment."
             )
+        if last:  # before an erasure is finished, which what was read would undo
+            make_durable(disk, path, data, min(offset, max(0, known.to - number * SEGMENT_BYTES)), offset)
         for start in again:
             length = int.from_bytes(data[start + 8 : start + 12], "little")
             file.write(start + HEADER, bytes(length))

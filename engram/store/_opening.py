@@ -72,6 +72,7 @@ def open_parts(folder: DataFolder, port: Tables, rng: Rng, segment_bytes: int) -
     disk, path = folder.disk, folder.path
     key = _key_of(folder, rng)
     disk.make_folder(path / "checkpoints")
+    disk.sync_folder(path / "checkpoints")  # who wrote the last one may have been killed before its name was durable
     checkpoint = checkpoints.largest(disk, path / "checkpoints", key.public)
     with contextlib.ExitStack() as opened:
         connection = port.connect(path / "state.db")
@@ -131,6 +132,7 @@ def _remove_tables(disk: Disk, path: Path) -> None:
         stale = path.with_name(path.name + suffix)
         if disk.exists(stale):
             disk.remove(stale)
+    disk.sync_folder(path.parent)  # or a crash might leave the new ones' WAL beside the old tables
 
 
 def _open_log(

@@ -76,6 +76,13 @@ class Content:
         """Take what is unsynced for clean without writing it: what a kernel does after a write-back that failed."""
         self._pending.clear()
 
+    def evict(self) -> None:
+        """See what is durable, where nothing waits to be written: a kernel may drop what it takes for clean."""
+        if self._pending:
+            return
+        for buffer in self._views:
+            buffer[:] = self._durable[: len(buffer)].ljust(len(buffer), b"\0")
+
     def flip(self, offset: int, bit: int) -> None:
         """Flip a bit, durably."""
         self._durable[offset] ^= 1 << bit

@@ -193,6 +193,11 @@ class SimDisk:
         folder, name = _parted(path)
         self._folders[folder][name].content.flip(offset, bit)
 
+    def evict(self) -> None:
+        """Drop from memory what is not waiting to be written: what a failed sync took for clean is seen no more."""
+        for inode in self._inodes():
+            inode.content.evict()
+
     def fill(self) -> None:
         """Leave no room for any file to grow."""
         self.capacity_bytes = sum(inode.content.size for inode in self._inodes())

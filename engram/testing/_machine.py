@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 DATA = Path("/data")
 
 _SLOW_S = 4.0
+_FULL_CALLS = 60
+"""For how many calls a full disk stays so at most."""
 
 
 class Machine:
@@ -116,6 +118,8 @@ class _Injector:
         self._note = note
         self._calls = 0
         self._fail_read = False
+        self._room_at = 0
+        self._rng = stream(machine.seed, "room", life.number)
 
     def __call__(self, call: str, path: str, offset: int, size: int) -> None:
         name = path.removeprefix("/data/")
@@ -129,6 +133,9 @@ class _Injector:
         if self._machine.watcher is not None:
             self._machine.watcher(f"{call} {name}")
         number, self._calls = self._calls, self._calls + 1
+        if number == self._room_at and self._machine.disk.capacity_bytes is not None:
+            self._machine.disk.capacity_bytes = None
+            self._note("disk", "  there is room again")
         if number == self._crash_at:
             self._note("disk", "  the machine stops here")
             self._machine.power.cut()
@@ -142,8 +149,9 @@ class _Injector:
             self._note("disk", f"  this takes {_SLOW_S} s")
         elif kind == "full":
             self._machine.disk.fill()
+            self._room_at = self._calls + self._rng.randrange(_FULL_CALLS)
             self._machine.faulty = True
-            self._note("disk", "  there is no more room from here on")
+            self._note("disk", "  there is no more room")
         elif kind == "eio_read":
             self._fail_read = True
         elif kind == "short" and call == "write":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import golden
 import pytest
@@ -10,6 +11,7 @@ from engram.native import _core
 from engram.runtime import RealDisk
 from engram.store._bodies import PATCH, Bodies, segment_name
 from engram.store._fold import wins
+from engram.testing import SimDisk
 
 GOLDEN = golden.FORMATS["bodies"]
 SEGMENT = bytes.fromhex(GOLDEN["segment_hex"])
@@ -126,3 +128,19 @@ def test_the_later_operation_wins_then_the_delete_then_the_higher_cid(pair):
     a, b = bytes([first]) * 32, bytes([other]) * 32
     assert wins(issued, a, other_issued, b, delete=delete, other=other_delete)
     assert not wins(other_issued, b, issued, a, delete=other_delete, other=delete)
+
+
+def test_a_segment_that_lost_its_end_behind_its_map_is_asked_without_it():
+    """Touching a map behind its file's end ends the process by a signal; here the map would say zeros."""
+    disk, folder = SimDisk(), Path("/data/bodies")
+    bodies, _ = Bodies.open(disk, folder, known_to=0, named=set)
+    patches = [b'{"name":"%d"}' % number for number in range(9)]
+    locations = [bodies.stage(PATCH, hashlib.sha256(patch).digest(), patch) for patch in patches]
+    bodies.flush()
+    assert bytes(bodies.read(locations[-1])) == patches[-1]
+    assert bodies.id_at(locations[-1]) == hashlib.sha256(patches[-1]).digest()
+    file = disk.open(folder / segment_name(0))
+    file.truncate(locations[-1])
+    file.close()
+    assert bodies.id_at(locations[-1]) is None
+    assert bodies.id_at(locations[-2]) == hashlib.sha256(patches[-2]).digest()

@@ -6,6 +6,7 @@ import pytest
 
 from engram import record
 from engram.errors import DiskFull, StorageFailed
+from engram.events import checkpoints
 from engram.identity import PUBLIC_NAMESPACE
 from engram.store import PutOperation, Store
 from engram.testing import Crashed, LoseAll, LoseFirst, SimDisk, SimRng, SimTables, stream
@@ -108,6 +109,31 @@ def test_a_name_that_was_not_synced_before_the_kill_is_synced_at_the_next_openin
     folder.put(1)
     folder.lost_power()
     folder.open()
+    assert stored(folder, 1)
+
+
+def test_a_checkpoint_whose_name_was_not_synced_before_the_kill_is_synced_at_the_next_opening(folder):
+    folder.open()
+    folder.put(1)
+    folder.stop_at("sync_folder", "/checkpoints")
+    with pytest.raises(Crashed):
+        folder.store.close(NOW)
+    folder.killed()
+    size = folder.open().published.position
+    assert folder.store.checkpoint(NOW) is None  # one of this size stands
+    folder.lost_power()
+    assert folder.disk.exists(DATA / "checkpoints" / checkpoints.file_name(size))
+
+
+def test_damaged_tables_are_durably_gone_before_others_are_made_in_their_place(folder):
+    folder.open()
+    folder.put(1)
+    folder.lost_power("damaged")
+    calls = []
+    folder.disk.hook = lambda called, path, *_: calls.append((called, path))
+    folder.open()
+    removed = calls.index(("remove", "/data/state.db"))
+    assert calls[removed + 1] == ("sync_folder", "/data")
     assert stored(folder, 1)
 
 

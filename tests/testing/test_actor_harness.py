@@ -112,7 +112,6 @@ def test_a_seed_decides_everything():
 
 class Told(Living):
     snapshot_every = 4
-    react_from = "start"
     heard: ClassVar[list[str]] = []
 
     def __init__(self):
@@ -121,6 +120,7 @@ class Told(Living):
 
 async def live(harness):
     """Some life: writes, deletions, an orderly restart that keeps snapshot and cursor, and more of it."""
+    await harness.settle()
     for number in range(12):
         await harness.append(stored(number))
         if number % 3 == 2:
@@ -177,6 +177,7 @@ async def crash_at(number, loss):
             await live(harness)
         harness.disk.hook = lambda *_: None
         await harness.crash(loss)
+        await harness.settle()
         await harness.append(stored(100), deleted(100))
         await harness.settle()
         living, gone = folded(harness.log)
