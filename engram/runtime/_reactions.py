@@ -127,11 +127,9 @@ class Reactions:
             self._log.warning("cursor_not_written", reason=error.strerror)
 
     def _load(self) -> tuple[bool, Cursor | None]:
+        # Where the disk cannot read it this is a crash, and is tried again: nothing says that it is damaged.
         path = self._feed.cursor_path
-        try:
-            return self._feed.disk.exists(path), load(self._feed.disk, path, Cursor)
-        except OSError:
-            return True, None
+        return self._feed.disk.exists(path), load(self._feed.disk, path, Cursor)
 
     async def _is_of_this_log(self, found: Cursor) -> bool:
         in_log = found.name == self._feed.name and found.size <= found.position <= self._feed.tail.size

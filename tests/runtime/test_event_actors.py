@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import msgspec
 import pytest
 import trio
@@ -13,7 +15,7 @@ from runtime.log_actors import Break, Living, Look, Numbers, World, deleted, sto
 from engram import events
 from engram.errors import DeadlineExceeded, Internal, LogCorrupt, ModelNotReady, Unavailable
 from engram.events import LogCreated, NamespaceCreated, RecordDeleted, RecordStored
-from engram.runtime import EventActor, apply, check_actor, handle, react
+from engram.runtime import EventActor, RealDisk, apply, check_actor, handle, react
 
 pytestmark = pytest.mark.trio
 
@@ -466,6 +468,30 @@ async def test_a_damaged_cursor_has_everything_come_again(tmp_path, autojump_clo
             await life.start(lambda told=told: Living(told))
             await trio.sleep(1)
         assert told == cids(0), what
+
+
+async def test_a_cursor_that_cannot_be_read_just_now_is_read_again(tmp_path, autojump_clock):
+    """All events of the log came again because a process had too many files open for a moment."""
+    told = []
+    async with world(tmp_path) as life:
+        await life.start(lambda: Living(told))
+        life.append(*map(stored, range(3)), *map(deleted, range(3)))
+        await trio.sleep(1)
+
+    class Full(RealDisk):
+        refusals = 2
+
+        def open(self, path, **how):
+            if path.suffix == ".cursor" and self.refusals:
+                self.refusals -= 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().open(path, **how)
+
+    async with world(tmp_path, disk=Full()) as life:
+        ref = await life.start(lambda: Living(told), essential=False)
+        life.append(stored(3), deleted(3))
+        await trio.sleep(5)
+        assert (told, ref.stats.crashes) == (cids(0, 1, 2, 3), 2)
 
 
 async def test_the_cursor_is_kept_while_nothing_comes(tmp_path, autojump_clock):
