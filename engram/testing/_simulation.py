@@ -193,7 +193,7 @@ class Simulation:
     def _heard(self, shared: Shared, event: str, facts: dict[str, Any]) -> None:
         del facts
         self.history.note("node", event)
-        if event == "opened":
+        if event == "opened" and shared.life:  # in the first there was nothing to be found
             check_durable(self.machine.disk)
         elif event == "listening":
             shared.listening.set()
