@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.errors import LogCorrupt
-from engram.events._checkpoint import Checkpoint
 from engram.events._reader import LogReader, segment_name, segment_names
 from engram.events._segments import (
     SEGMENT_BYTES,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from engram.events._checkpoint import Checkpoint
     from engram.ports import Disk
 
 SOUND, TORN, DAMAGED, BROKEN_PROMISE = 0, 1, 2, 3
@@ -238,26 +238,6 @@ class Log:
         reader.read(limit_events=1)
         found, root = reader.proved or (0, None)
         return root if found == size else None
-
-    def verify(self) -> None:
-        """Read all that is committed and prove it as opening does, from event 0 to the root; may run on any thread.
-
-        Opening verifies the last segment alone where a projection vouches for what stands before it. Raises
-        `LogCorrupt`.
-        """
-        committed = self._state
-        reading = _Reading(LogStart(), Checkpoint(committed.size, committed.root))
-        names = segment_names(self._disk, self._folder)
-        verdict = Verdict(DAMAGED, 0, segment_name(0), 0, "no segment is there")
-        for name in names:
-            verdict = reading.segment(name, read_whole(self._disk, self._folder / name), last=name == names[-1])
-            if verdict.status != SOUND:
-                break
-        if not reading.kept:
-            if verdict.status == SOUND:
-                reason = f"its frames are not those of the {committed.size} events that were committed"
-                verdict = msgspec.structs.replace(verdict, reason=reason)
-            raise _corrupt(self._folder, verdict)
 
     def bytes(self) -> int:
         """Give the size of the log's data on disk, without the last segment's allocation."""
