@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 DATA = Path("/data")
 
 _SLOW_S = 4.0
+_FULL_CALLS = 25
+"""For how many calls a disk is full that gets room again."""
+
+_EVICTED = 0.5
 
 
 class Machine:
@@ -78,6 +82,8 @@ class Machine:
             self.tables = self.tables.after(disk, life.tables)
         else:
             disk = self.disk.restarted(after)
+            if stream(self.seed, "evict", life.number).random() < _EVICTED:
+                disk.evict()
             self.tables = self.tables.after(disk)
         self.power, self.disk = after, disk
 
@@ -116,6 +122,8 @@ class _Injector:
         self._note = note
         self._calls = 0
         self._fail_read = False
+        self._full_until = 0
+        """The call from which on there is room again; 0: nobody frees any."""
 
     def __call__(self, call: str, path: str, offset: int, size: int) -> None:
         name = path.removeprefix("/data/")
@@ -129,20 +137,24 @@ class _Injector:
         if self._machine.watcher is not None:
             self._machine.watcher(f"{call} {name}")
         number, self._calls = self._calls, self._calls + 1
+        if number == self._full_until > 0:
+            self._machine.disk.capacity_bytes = None
+            self._note("disk", "  there is room again")
         if number == self._crash_at:
             self._note("disk", "  the machine stops here")
             self._machine.power.cut()
             raise Crashed
-        if call != "commit" and number in self._faults:
-            self._fail(self._faults[number], call, name, offset, size)
+        if number in self._faults:
+            self._fail(self._faults[number], number, call, name, offset, size)
 
-    def _fail(self, kind: plan.Fault, call: str, name: str, offset: int, size: int) -> None:
+    def _fail(self, kind: plan.Fault, number: int, call: str, name: str, offset: int, size: int) -> None:
         if kind == "slow":
             self._machine.power.owed_s += _SLOW_S
             self._note("disk", f"  this takes {_SLOW_S} s")
         elif kind == "full":
             self._machine.disk.fill()
             self._machine.faulty = True
+            self._full_until = number + _FULL_CALLS if number % 2 else 0
             self._note("disk", "  there is no more room from here on")
         elif kind == "eio_read":
             self._fail_read = True
