@@ -31,8 +31,9 @@ def actors(
     """Show how the actors of a running node are, its plug-ins among them.
 
     Of each: its state, the messages that wait of those that may, how many it handled and refused, how often it was
-    started again, how many messages it left dead, and how far it is in the log, of how many events. Then the latest
-    dead letters: messages that crashed an actor. In a pipe, a line an actor with tabs between; --json gives all.
+    started again, how many messages it left dead, and how far it is in the log, of how many events. Then with what each
+    that crashed did so last, and the latest dead letters: messages that crashed an actor. In a pipe, a line an actor
+    with tabs between; --json gives all.
     """
     with open_target(node=node, data=None, create=False) as target:
         found = target.actors()
@@ -41,8 +42,10 @@ def actors(
     elif sys.stdout.isatty():
         say(_drawn(found))
     else:
-        lines = ["\t".join(map(printable, _row(actor, found.position))) for actor in found.actors]
-        say("\n".join([*lines, *("\t".join(("dead letter", *_letter(letter))) for letter in found.dead_letters)]))
+        lines = [tuple(map(printable, _row(actor, found.position))) for actor in found.actors]
+        lines += [("last crash", *crash) for crash in _crashes(found)]
+        lines += [("dead letter", *_letter(letter)) for letter in found.dead_letters]
+        say("\n".join(map("\t".join, lines)))
     return OK
 
 
@@ -62,6 +65,11 @@ def _place(actor: ActorInfo, position: int) -> str:
     return f"{min(places):,}/{position:,}" if places else ""
 
 
+def _crashes(found: ActorsResult) -> list[tuple[str, str]]:
+    """Say what each actor that has crashed did so with the last time."""
+    return [(printable(actor.name), printable(actor.last_error)) for actor in found.actors if actor.last_error]
+
+
 def _letter(letter: DeadLetterInfo) -> tuple[str, ...]:
     said = (letter.actor, letter.message, letter.error)
     return utc(letter.time_unix_ns, "seconds"), *map(printable, said)
@@ -78,11 +86,7 @@ def _drawn(found: ActorsResult) -> str:
     for actor, row in zip(found.actors, drawing.rows, strict=True):
         row.style = "" if actor.state == "running" else _STATES.get(actor.state, "dim")
     parts: list[RenderableType] = [drawing]
-    parts += [
-        Text(f"{printable(actor.name)}: last crash {printable(actor.last_error)}", "yellow")
-        for actor in found.actors
-        if actor.last_error is not None
-    ]
+    parts += [Text(f"{name}: last crash {error}", "yellow") for name, error in _crashes(found)]
     if found.dead_letters:
         columns = [Column(heading) for heading in ("time", "actor", "message", "error")]
         parts += [Text("\ndead letters, the latest last", "bold"), table(columns, map(_letter, found.dead_letters))]

@@ -127,12 +127,17 @@ def _filled(disk: Disk, path: Path, data: bytes) -> File:
     return file
 
 
+def names(disk: Disk, folder: Path) -> list[str]:
+    """List the files of the folder's checkpoints, smallest first."""
+    return [name for name in disk.list(folder) if re.fullmatch(r"[0-9]{20}", name)]
+
+
 def largest(disk: Disk, folder: Path, public: bytes) -> Checkpoint | None:
     """Read and verify the largest checkpoint of the folder; None where there is none."""
-    names = [name for name in disk.list(folder) if re.fullmatch(r"[0-9]{20}", name)]
-    if not names:
+    found = names(disk, folder)
+    if not found:
         return None
-    path = folder / names[-1]
+    path = folder / found[-1]
     file = disk.open(path, writable=False)
     try:
         checkpoint = parse(file.read(0, file.size()), public)

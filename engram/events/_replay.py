@@ -79,22 +79,33 @@ class Replay:
                 wanted = _LARGEST_WINDOW_BYTES
 
     def verdict(self) -> Verdict:
-        """Say whether the log ends here soundly, in a torn write, or in damage, and where."""
+        """Say whether the log is sound, ends in a torn write, or in damage, and where.
+
+        It is judged to the end of the segment that the last read was in; a reader may stop before the log's end.
+        """
         following = self._following()
         rest = self._read(self._offset, self._size() - self._offset)
         if rest.strip(b"\0") or (rest and following):
             status, offset, reason = self._judge(last=following is None)
-        elif following:
+        elif following and following != segment_name(self.size):
             name_is_wrong = f"the next event is {self.size}, so its name is wrong"
             return self._verdict(DAMAGED, following, 0, name_is_wrong)
         else:
             status, offset, reason = SOUND, self._offset, ""
-        if status <= TORN and self._checkpoint_fault:
-            return self._verdict(BROKEN_PROMISE, self._segment, offset, self._checkpoint_fault)
-        if status <= TORN and self._checkpoint and (not self._kept or self.size < self._checkpoint.size):
-            reason = f"the checkpoint of size {self._checkpoint.size} does not hold: the log was rolled back or changed"
-            return self._verdict(BROKEN_PROMISE, self._segment, offset, reason)
-        return self._verdict(status, self._segment, offset, reason)
+        at_the_end = following is None and offset == self._offset
+        promise = self._broken_promise(at_the_end=at_the_end) if status <= TORN else None
+        return self._verdict(BROKEN_PROMISE if promise else status, self._segment, offset, promise or reason)
+
+    def _broken_promise(self, *, at_the_end: bool) -> str | None:
+        """Say what a checkpoint promises that the log does not hold, as far as it has been read."""
+        if self.size == 0:
+            names = checkpoints.names(self._disk, self._notes) if at_the_end else []
+            return f"there is a checkpoint of size {int(names[-1])}, and the log has no event" if names else None
+        if self._checkpoint_fault:
+            return self._checkpoint_fault
+        if self._checkpoint and not self._kept and (at_the_end or self.size >= self._checkpoint.size):
+            return f"the checkpoint of size {self._checkpoint.size} does not hold: the log was rolled back or changed"
+        return None
 
     def _judge(self, *, last: bool) -> tuple[int, int, str]:
         """Judge the whole segment: which bytes are torn depends on their place in it."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_TAKEN = ("store", "embedder", "asker")
+_TAKEN = ("store", "embedder", "asker", "scrubber")
 
 TEACHING = """
 # Actors of your own beside the node's, each under a name. Only what stands here is loaded; it runs with all that this

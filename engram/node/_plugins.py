@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engram.errors import BadRequest
-from engram.runtime import PLUGIN_LANE, Feed, Plan, Plugin, check_actor
+from engram.runtime import PLUGIN_LANE, Feed, Plan, Plugin, check_actor, options_of
 from engram.wire import checked
 
 if TYPE_CHECKING:
@@ -64,7 +64,15 @@ class Plugins:
         return [Plan(each.name, functools.partial(self._make, each, node), essential=False) for each in self._loaded]
 
     def _make(self, loaded: Loaded, node: _Node) -> Plugin:
-        plugin = loaded.kind()
+        try:
+            plugin = loaded.kind()
+        except Exception as error:
+            at = f"actors.{loaded.name}"
+            raise BadRequest(
+                f"{at}: making a {loaded.kind.__name__} fails with {type(error).__name__}: {error}; what may fail "
+                "belongs in on_start",
+                field=at,
+            ) from error
         plugin.feed = self.feeds[loaded.name]
         plugin.options = loaded.options
         plugin.node = node
@@ -89,7 +97,7 @@ def _load(name: str, spec: ActorSpec) -> Loaded:
         check_actor(kind)
     except TypeError as error:
         raise BadRequest(f"{at}: {error}", field=at) from None
-    return Loaded(name, kind, _options(at, kind, spec.options))
+    return Loaded(name, kind, options_of(kind, spec.options, at))
 
 
 def _found(at: str, spec: ActorSpec) -> object:
@@ -127,24 +135,3 @@ def _entry_point(at: str, plugin: str) -> importlib.metadata.EntryPoint:
         places = " and ".join(sorted(point.value for point in found))
         raise BadRequest(f"{at}.plugin: {plugin!r} is two entry points, {places}; name the class instead", field=at)
     return found[0]
-
-
-def _options(at: str, kind: type[Plugin], given: dict[str, Any]) -> msgspec.Struct | None:
-    if kind.Options is None:
-        if given:
-            raise BadRequest(f"{at}: {kind.__name__} takes no options, and {', '.join(given)} came", field=at)
-        return None
-    known = {field.encode_name for field in msgspec.structs.fields(kind.Options)}
-    for key in given:
-        if key not in known:
-            raise BadRequest(
-                f"{at}.{key} is no option of {kind.__name__}; it takes {', '.join(sorted(known)) or 'none'}", field=key
-            )
-    try:
-        return msgspec.convert(given, kind.Options)
-    except msgspec.ValidationError as error:
-        message = str(error)
-        said, _, path = message.partition(" - at `$")
-        key = path.rstrip("`").removeprefix(".")
-        where = f"{at}.{key}" if key else at
-        raise BadRequest(f"{where} will not do for {kind.__name__}: {said}", field=key or at) from None

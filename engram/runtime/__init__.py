@@ -14,7 +14,7 @@ from engram.runtime._mailbox import Mailbox, Stats
 from engram.runtime._marks import apply, react
 from engram.runtime._message import Crashed, Message, Restarted, Stopped
 from engram.runtime._network import RealNetwork
-from engram.runtime._plugin import PLUGIN_LANE, Node, Plugin
+from engram.runtime._plugin import PLUGIN_LANE, Node, Plugin, options_of
 from engram.runtime._projection import Feed
 from engram.runtime._ref import Ref
 from engram.runtime._supervisor import Plan, Supervisor
@@ -59,6 +59,7 @@ __all__ = [
     "handle",
     "handle_batch",
     "leaf",
+    "options_of",
     "raise_descriptor_limit",
     "react",
 ]

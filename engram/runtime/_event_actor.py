@@ -42,7 +42,8 @@ class EventActor(Actor):
     """Events after which the state is kept on the disk; it is at every stop too."""
 
     react_from: ClassVar[Literal["start", "end"]] = "end"
-    """Where the reactions begin when the actor lives for the first time: with the log's first event, or the next."""
+    """Where the reactions begin when the actor lives for the first time: with the log's first event, or the first that
+    came after the node had opened it."""
 
     reaction_limit_s: ClassVar[float] = 60.0
     """How long one reaction may take; over it the actor crashes, and the event comes again."""
@@ -118,23 +119,30 @@ class _Inlet:
         return self._mailbox.next() if self._projection.position >= self._tail.size else None
 
     async def get(self) -> Envelope | None:
-        envelope = await self._mailbox.get()
-        size = self._tail.size
-        if envelope is not None and self._projection.position < size:
+        while (envelope := await self._mailbox.get()) is not None:
+            size = self._tail.size
+            if self._projection.position >= size:
+                return envelope
             try:
                 await self._projection.reached(size)
             except BaseException:
                 self._mailbox.put_back([envelope])
                 raise
             envelope.alone = True  # those behind it may have been sent later than what was waited for
-        return envelope
+            if self._mailbox.in_time(envelope):
+                return envelope
+        return None
 
 
 def check_actor(kind: type[Actor]) -> None:
-    """Check what a class handles, folds and reacts to. Raises `TypeError` that says what will not do."""
+    """Check what a class handles, folds, reacts to and asks. Raises `TypeError` that says what will not do."""
     handlers_of(kind)
     folds, called = folds_of(kind), kind.__name__
     reactions_of(kind)
+    if isinstance(kind.asks, str):
+        raise TypeError(f"{called}.asks is the text {kind.asks!r}: make it a tuple of names")
+    if (first := getattr(kind, "react_from", "end")) not in {"start", "end"}:
+        raise TypeError(f'{called}.react_from is {first!r}: make it "start" or "end"')
     state = getattr(kind, "State", None)
     if state is None:
         if folds:

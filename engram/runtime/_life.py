@@ -108,8 +108,8 @@ class Life:
 
     async def stop(self, grace_s: float) -> None:
         """Let the actor handle what waits, for at most `grace_s`, and wait for its end."""
-        if self.state == "backing_off" and self.mailbox.empty:
-            self._scope.cancel()  # there is nothing that it would be started again for
+        if self.state in {"starting", "backing_off"} and self.mailbox.empty:
+            self._scope.cancel()  # there is nothing that it would be started for
         self._enter("stopping")
         self.mailbox.close("is stopping")
         with trio.move_on_after(grace_s):

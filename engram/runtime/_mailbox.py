@@ -173,7 +173,7 @@ class Mailbox:
                     self._let_in()
             else:
                 return None
-            if envelope.deadline == math.inf or self._in_time(envelope):
+            if envelope.deadline == math.inf or self.in_time(envelope):
                 return envelope
 
     def take(self, kinds: frozenset[type], limit: int) -> list[Envelope]:
@@ -183,7 +183,7 @@ class Mailbox:
             envelope = self._waiting.popleft()
             if self._senders:
                 self._let_in()
-            if self._in_time(envelope):
+            if self.in_time(envelope):
                 taken.append(envelope)
         return taken
 
@@ -195,7 +195,8 @@ class Mailbox:
         sent.heard = None
         reschedule(sender)
 
-    def _in_time(self, envelope: Envelope) -> bool:
+    def in_time(self, envelope: Envelope) -> bool:
+        """Say whether it is not late; one that is, is answered so."""
         if envelope.deadline > trio.current_time():
             return True
         self.expire([envelope], f"it waited for the {self.name} until its deadline")
@@ -228,7 +229,7 @@ class Mailbox:
         """
         for envelope in batch:
             envelope.alone = True
-        self._again.extend(batch)
+        self._again.extendleft(reversed(batch))
 
     def close(self, why: str) -> None:
         """Refuse what comes from now on, and those who wait for room; what waits is still handled."""

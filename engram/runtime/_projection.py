@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import typing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,6 +33,8 @@ class Feed:
         self.disk = disk
         self.snapshot_path = folder / f"{name}.snapshot"
         self.cursor_path = folder / f"{name}.cursor"
+        self.begun_at = tail.size
+        """How many events there were when it was made: before a node takes the first write."""
         self.applied: int | None = None
         """How many events the actor's state is of; None where it folds none."""
         self.reacted: int | None = None
@@ -48,9 +51,21 @@ class Fold(msgspec.Struct, frozen=True):
     @property
     def identity(self) -> str:
         """What tells this fold from another, in a snapshot."""
-        fields = (f"{field.name}: {field.type!r}" for field in msgspec.structs.fields(self.state))
         types = sorted(str(kind.__struct_config__.tag) for kind in self.methods)
-        return f"{self.version} | {' '.join(types)} | {', '.join(fields)}"
+        structs: dict[type[msgspec.Struct], str] = {}
+        _describe(self.state, structs)
+        return f"{self.version} | {' '.join(types)} | {' | '.join(structs.values())}"
+
+
+def _describe(kind: Any, structs: dict[type[msgspec.Struct], str]) -> None:
+    """Describe the fields of a Struct, and of those within it: one that was added has a default that nobody folded."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in structs:
+        fields = msgspec.structs.fields(kind)
+        structs[kind] = ", ".join(f"{field.name}: {field.type!r}" for field in fields)
+        for field in fields:
+            _describe(field.type, structs)
+    for inner in typing.get_args(kind):
+        _describe(inner, structs)
 
 
 class Projection:
@@ -67,7 +82,6 @@ class Projection:
         self._log = log
         self._follower: Follower = feed.tail.follow(0)
         self._skipped: set[str] = set()
-        self._whole = True
         self._saved = 0
         self._moved = trio.lowlevel.ParkingLot()
 
@@ -98,9 +112,9 @@ class Projection:
             await self._moved.park()
 
     async def save(self) -> None:
-        """Write a snapshot, if there is something new in it and the state is whole; a failing disk is only said."""
+        """Write a snapshot, if there is something new in it; a failing disk is only said."""
         proved = self._follower.proved
-        if self.position == self._saved or proved is None or not self._whole:
+        if self.position == self._saved or proved is None:
             return
         state = msgspec.msgpack.encode(self._state)
         snapshot = Snapshot(self._feed.name, self._fold.identity, self.position, *proved, sorted(self._skipped), state)
@@ -114,14 +128,12 @@ class Projection:
 
     async def _advance(self) -> None:
         batch = await self._follower.next()
-        self._whole = False
         for position, _, data in batch:
             event = decode(data)
             if isinstance(event, Unknown):
                 self._skipped.add(event.type)
             elif (method := self._fold.methods.get(type(event))) is not None:
                 method(event, position)
-        self._whole = True
         self.position = self._feed.applied = self._follower.position
         self._moved.unpark_all()
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
+from engram.errors import EngramError
 from engram.events import decode
+from engram.runtime._failures import described
 from engram.runtime._snapshot import Cursor, load, save
 from engram.runtime._tail import LANE
 
@@ -62,7 +64,7 @@ class Reactions:
             self._log.warning("cursor_refused", reason="it is damaged or of another log; every event comes again")
             self._stand(0, None)
         else:
-            size = 0 if first == "start" else self._feed.tail.size
+            size = 0 if first == "start" else self._feed.begun_at
             root = await self._feed.tail.root_at(size)
             self._stand(size, None if root is None else (size, root))
             await self._save()
@@ -91,11 +93,22 @@ class Reactions:
             if self._projection is not None:
                 await self._projection.reached(position + 1)
             with trio.fail_after(self._limit_s):
-                await method(event, position)
+                await self._carry_out(method, event, position)
             self._unsaved += 1
         self._position = self._feed.reacted = position + 1
         if self._unsaved >= _UNSAVED_REACTIONS:
             await self._save()
+
+    async def _carry_out(self, method: Callable[[Any, int], Awaitable[None]], event: object, position: int) -> None:
+        """React; again where the error says when to try again, as the node's do until its model is loaded."""
+        while True:
+            try:
+                return await method(event, position)
+            except EngramError as error:
+                if error.retry_after_s is None:
+                    raise
+                self._log.info("reaction_postponed", error=described(error), after_s=error.retry_after_s)
+                await trio.sleep(error.retry_after_s)
 
     def _stand(self, position: int, proved: tuple[int, bytes] | None) -> None:
         self._position = self._saved = self._feed.reacted = position

@@ -25,15 +25,17 @@ class Tail:
     """What is committed of a log, for any number of followers."""
 
     def __init__(self, log: Log, offload: Offload) -> None:
-        self.size = log.size
-        """How many events followers may know of."""
         self._log = log
         self._offload = offload
         self._waiting = trio.lowlevel.ParkingLot()
 
+    @property
+    def size(self) -> int:
+        """How many events are durable: whoever could know of one finds it counted, though nobody was woken for it."""
+        return self._log.size
+
     def committed(self) -> None:
         """Say that the log has grown, or may have; called on the trio thread after every commit."""
-        self.size = self._log.size
         self._waiting.unpark_all()
 
     async def beyond(self, position: int) -> None:
@@ -75,6 +77,8 @@ class Follower:
         Cancelled while it waits, it has taken nothing. Raises `LogCorrupt`, and `StorageFailed` where the disk cannot
         read.
         """
+        # One that is far behind never waits for events: it too must hear that it is to end.
+        await trio.lowlevel.checkpoint_if_cancelled()
         await self._tail.beyond(self.position)
         # A thread that reads is not stopped: with nobody to take what it brings, those events would be skipped.
         entries: list[Entry] = []

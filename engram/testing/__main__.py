@@ -29,13 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trace", action="store_true", help="print everything that happened")
     parser.add_argument("--no-shrink", action="store_true", help="do not look for a smaller run that fails alike")
     parser.add_argument("--seeds", type=_range, help="run many, such as 0..1000 (the last one not included)")
+    parser.add_argument("--until-failed", action="store_true", help="end --seeds at the first that fails")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes for --seeds [all cores]")
     parser.add_argument(
         "--every-call", type=int, metavar="OPERATIONS", help="crash at every disk call of a run of so many operations"
     )
     options = parser.parse_args(arguments)
     if options.seeds is not None:
-        return _many(options.seeds, options.jobs)
+        return _many(options.seeds, options.jobs, until_failed=options.until_failed)
     if options.seed is None:
         parser.error("give --seed or --seeds")
     if options.every_call is not None:
@@ -78,16 +79,20 @@ def _replay(seed: int, names: Iterable[str]) -> str:
     return f"python -m engram.testing --seed {seed}" + (f" --without {left_out}" if left_out else "")
 
 
-def _many(seeds: range, jobs: int) -> int:
+def _many(seeds: range, jobs: int, *, until_failed: bool) -> int:
     started, done, failed = time.monotonic(), 0, 0
-    chunks = [seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK)]
+    size = min(_CHUNK, max(1, len(seeds) // jobs)) if not until_failed else 1
+    chunks = [seeds[at : at + size] for at in range(0, len(seeds), size)]
     with ProcessPoolExecutor(jobs) as pool:
         for failures in pool.map(_failures, chunks):
-            done += min(_CHUNK, len(seeds) - done)
+            done += min(size, len(seeds) - done)
             failed += len(failures)
             for seed, failure in failures:
                 print(f"seed {seed} FAILED: {failure}\n  replay: {_replay(seed, [])}", flush=True)
             _progress(f"{done} of {len(seeds)} seeds, {failed} failed, {done / (time.monotonic() - started):.0f}/s")
+            if failed and until_failed:
+                pool.shutdown(cancel_futures=True)
+                break
     print(f"{done} seeds in {time.monotonic() - started:.0f} s, {failed} failed")
     return 1 if failed else 0
 

@@ -16,13 +16,12 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import trio
 
 from engram import events
 from engram.errors import NotFound
 from engram.events import Event, Log, LogCreated
-from engram.runtime import LANE, PLUGIN_LANE, EventActor, Feed, Plugin, Supervisor, Tail, check_actor
+from engram.runtime import LANE, PLUGIN_LANE, EventActor, Feed, Plugin, Supervisor, Tail, check_actor, options_of
 from engram.testing._clock import SimClock
 from engram.testing._disk import SimDisk
 from engram.testing._losses import LoseAll, LoseNothing
@@ -33,6 +32,8 @@ from engram.wire import checked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+
+    import msgspec
 
     from engram.runtime import Actor, ActorReport, DeadLetter, Ref
     from engram.testing._losses import Loss
@@ -186,12 +187,12 @@ async def actor_harness(
 ) -> AsyncIterator[ActorHarness]:
     """Have an actor live on the real kernel, as a plug-in does, with nothing else around it; within `run_seeded`.
 
-    `options`: as in node.toml. `answer`: gives the answer, or raises the error, to what the plug-in calls the node
-    with; without it every call is answered by `NotFound`. A first event, `log_created.1`, is in the log.
+    `options`: as in node.toml, and refused as there. `answer`: gives the answer, or raises the error, to what the
+    plug-in calls the node with; without it every call is answered by `NotFound`. A first event, `log_created.1`, is in
+    the log.
     """
     check_actor(kind)
-    wanted = getattr(kind, "Options", None)
-    given = None if wanted is None else msgspec.convert(dict(options or {}), wanted)
+    given = options_of(kind, options or {}, f"actors.{name}") if issubclass(kind, Plugin) else None
     harness = ActorHarness(kind, given, answer or _nothing, seed, name)
     try:
         async with trio.open_nursery() as nursery:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from engram.testing._history import Call
     from engram.testing._plan import Memory
 
+CRASHING = "tally"
+"""The plug-in that is made to crash, alone."""
 WRITE_QUEUE = 64
 """The memories that may wait to be written, as nodes are configured here."""
 _SCORE_ERROR = 1e-5
@@ -62,7 +64,7 @@ def check_history(calls: Sequence[Call], memories: Sequence[Memory], files: Mapp
 # -- what the calls say -----------------------------------------------------------------------------------------------
 
 
-def _claimed(call: Call) -> int:
+def claimed(call: Call) -> int:
     """Give the size that the log is known to have had when this call was answered."""
     match call.answer:
         case wire.PutResult(position=position) | wire.DeleteResult(position=position):
@@ -78,7 +80,7 @@ def _claimed(call: Call) -> int:
 
 def _lower_bounds(calls: Sequence[Call]) -> dict[int, int]:
     """Give, for each call's beginning, the log's least size then: what any call had been told before."""
-    ends = sorted((call.ended, _claimed(call)) for call in calls)
+    ends = sorted((call.ended, claimed(call)) for call in calls)
     bounds, size, at = {}, 0, 0
     for began in sorted(call.began for call in calls):
         while at < len(ends) and ends[at][0] < began:
@@ -184,7 +186,8 @@ def _check_actors(call: Call, answer: wire.ActorsResult) -> None:
         if actor.waiting > actor.mailbox_limit:
             raise Violation(f"{actor.waiting} messages wait for the {actor.name}; its limit is {actor.mailbox_limit}")
     for letter in answer.dead_letters:
-        raise Violation(f"{call.who} was shown a dead letter: {letter}")
+        if letter.actor != CRASHING:
+            raise Violation(f"{call.who} was shown a dead letter: {letter}")
 
 
 def _check_kept(call: Call, memory: Memory, cid: str, log: LogImage, window: range) -> None:
@@ -211,6 +214,9 @@ def _check_position(
 
 
 def _check_speaks_for(call: Call, position: int, window: range) -> None:
+    asked: int = getattr(call.request, "min_position", 0)
+    if position < asked:
+        raise Violation(f"{call.who}: a {call.request.method} speaks for {position} events, and {asked} were asked for")
     if position not in window:
         raise Violation(f"{call.who}: a {call.request.method} speaks for {position} events, out of {window}")
 

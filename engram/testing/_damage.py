@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engram.errors import BodiesCorrupt, LogCorrupt
@@ -15,6 +16,7 @@ from engram.testing._rng import SimRng, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from random import Random
 
     from engram.testing import _plan as plan
     from engram.testing._disk import SimDisk
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from engram.testing._tables import SimTables
 
 _TABLES = DATA / "state.db"
+_LOST = 0.3
+"""The share of damages to the log that are a lost end."""
 
 
 def check_damage(machine: Machine, life: plan.LifePlan, note: Callable[[str, str], None]) -> None:
@@ -31,7 +35,9 @@ def check_damage(machine: Machine, life: plan.LifePlan, note: Callable[[str, str
     files = _segments(disk, life.flip)
     used = {path: data.rstrip(b"\0") for path, data in files.items()}
     path = rng.choice(sorted(path for path, data in used.items() if data) or [""])
-    if path:
+    if path and life.flip == "events" and rng.random() < _LOST:
+        _lose_end(disk, tables, max(files), machine, rng, note)
+    elif path:
         offset, bit = rng.randrange(len(used[path])), rng.randrange(8)
         note("machine", f"bit {bit} of byte {offset} of {path} flips, in a copy")
         copied = disk.copy()
@@ -43,12 +49,35 @@ def check_damage(machine: Machine, life: plan.LifePlan, note: Callable[[str, str
     tables.close()
 
 
+def _lose_end(
+    disk: SimDisk, tables: SimTables, path: str, machine: Machine, rng: Random, note: Callable[[str, str], None]
+) -> None:
+    """Lose the last frames of a copy of the log: what the tables have seen of them is missed."""
+    data = disk.files()[path]
+    starts = [at for at in range(0, len(data), 8) if data[at : at + 4] == b"EGL1"]
+    if starts:
+        offset = rng.choice(starts)
+        note("machine", f"what stands from {offset} on in {path} is lost, in a copy")
+        copied = disk.copy()
+        file = copied.open(Path(path))
+        file.write(offset, bytes(len(data) - offset))
+        file.close()
+        _open(disk, tables, copied, path, machine.segment_bytes)
+
+
 def _mended(machine: Machine) -> tuple[SimDisk, SimTables]:
-    """Give a copy of what the last life left, opened and closed: without what a crash has torn."""
+    """Give a copy of what the last life left, opened: without what a crash has torn.
+
+    It was not closed: the checkpoint of that would vouch for all of the log, and nothing else be put to the test.
+    """
     disk = machine.disk.copy()
     tables = machine.tables.copy(disk, _TABLES)
-    _opened(disk, tables, machine.segment_bytes).close(START_NS)
-    return disk, tables
+    store = _opened(disk, tables, machine.segment_bytes)
+    opened = disk.copy()
+    beside = tables.copy(opened, _TABLES)
+    store.close(START_NS)
+    tables.close()
+    return opened, beside
 
 
 def _opened(disk: SimDisk, tables: SimTables, segment_bytes: int) -> Store:
@@ -81,6 +110,7 @@ def _open(disk: SimDisk, tables: SimTables, copied: SimDisk, path: str, segment_
     """Open the copy with its tables: refused by name, or open with no event that was not there before."""
     before = {event.position: event.fields for event in events_of(disk.files(), f"{DATA}/events")}
     beside = tables.copy(copied, _TABLES)
+    [committed] = next(iter(beside.rows(_TABLES, "SELECT position FROM projection")), (0,))
     try:
         store = _opened(copied, beside, segment_bytes)
     except (LogCorrupt, BodiesCorrupt) as error:
@@ -91,6 +121,8 @@ def _open(disk: SimDisk, tables: SimTables, copied: SimDisk, path: str, segment_
     opened_at = store.published.position
     store.close(START_NS)
     beside.close()
+    if opened_at < committed:
+        raise Violation(f"{path} is damaged; {committed} events were committed, and opening has kept {opened_at}")
     if "/events/" in path:
         return  # what it reads of the log may be what is damaged; the verification has named it
     after = {event.position: event.fields for event in events_of(copied.files(), f"{DATA}/events")}

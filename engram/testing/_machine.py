@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 DATA = Path("/data")
 
 _SLOW_S = 4.0
-_FULL_CALLS = 25
-"""For how many calls a disk is full that gets room again."""
+_FULL_CALLS = 60
+"""For how many calls a full disk stays so at most."""
 
 _EVICTED = 0.5
+"""How often a kernel has dropped, by the next life, what a failed sync made it take for clean."""
 
 
 class Machine:
@@ -122,8 +123,8 @@ class _Injector:
         self._note = note
         self._calls = 0
         self._fail_read = False
-        self._full_until = 0
-        """The call from which on there is room again; 0: nobody frees any."""
+        self._room_at = 0
+        self._rng = stream(machine.seed, "room", life.number)
 
     def __call__(self, call: str, path: str, offset: int, size: int) -> None:
         name = path.removeprefix("/data/")
@@ -137,7 +138,7 @@ class _Injector:
         if self._machine.watcher is not None:
             self._machine.watcher(f"{call} {name}")
         number, self._calls = self._calls, self._calls + 1
-        if number == self._full_until > 0:
+        if number == self._room_at and self._machine.disk.capacity_bytes is not None:
             self._machine.disk.capacity_bytes = None
             self._note("disk", "  there is room again")
         if number == self._crash_at:
@@ -145,17 +146,17 @@ class _Injector:
             self._machine.power.cut()
             raise Crashed
         if number in self._faults:
-            self._fail(self._faults[number], number, call, name, offset, size)
+            self._fail(self._faults[number], call, name, offset, size)
 
-    def _fail(self, kind: plan.Fault, number: int, call: str, name: str, offset: int, size: int) -> None:
+    def _fail(self, kind: plan.Fault, call: str, name: str, offset: int, size: int) -> None:
         if kind == "slow":
             self._machine.power.owed_s += _SLOW_S
             self._note("disk", f"  this takes {_SLOW_S} s")
         elif kind == "full":
             self._machine.disk.fill()
+            self._room_at = self._calls + self._rng.randrange(_FULL_CALLS)
             self._machine.faulty = True
-            self._full_until = number + _FULL_CALLS if number % 2 else 0
-            self._note("disk", "  there is no more room from here on")
+            self._note("disk", "  there is no more room")
         elif kind == "eio_read":
             self._fail_read = True
         elif kind == "short" and call == "write":

@@ -31,6 +31,8 @@ _WORDS = (
     *("marsh", "north", "ocean", "plain", "quarry", "ridge", "shoal", "tundra", "upland", "valley", "willow", "zephyr"),
 )
 
+_ASKING = 0.6
+
 Kind = Literal["text", "long", "vector"]
 Loss = Literal["all", "nothing", "some", "few", "most", "first", "last"]
 Fault = Literal["eio", "eio_read", "short", "full", "slow"]
@@ -155,7 +157,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class DiskFault(msgspec.Struct, frozen=True):
-    """A fault of the disk at one of a life's calls; `full` lasts."""
+    """A fault of the disk at one of a life's calls; `full` lasts for some."""
 
     at_call: int
     kind: Fault
@@ -186,6 +188,8 @@ class Plan(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     lives: tuple[LifePlan, ...]
     segment_bytes: int
+    asking: bool = False
+    """Whether plug-ins run beside the rest, which crash, and are asked."""
 
 
 def draw(seed: int) -> Plan:
@@ -200,6 +204,7 @@ def draw(seed: int) -> Plan:
         tuple(step(number, rng, memories, clients) for number in range(steps)),
         tuple(_life(number, rng) for number in range(rng.randint(1, 4))),
         rng.choice([12_288, 16_384, 32_768, 65_536, 1 << 26]),
+        stream(seed, "asking").random() < _ASKING,
     )
 
 
@@ -281,6 +286,6 @@ def _life(number: int, rng: Random) -> LifePlan:
         tuple(DiskFault(int(rng.expovariate(1 / 50)), rng.choice(faults)) for _ in range(rng.randint(1, 2)))
         if faulty
         else (),
-        rng.choice(["events", "bodies"]) if number and rng.random() < 0.06 else "",
+        rng.choice(["events", "bodies"]) if number and rng.random() < 0.12 else "",
         rng.random() * 3 if rng.random() < 0.1 else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from engram.errors import EngramError
 from engram.store import Store
 from engram.testing._clock import START_NS
 from engram.testing._machine import DATA
@@ -26,9 +27,12 @@ def check_refold(disk: SimDisk, tables: SimTables, segment_bytes: int) -> None:
     beside.close()
     copied.remove(_PATH)
     fresh = SimTables(copied, stream(0, "refold"))
-    store = Store.open(
-        copied, fresh, DATA, SimRng(stream(0, "refold")), START_NS, "engram.testing", segment_bytes=segment_bytes
-    )
+    try:
+        store = Store.open(
+            copied, fresh, DATA, SimRng(stream(0, "refold")), START_NS, "engram.testing", segment_bytes=segment_bytes
+        )
+    except EngramError as error:
+        raise Violation(f"a stopped node's folder does not open again without its tables: {error.message}") from error
     try:
         folded = _rows(fresh)
     finally:

@@ -14,12 +14,16 @@ import trio
 
 from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
 from engram.node import ActorSpec, Config, main
-from engram.runtime import described
+from engram.runtime import described, leaf
 from engram.testing import _plan as plan
+from engram.testing._asking import Asking
 from engram.testing._checks import WRITE_QUEUE, check_history
 from engram.testing._clients import HOST, PORT, Client, Shared
 from engram.testing._damage import check_damage
+from engram.testing._durable import check_durable
+from engram.testing._frames import check_frames
 from engram.testing._history import History
+from engram.testing._image import LogImage
 from engram.testing._loop import run_seeded
 from engram.testing._losses import LoseAll
 from engram.testing._machine import DATA, Machine
@@ -63,6 +67,7 @@ class Simulation:
         self.plan = planned
         self.history = History()
         self.machine = Machine(planned.seed, self.history.note, planned.segment_bytes)
+        self._asking = Asking(planned.seed, self.history) if planned.asking else None
         self._testimony = Testimony()
         self._lives = 0
         self._virtual_s = 0.0
@@ -72,16 +77,8 @@ class Simulation:
         failure = ""
         try:
             run_seeded(self._run, self.plan.seed)
-        except Violation as violation:
-            failure = str(violation)
-        except BaseExceptionGroup as group:
-            failure = _violation_in(group)
-            if not failure:
-                raise
-        except trio.TrioInternalError as error:
-            if not isinstance(error.__cause__, Violation):
-                raise
-            failure = str(error.__cause__)
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 (whatever it is, it is this seed's failure)
+            failure = _failure_of(error)
         lines = self.history.lines
         return Report(
             self.plan, self.history.digest(), failure, len(self.history.calls), self._lives, self._virtual_s, lines
@@ -97,8 +94,11 @@ class Simulation:
         check_refold(self.machine.disk, self.machine.tables, self.plan.segment_bytes)
         # Not what is seen: after a stop in peace, what was acknowledged is durable.
         files = self.machine.disk.image(LoseAll()).files()
+        check_frames(files, str(DATA))
         check_history(self.history.calls, self.plan.memories, files, str(DATA))
         check_testimony(self._testimony, events_of(files, f"{DATA}/events"))
+        if self._asking:
+            self._asking.check(LogImage(files, str(DATA)))
 
     async def _all_lives(self) -> None:
         network = SimNetwork(stream(self.plan.seed, "network"))
@@ -132,6 +132,8 @@ class Simulation:
         await client.ask_everything()
         await trio.sleep(_REACTIONS_S)
         await client.close()
+        if self._asking:
+            await self._asking.caught_up()
         asked.set()
 
     # -- one life -----------------------------------------------------------------------------------------------------
@@ -149,13 +151,18 @@ class Simulation:
                 stop = trio.Event()
                 node.start_soon(self._ending, life, network, done, stop)
                 world = machine.world(life, nursery, network)
+                actors = {NAME: ActorSpec(place=self._testimony.actor())}
+                if self._asking:
+                    self._asking.begin_life(life.number, machine.disk)
+                    node.start_soon(self._asking.ask_around)
+                    actors |= self._asking.actors()
                 config = Config(
                     data_dir=DATA,
                     port=PORT,
                     host=HOST,
                     embedding_threads=2,
                     write_queue_items=WRITE_QUEUE,
-                    actors={NAME: ActorSpec(place=self._testimony.actor())},
+                    actors=actors,
                 )
                 try:
                     await main(config, world, functools.partial(self._heard, shared), stop)
@@ -164,6 +171,8 @@ class Simulation:
                     error = caught
                 except BaseException as caught:  # noqa: BLE001 (the end of the power)
                     error = caught
+                if self._asking:
+                    await self._asking.end_life(stopped=stopped and machine.power.on)
                 node.cancel_scope.cancel()
             shared.close()
         self._judge_end(life, error, stopped=stopped)
@@ -186,13 +195,17 @@ class Simulation:
     def _heard(self, shared: Shared, event: str, facts: dict[str, Any]) -> None:
         del facts
         self.history.note("node", event)
-        if event == "listening":
+        if event == "opened":
+            check_durable(self.machine.disk)
+        elif event == "listening":
             shared.listening.set()
         elif event == "stopping":
             shared.close()
 
     def _judge_end(self, life: plan.LifePlan, error: BaseException | None, *, stopped: bool) -> None:
         machine = self.machine
+        if isinstance(error, Violation):
+            raise error
         self.history.note("machine", f"life {life.number} ends{'' if stopped else f': {type(error).__name__}'}")
         if not machine.power.on:
             return
@@ -223,8 +236,12 @@ def _calm(number: int) -> plan.LifePlan:
     return plan.LifePlan(number, "stop", None, None, "nothing", "none", 0, NetworkFaults())
 
 
-def _violation_in(group: BaseExceptionGroup[BaseException]) -> str:
-    found = group.subgroup(Violation)
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]  # type: ignore[assignment]
-    return str(found) if found is not None else ""
+def _failure_of(error: BaseException) -> str:
+    """Say what failed: the violation, or else what was raised, and where."""
+    if isinstance(error, trio.TrioInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, BaseExceptionGroup):
+        error = leaf(error.subgroup(Violation) or error)
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    return str(error) if isinstance(error, Violation) else f"{described(error)}: {error}"

@@ -79,6 +79,14 @@ class SimTables:
         image = database.images[-1] if database and database.images else self._left.get(identity)
         return SimTables(disk, self._rng, {disk.place(path): image} if image else {})
 
+    def rows(self, path: Path, query: str) -> list[tuple[Any, ...]]:
+        """Give what a query finds in the tables at `path`; nothing where they are damaged, or are not there."""
+        try:
+            with contextlib.closing(self.connect(path, readonly=True)) as connection:
+                return connection.execute(query).fetchall()
+        except sqlite3.DatabaseError:
+            return []
+
 
 class SimConnection(sqlite3.Connection):
     """A connection that tells its database of each commit, and ends with the power."""
@@ -117,7 +125,7 @@ class _Database:
         self._rng = rng
         self._disk = disk
         self._damaged = bool(image and not image.startswith(b"SQLite format 3\0"))
-        self._anchor = sqlite3.connect(self.name, uri=True, isolation_level=None)
+        self._anchor = sqlite3.connect(self.name, uri=True, isolation_level=None, timeout=0)
         if image and not self._damaged:
             with contextlib.closing(sqlite3.connect(":memory:")) as loaded:
                 loaded.deserialize(image)
@@ -130,7 +138,7 @@ class _Database:
     def connect(self, *, readonly: bool) -> SimConnection:
         name = ":memory:" if self._damaged else self.name
         connection = sqlite3.connect(
-            name, uri=True, isolation_level=None, check_same_thread=False, factory=SimConnection
+            name, uri=True, isolation_level=None, check_same_thread=False, timeout=0, factory=SimConnection
         )
         connection.database = self
         if self._damaged:

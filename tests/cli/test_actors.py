@@ -19,10 +19,11 @@ def actors(capsys, monkeypatch):
     return lambda *arguments: Ran(run(build(), ["actors", *arguments]), *capsys.readouterr())
 
 
-def test_a_pipe_gets_a_line_an_actor_and_a_line_a_dead_letter(actors):
+def test_a_pipe_gets_a_line_an_actor_a_last_crash_and_a_dead_letter(actors):
     assert actors().out.splitlines() == [
         "store\trunning\t0/1,024\t1,234\t0\t0\t0\t",
         "census\tbacking_off\t3/64\t0\t0\t0\t0\t5/9",
+        "last crash\tcensus\tx.Y at z:1\\x1b[2J",
         "dead letter\t2023-11-14T22:13:20Z\tcensus\tCount\tx.Y at z:1",
     ]
 

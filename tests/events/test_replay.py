@@ -8,8 +8,9 @@ import small_folder
 from events.test_reader import event, write
 
 from engram import events
-from engram.events import Log, Replay
-from engram.runtime import RealDisk
+from engram.events import Checkpoint, Log, Replay, _replay, checkpoints
+from engram.runtime import RealDisk, RealTables
+from engram.store import Store
 
 LOG = golden.FORMATS["log"]
 SEGMENT = bytes.fromhex(LOG["segment_hex"])
@@ -38,9 +39,8 @@ def test_golden_segments_are_judged_as_opening_judges_them(tmp_path, case):
     expect = case["expect"]
     assert len(entries) == replay.size == verdict.events
     assert verdict.events == expect["events"]
-    if verdict.events or not case["with_checkpoint"]:  # without event 0 nobody knows whose checkpoint it is
-        assert verdict.status == expect["status"], verdict.reason
-        assert verdict.offset == expect.get("offset", verdict.offset)
+    assert verdict.status == expect["status"], verdict.reason
+    assert verdict.offset == expect.get("offset", verdict.offset)
 
 
 @pytest.mark.parametrize("case", LOG["segments"], ids=lambda case: case["name"])
@@ -120,6 +120,34 @@ def test_a_rolled_back_log_is_told_by_its_checkpoint(tmp_path):
     assert len(drain(replay)) < sizes[-1]
     assert replay.verdict().status == BROKEN_PROMISE
     assert "does not hold" in replay.verdict().reason
+
+
+@pytest.mark.parametrize("window", [300, 1024 * 1024])
+def test_a_log_that_is_read_in_part_is_judged_by_what_was_read(tmp_path, monkeypatch, window):
+    """A reader that stopped within a segment, or at its end, was told that the checkpoint at the log's end is broken."""
+    monkeypatch.setattr(_replay, "_WINDOW_BYTES", window)
+    small_folder.make(tmp_path)
+    store = Store.open(RealDisk(), RealTables(), tmp_path, small_folder.FixedRng(), 10**19, "test", segment_bytes=4096)
+    for number in range(40):
+        store._log.append([event(number)] * 4, 10**19)
+    checkpoints.write(RealDisk(), tmp_path / "checkpoints", Checkpoint(store._log.size, store._log.root), store.key)
+    store.close(10**19)
+    replay = Replay(RealDisk(), tmp_path)
+    stops = 0
+    while replay.read():
+        assert (replay.verdict().status, replay.verdict().reason) == (SOUND, "")
+        stops += 1
+    assert stops > 2
+    assert replay.verdict().status == SOUND
+
+
+def test_a_log_that_was_emptied_is_told_by_its_checkpoints(tmp_path):
+    small_folder.make(tmp_path)
+    (tmp_path / "events" / events.segment_name(0)).write_bytes(b"")
+    replay = Replay(RealDisk(), tmp_path)
+    assert drain(replay) == []
+    assert replay.verdict().status == BROKEN_PROMISE
+    assert "no event" in replay.verdict().reason
 
 
 def test_reading_changes_nothing_on_the_disk(tmp_path):

@@ -71,3 +71,10 @@ class Broken(Counter):
 
 
 NUMBER = 7
+
+
+class Unmade(Plugin):
+    """Fails before it is there."""
+
+    def __init__(self):
+        raise ValueError("no luck")

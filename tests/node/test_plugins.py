@@ -186,6 +186,24 @@ async def test_a_circle_of_plugins_is_refused_at_boot_and_the_folder_is_free_aga
         assert not {"asks", "asked"} & set(names)
 
 
+async def test_no_plugin_may_have_the_name_of_an_actor_of_the_nodes_own(tmp_path):
+    """`[actors.scrubber]` was taken for a name like any other, and ended the node at boot with a ValueError."""
+    async with running(config(tmp_path), real_world()) as service:
+        own = [actor.name for actor in (await service.call(Actors())).actors]
+    assert "scrubber" in own
+    for name in own:
+        with pytest.raises(BadRequest, match="which are the node's own"):
+            actors_of({name: {"class": "a:B"}}, str)
+
+
+async def test_a_plugin_that_cannot_be_made_is_said_in_a_sentence(tmp_path):
+    with pytest.raises(
+        BadRequest, match=r"actors\.unmade: making a Unmade fails with ValueError: no luck; .* on_start"
+    ):
+        async with running(config(tmp_path, unmade={"class": f"{HERE}:Unmade"}), real_world()):
+            pass
+
+
 def test_an_embedded_memory_takes_plugins_by_class(tmp_path):
     with engram.open(tmp_path / "m", actors={"counter": {"class": Counter, "at_most": 0}}) as memory:
         for number in range(5):

@@ -11,9 +11,9 @@ import trio.testing
 from runtime.log_actors import Break, Living, Look, Numbers, World, deleted, stored, world
 
 from engram import events
-from engram.errors import Internal, LogCorrupt, Unavailable
+from engram.errors import DeadlineExceeded, Internal, LogCorrupt, ModelNotReady, Unavailable
 from engram.events import LogCreated, NamespaceCreated, RecordDeleted, RecordStored
-from engram.runtime import EventActor, apply, handle, react
+from engram.runtime import EventActor, apply, check_actor, handle, react
 
 pytestmark = pytest.mark.trio
 
@@ -44,6 +44,48 @@ async def test_a_handler_sees_all_that_was_committed_before_its_message_was_sent
                 await trio.lowlevel.checkpoint()
             life.append(stored(number))
             assert (await ref.ask(Look()))[-1] == f"v1::{number}"
+
+
+async def test_a_message_whose_deadline_passes_while_the_state_catches_up_is_not_begun(tmp_path, autojump_clock):
+    """The simulation found it: taken from the mailbox in time, it waited for a fold, and was begun all the same."""
+    begun = []
+
+    class Begins(Living):
+        @handle
+        async def look(self, message: Look) -> list[str]:
+            begun.append(trio.current_time())
+            return list(self.state.living)
+
+    async with world(tmp_path) as life:
+        ref = await life.start(Begins)
+        run = life.offload.run
+
+        async def slow(lane, call):
+            found = await run(lane, call)
+            await trio.sleep(5)
+            return found
+
+        life.offload.run = slow
+        life.append(stored(1))
+        with pytest.raises(DeadlineExceeded):
+            await ref.ask(Look(), deadline=trio.current_time() + 1)
+        assert await ref.ask(Look()) == ["v1::1"]
+    assert len(begun) == 1
+
+
+async def test_a_handler_sees_what_is_durable_though_nobody_was_told_of_it_yet(tmp_path, autojump_clock):
+    """The simulation found it: a reader may have an event's position before the store has woken who follows."""
+    async with world(tmp_path) as life:
+        ref = await life.start(Living)
+        life.append(stored(1), told=False)
+        async with trio.open_nursery() as nursery:
+
+            async def ask():
+                assert await ref.ask(Look()) == ["v1::1"]
+
+            nursery.start_soon(ask)
+            await trio.sleep(1)
+            life.tail.committed()
 
 
 async def test_folding_is_done_before_on_start(tmp_path, autojump_clock):
@@ -209,6 +251,24 @@ async def test_another_fold_folds_again(tmp_path, autojump_clock, changed):
         assert folded == []
 
 
+def with_people(*fields):
+    person = msgspec.defstruct("Person", fields, module=__name__)
+    state = [("living", list[str], []), ("seen", int, 0), ("people", dict[str, person | None], {})]
+    return type("WithPeople", (Living,), {"State": msgspec.defstruct("People", state, module=__name__)})
+
+
+async def test_a_struct_within_the_state_that_has_other_fields_folds_again(tmp_path, autojump_clock):
+    """The snapshot was read with the new field at its default, which no fold had filled."""
+    changed = with_people(("born", int, 0), ("died", int, 0))
+    for actor, expected in ((with_people(("born", int, 0)), 60), (changed, 60), (changed, 0)):
+        folded = []
+        async with world(tmp_path) as life:
+            if life.log.size == 1:
+                life.append(*map(stored, range(60)))
+            await life.start(lambda actor=actor, folded=folded: actor(folded=folded))
+        assert len(folded) == expected
+
+
 async def test_a_type_that_was_skipped_and_is_known_now_folds_again(tmp_path, autojump_clock, monkeypatch):
     async with world(tmp_path) as life:
         await life.start(Living)
@@ -318,6 +378,17 @@ async def test_reactions_begin_at_the_end_of_the_log_and_go_on_after_a_stop(tmp_
         await life.start(lambda: Living(told))
         await trio.sleep(1)
     assert told == cids(1, 2)
+
+
+async def test_what_comes_while_the_first_life_is_being_readied_is_reacted_to(tmp_path, autojump_clock):
+    """Nobody waits for a plug-in's start, so the node's first writes came before it knew where its reactions begin."""
+    told = []
+    async with world(tmp_path) as life:
+        life.append(stored(0), deleted(0))
+        await life.start(lambda: Living(told), essential=False)
+        life.append(stored(1), deleted(1))
+        await trio.sleep(1)
+    assert told == cids(1)
 
 
 async def test_reactions_may_begin_with_the_logs_first_event(tmp_path, autojump_clock):
@@ -433,6 +504,27 @@ async def test_a_reaction_that_takes_too_long_crashes_and_comes_again(tmp_path, 
         assert life.supervisor.report()[0].crashes == 1
 
 
+async def test_a_reaction_is_tried_again_when_the_node_said_to_and_that_is_no_crash(tmp_path, autojump_clock):
+    """One that wrote a text while the node's model was being loaded was given up within two seconds of the start."""
+    told = []
+
+    class Early(Living):
+        @react
+        async def on_deleted(self, event: RecordDeleted, position: int) -> None:
+            told.append(event.cid)
+            if len(told) < 20:
+                raise ModelNotReady("the model is being loaded", retry_after_s=2.0)
+
+    async with world(tmp_path) as life:
+        ref = await life.start(Early, essential=False)
+        life.append(*map(stored, range(2)), *map(deleted, range(2)))
+        await trio.sleep(37)
+        assert told == cids(*[0] * 19)
+        await trio.sleep(2)
+        assert told == cids(*[0] * 20, 1)
+        assert ref.stats.crashes == 0
+
+
 async def test_a_stop_cancels_the_reaction_that_is_under_way_and_it_comes_again(tmp_path, autojump_clock):
     begun, done = [], []
 
@@ -453,6 +545,31 @@ async def test_a_stop_cancels_the_reaction_that_is_under_way_and_it_comes_again(
         await life.start(Slow)
         await trio.sleep(7)
     assert (begun, done) == (cids(0, 1, 1), cids(0, 1))
+
+
+async def test_an_event_is_reacted_to_when_the_state_has_it(tmp_path, autojump_clock, monkeypatch):
+    from engram.runtime._projection import Projection
+
+    class Sees(Living):
+        @react
+        async def on_deleted(self, event: RecordDeleted, position: int) -> None:
+            assert self.state.seen >= position
+            self.told.append(event.cid)
+
+    advance, told = Projection._advance, []
+
+    async def late(self):
+        await trio.sleep(3)
+        await advance(self)
+
+    async with world(tmp_path) as life:
+        monkeypatch.setattr(Projection, "_advance", late)
+        await life.start(lambda: Sees(told))
+        life.append(stored(0), deleted(0))
+        life.append(stored(1), deleted(1))
+        await trio.sleep(60)
+        assert life.supervisor.report()[0].crashes == 0
+    assert told == cids(0, 1)
 
 
 async def test_an_actor_may_react_without_a_state(tmp_path, autojump_clock):
@@ -504,6 +621,8 @@ async def test_one_that_hangs_at_its_start_holds_nobody_up(tmp_path, autojump_cl
             ref = await life.start(Living)
             assert await ref.ask(Look()) == []
         assert life.supervisor.report()[0].state == "starting"
+        start = trio.current_time()
+    assert trio.current_time() - start < 1  # and the stop neither
 
 
 async def test_nothing_is_left_behind(tmp_path, autojump_clock):
@@ -554,6 +673,15 @@ async def test_what_a_class_has_wrong_is_said(tmp_path, autojump_clock):
         def also(self, event: Look, position: int) -> None:
             pass
 
+    class Texts(Living):
+        asks = "store"
+
+    class Typo(Living):
+        react_from = "begin"
+
+    with pytest.raises(TypeError, match="asks is the text 'store': make it a tuple"):
+        check_actor(Texts)
+    assert "Typo.react_from is 'begin'" in await refused(tmp_path, Typo)
     assert "WithFrozen.State is frozen" in await refused(tmp_path, WithFrozen)
     assert "WithNeeds.State must be a Struct of plain fields, each with a default" in await refused(tmp_path, WithNeeds)
     assert "NoState folds events and has no `State`" in await refused(tmp_path, NoState)

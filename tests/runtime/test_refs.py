@@ -361,6 +361,16 @@ async def test_a_failed_batch_that_may_be_repeated_is_taken_one_by_one(autojump_
     assert [letter.message for letter in supervisor.dead_letters] == ["Add"]
 
 
+async def test_what_is_put_back_keeps_its_turn(autojump_clock, supervisor):
+    ref = await supervisor.start("counter", Counter)
+    mailbox = ref._mailbox
+    for number in range(3):
+        ref.try_tell(Add(number))
+    mailbox.put_back([mailbox.next(), *mailbox.take(mailbox.kinds, 2)])
+    mailbox.put_back([mailbox.next()])
+    assert [mailbox.next().message.number for _ in range(3)] == [0, 1, 2]
+
+
 async def test_an_actor_that_never_waits_leaves_the_others_their_turn(autojump_clock, supervisor, nursery):
     handled_first: list[int] = []
 

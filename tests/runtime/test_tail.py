@@ -103,22 +103,29 @@ async def test_batches_are_bounded(life):
 
 async def test_a_cancelled_wait_takes_nothing(life, autojump_clock):
     follower = life.tail.follow(1)
+
+    async def as_a_thread(lane, call):
+        found = call()  # is done whether anybody still waits for it or not
+        for _ in range(4):
+            await trio.lowlevel.checkpoint()
+        return found
+
+    life.offload.run = as_a_thread
+    seen = []
     for cancel_after in range(8):
         life.append(stored(cancel_after))
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
 
-                async def cancel(steps=cancel_after, scope=scope):
-                    for _ in range(steps):
-                        await trio.lowlevel.checkpoint()
-                    scope.cancel()
+            async def cancel(steps=cancel_after, nursery=nursery):
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
 
-                nursery.start_soon(cancel)
-                position = follower.position
-                batch = await follower.next()
-                assert [at for at, *_ in batch] == list(range(position, life.log.size))
-                await trio.sleep_forever()
-        assert follower.position in (position, life.log.size)
+            nursery.start_soon(cancel)
+            seen += [at for at, *_ in await follower.next()]
+    if follower.position < life.log.size:
+        seen += [at for at, *_ in await follower.next()]
+    assert seen == list(range(1, life.log.size))
     assert not life.tail._waiting
 
 
@@ -126,3 +133,20 @@ async def test_the_root_at_a_frames_end_is_given(life):
     life.append(stored(1), deleted(1))
     assert await life.tail.root_at(3) == life.log.root
     assert await life.tail.root_at(2) is None
+
+
+async def test_a_follower_that_is_far_behind_can_be_cancelled(life):
+    """Its reading is shielded and its waiting has nothing to wait for: a stop was not heard before the log's end."""
+    life.append(*map(stored, range(20)))
+    follower, run = life.tail.follow(0), life.offload.run
+    with trio.CancelScope() as scope:
+
+        async def cancelled(lane, call):
+            scope.cancel()
+            return await run(lane, call)
+
+        life.offload.run = cancelled
+        assert len(await follower.next(limit_events=1)) == 1
+        await follower.next(limit_events=1)
+    assert scope.cancelled_caught
+    assert follower.position == 1

@@ -13,7 +13,7 @@ import trio
 from runtime.log_actors import Break, Living, Look, deleted, stored
 
 from engram import events
-from engram.errors import Internal, NotFound
+from engram.errors import BadRequest, Internal, NotFound
 from engram.runtime import Actor, Message, Plugin, handle
 from engram.testing import Crashed, KeepFirst, LoseAll, LoseNothing, LoseSome, actor_harness, run_seeded, stream
 from engram.wire import Status
@@ -112,7 +112,6 @@ def test_a_seed_decides_everything():
 
 class Told(Living):
     snapshot_every = 4
-    react_from = "start"
     heard: ClassVar[list[str]] = []
 
     def __init__(self):
@@ -121,6 +120,7 @@ class Told(Living):
 
 async def live(harness):
     """Some life: writes, deletions, an orderly restart that keeps snapshot and cursor, and more of it."""
+    await harness.settle()
     for number in range(12):
         await harness.append(stored(number))
         if number % 3 == 2:
@@ -177,6 +177,7 @@ async def crash_at(number, loss):
             await live(harness)
         harness.disk.hook = lambda *_: None
         await harness.crash(loss)
+        await harness.settle()
         await harness.append(stored(100), deleted(100))
         await harness.settle()
         living, gone = folded(harness.log)
@@ -195,3 +196,20 @@ def folded(log):
                 living.remove(cid)
                 gone.append(cid)
     return living, gone
+
+
+def test_options_are_refused_as_a_node_refuses_them():
+    class Settings(msgspec.Struct):
+        size: int = 1
+
+    class Sized(Plugin):
+        Options = Settings
+
+    async def main(**options):
+        async with actor_harness(Sized, options=options):
+            pass
+
+    run_seeded(lambda: main(size=2), seed=1)
+    for options, says in (({"siez": 2}, "actors.actor.siez is no option of Sized"), ({"size": "2"}, "Expected `int`")):
+        with pytest.raises(BadRequest, match=says):
+            run_seeded(lambda options=options: main(**options), seed=1)

@@ -246,3 +246,9 @@ def test_the_seed_decides_the_order_of_the_tasks():
 
     assert run_seeded(main, 5) == run_seeded(main, 5)
     assert len({run_seeded(main, seed) for seed in range(10)}) > 5
+
+
+def test_a_trio_that_cannot_be_seeded_is_refused(monkeypatch):
+    monkeypatch.delattr("trio._core._run._r")
+    with pytest.raises(RuntimeError, match="cannot be seeded"):
+        run_seeded(trio.sleep_forever, 0)
