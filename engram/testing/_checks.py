@@ -166,6 +166,11 @@ def _check_answer(call: Call, known: Mapping[int, Memory], log: LogImage, window
             _check_list(call, page, log)
         case wire.StatusResult() as status:
             _check_speaks_for(call, status.position, window)
+            if all((status.records, status.chunks) != log.counts[size] for size in window if size <= log.size):
+                raise Violation(
+                    f"{call.who} was told of {status.records} records, {status.chunks} of them chunks, and at no time "
+                    f"of {window} were there so many"
+                )
             if status.queue_length > WRITE_QUEUE:
                 raise Violation(f"{status.queue_length} memories wait to be written; the limit is {WRITE_QUEUE}")
         case wire.ActorsResult() as actors:

@@ -45,10 +45,14 @@ class LogImage:
         self.records: dict[tuple[int, str], Life] = {}
         self.payloads: dict[str, Payload] = {}
         self.chunks: dict[str, list[str]] = defaultdict(list)
+        self.counts: list[tuple[int, int]] = [(0, 0)]
+        """How many records lived in the first so many events, wherever, and how many of them were chunks."""
+        self._lives: Counter[str] = Counter()
         for place, event in enumerate(self.events):
             if not (event.position == place):
                 raise Violation(f"event {event.position} of the log stands in place {place}")
             self._take(event)
+            self.counts.append(self._counted(event))
 
     def _take(self, event: Event) -> None:
         fields = event.fields
@@ -65,6 +69,17 @@ class LogImage:
                 self.payloads[fields["cid"]] = payload
                 if payload.parent is not None:
                     self.chunks[payload.parent].append(fields["cid"])
+
+    def _counted(self, event: Event) -> tuple[int, int]:
+        """Give the counts behind an event: a record lives once, however many namespaces it is in."""
+        records, chunks = self.counts[-1]
+        if event.type not in ("record_stored.1", "record_deleted.1"):
+            return records, chunks
+        cid = event.fields["cid"]
+        before = self._lives[cid] > 0
+        self._lives[cid] += 1 if event.type == "record_stored.1" else -1
+        change = (self._lives[cid] > 0) - before
+        return records + change, chunks + change * (self.payloads[cid].parent is not None)
 
     def _body(self, body_id: bytes, event: Event) -> bytes:
         if body_id not in self.bodies:

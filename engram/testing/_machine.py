@@ -33,6 +33,9 @@ _SLOW_S = 4.0
 _FULL_CALLS = 60
 """For how many calls a full disk stays so at most."""
 
+_EVICTED = 0.5
+"""How often a kernel has dropped, by the next life, what a failed sync made it take for clean."""
+
 
 class Machine:
     """One machine. `world` begins a life on it; `end` says what its end leaves."""
@@ -80,6 +83,8 @@ class Machine:
             self.tables = self.tables.after(disk, life.tables)
         else:
             disk = self.disk.restarted(after)
+            if stream(self.seed, "evict", life.number).random() < _EVICTED:
+                disk.evict()
             self.tables = self.tables.after(disk)
         self.power, self.disk = after, disk
 
@@ -140,7 +145,7 @@ class _Injector:
             self._note("disk", "  the machine stops here")
             self._machine.power.cut()
             raise Crashed
-        if call != "commit" and number in self._faults:
+        if number in self._faults:
             self._fail(self._faults[number], call, name, offset, size)
 
     def _fail(self, kind: plan.Fault, call: str, name: str, offset: int, size: int) -> None:

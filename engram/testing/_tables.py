@@ -152,7 +152,10 @@ class _Database:
     def check(self, sql: str) -> None:
         self._disk.power.check()
         if sql.startswith("COMMIT"):
-            self._disk.hook("commit", "state.db", 0, 0)
+            try:
+                self._disk.hook("commit", "state.db", 0, 0)
+            except OSError as error:
+                raise sqlite3.OperationalError(error.strerror) from error
 
     def committed(self) -> None:
         if self._rng.random() < _CHECKPOINT:

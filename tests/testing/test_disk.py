@@ -167,6 +167,24 @@ def test_a_failed_sync_takes_the_pages_for_clean(disk):
     assert left(disk, LoseNothing()) == b"old"
 
 
+def test_what_a_failed_sync_took_for_clean_may_be_seen_no_more(disk):
+    file = durable_file(disk, b"old")
+    view = file.map()
+    file.write(0, b"new")
+    disk.evict()
+    assert file.read(0, 3) == b"new"  # what waits to be written is not dropped
+
+    def failing(call, path, offset, size):
+        raise OSError(5, "Input/output error")
+
+    disk.hook = failing
+    with pytest.raises(OSError, match="Input/output"):
+        file.datasync()
+    disk.hook = lambda *_: None
+    disk.evict()
+    assert (file.read(0, 3), bytes(view)) == (b"old", b"old")
+
+
 def test_a_full_disk_writes_what_fits_and_then_fails(disk):
     file = durable_file(disk, b"x" * 512)
     disk.capacity_bytes = 1024
