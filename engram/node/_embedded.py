@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from engram.node._node import World
     from engram.node._service import NodeService
+    from engram.runtime import Message
     from engram.wire import Answer, Request
 
+R = TypeVar("R")
 T = TypeVar("T", bound="Answer")
 
 
@@ -63,14 +65,24 @@ class Memory(Api):
                 self._stop = None
         self._thread.join()
 
+    def ask(self, actor: str, message: Message[R]) -> R:
+        """Ask an actor of one's own, by the name that `engram.open(actors=…)` gave it, and wait for its answer.
+
+        Raises the `EngramError` that its handler raises, `NotFound` where there is no such actor, and `TypeError` where
+        it handles no message of this type.
+        """
+        return self._cross(lambda service: service.ask(actor, message))
+
     def _call(self, request: Request[T]) -> T:
+        return cast("T", self._cross(lambda service: service.call(checked(request))))
+
+    def _cross(self, call: Callable[[NodeService], Awaitable[R]]) -> R:
         if self._token is None or self._service is None or not self._thread.is_alive():
             raise self._gone()
         try:
-            answer = _cross(partial(self._service.call, checked(request)), self._token)
+            return _cross(partial(call, self._service), self._token)
         except (trio.RunFinishedError, trio.Cancelled):
             raise self._gone() from None
-        return cast("T", answer)
 
     def _gone(self) -> EngramError:
         if isinstance(self._error, EngramError):
@@ -94,7 +106,7 @@ class Memory(Api):
             await self._stop.wait()
 
 
-def _cross(call: Callable[[], Awaitable[Answer]], token: trio.lowlevel.TrioToken) -> Answer:
+def _cross(call: Callable[[], Awaitable[R]], token: trio.lowlevel.TrioToken) -> R:
     """Run `call` on the memory's thread and wait for it, whatever loop the caller's thread may be running."""
     cross = partial(trio.from_thread.run, call, trio_token=token)
     if not trio.lowlevel.in_trio_run():

@@ -213,7 +213,7 @@ async def _actors(
             scrub,
         )
         try:
-            await supervisor.boot(plugins.plans(service.call))
+            service.plugins = await supervisor.boot(plugins.plans(service.call))
             yield service
         finally:
             with trio.CancelScope(shield=True):

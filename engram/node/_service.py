@@ -7,7 +7,7 @@ comes from loopback or from the owner's own process, so it speaks with the node'
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 import trio
@@ -63,14 +63,16 @@ from engram.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from engram.node._models import Models
     from engram.ports import Clock, Offload, Rng
-    from engram.runtime import Ref
+    from engram.runtime import Message, Ref
     from engram.store import Count, Scrub, Store, View
     from engram.wire import ActorsResult, Answer, OnLong, Request
+
+R = TypeVar("R")
 
 _OTHERS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
@@ -114,6 +116,8 @@ class NodeService:
         self._actors_now = actors
         self._scrub = scrub
         self._started = clock.monotonic()
+        self.plugins: Mapping[str, Ref] = {}
+        """The actors of one's own, by name, once they have been started."""
         self._calls: dict[type, Callable[[Any], Awaitable[Answer]]] = {
             Hello: self._hello,
             Put: self._put,
@@ -133,6 +137,14 @@ class NodeService:
     async def call(self, request: Request[Any]) -> Answer:
         """Carry out a request; raises the `EngramError` that its caller should see."""
         return await self._calls[type(request)](request)
+
+    async def ask(self, actor: str, message: Message[R]) -> R:
+        """Ask a plug-in, by its name; for who has its messages, which are types of Python's."""
+        ref = self.plugins.get(actor)
+        if ref is None:
+            known = ", ".join(self.plugins) or "none"
+            raise NotFound(f"actor: there is no plug-in {actor!r:.80} here; there are: {known}", field="actor")
+        return await ref.ask(message)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -9,13 +9,14 @@ import sys
 
 import pytest
 import trio
-from node.plugins_for_tests import Counter
+from node.plugins_for_tests import Counter, HowMany
 
 import engram
-from engram.errors import BadRequest, EngramError
+from engram.errors import BadRequest, EngramError, NotFound, Unavailable
 from engram.node import Config, real_world, running
 from engram.node._actor_config import actors_of
 from engram.node._plugins import load_plugins
+from engram.runtime import Message
 from engram.wire import Actors, Delete, Put
 
 HERE = "node.plugins_for_tests"
@@ -204,11 +205,22 @@ async def test_a_plugin_that_cannot_be_made_is_said_in_a_sentence(tmp_path):
             pass
 
 
+class Unasked(Message[int], frozen=True):
+    pass
+
+
 def test_an_embedded_memory_takes_plugins_by_class(tmp_path):
     with engram.open(tmp_path / "m", actors={"counter": {"class": Counter, "at_most": 0}}) as memory:
         for number in range(5):
             memory.ingest_embedding([1.0] * 384, {"n": number})
+            assert memory.ask("counter", HowMany()) == number + 1
+        with pytest.raises(NotFound, match="no plug-in .store. here; there are: counter"):
+            memory.ask("store", HowMany())
+        with pytest.raises(TypeError, match=r"counter.*Unasked"):
+            memory.ask("counter", Unasked())
         found = memory.actors()
         assert [actor.name for actor in found.actors][:: len(found.actors) - 1] == ["store", "counter"]
         assert found.position == 6
         assert found.dead_letters == []
+    with pytest.raises(Unavailable, match="closed"):
+        memory.ask("counter", HowMany())
