@@ -214,7 +214,7 @@ def test_an_embedded_memory_takes_plugins_by_class(tmp_path):
         for number in range(5):
             memory.ingest_embedding([1.0] * 384, {"n": number})
             assert memory.ask("counter", HowMany()) == number + 1
-        with pytest.raises(NotFound, match="no plug-in .store. here; there are: counter"):
+        with pytest.raises(NotFound, match=r"no plug-in .store. here; there are: counter"):
             memory.ask("store", HowMany())
         with pytest.raises(TypeError, match=r"counter.*Unasked"):
             memory.ask("counter", Unasked())
