@@ -26,7 +26,6 @@ from engram.store._group import Done, Group, Namespace, Operation
 from engram.store._opening import Opened, fold_log, mended, open_parts
 from engram.store._place import load as scrub_place
 from engram.store._reading import PUBLIC, Published, Reader
-from engram.store._tables import View
 from engram.store._verify_bodies import ranges_of, still_damaged
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from engram.identity import NodeKey
     from engram.ports import Disk, Rng, Tables
     from engram.store._bodies import Body
+    from engram.store._tables import View
 
 _NO_TRIE = TrieRoot(bytes(32), 0)
 
@@ -124,15 +124,14 @@ class Store(Reader):
         rows = [row for row in tables.rows_to_index(self._writer, namespace.ns) if not self.is_damaged(row[1])]
         index = VectorIndex(namespace.dim)
         if rows and namespace.ns == PUBLIC.ns:
-            _refuse_other_model(View(self._bodies.read(rows[0][1])), self.folder.path)
+            _refuse_other_model(self._proved(rows[0][1], rows[0][0]), self.folder.path)
         for start in range(0, len(rows), _LOAD_ROWS):
             part = rows[start : start + _LOAD_ROWS]
             try:
                 index.add_payloads(part, [self._bodies.read(location) for _, location in part])
-            except ValueError as error:
-                raise BodiesCorrupt(
-                    f"{self.folder.path / 'bodies'}: a record is none any more ({error}); restore it from a backup"
-                ) from error
+            except (ValueError, BodiesCorrupt):  # one is no vector any more: the others are found all the same
+                part = [(digest, location) for digest, location in part if self._proved(location, digest)]
+                index.add_payloads(part, [self._bodies.read(location) for _, location in part])
         return index
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -370,8 +369,8 @@ def _check_owner(log: Log, key: NodeKey) -> None:
         raise FolderRefused(f"the log has format {created.format}; this build reads format {events.FORMAT}")
 
 
-def _refuse_other_model(view: View, path: Path) -> None:
-    if view.model_version != PUBLIC.model_version:
+def _refuse_other_model(view: View | None, path: Path) -> None:
+    if view is not None and view.model_version != PUBLIC.model_version:
         raise FolderRefused(
             f"the public records of {path} are of the model {view.model_version}, and this build's is "
             f"{PUBLIC.model_version}: use the build that wrote them, or another folder."

@@ -257,6 +257,31 @@ def test_no_bit_of_a_body_that_flips_under_a_reader_is_ever_given_as_right(folde
     store.close(NOW)
 
 
+@pytest.mark.parametrize("what", ["a NaN", "another dimension"])
+def test_a_body_that_is_no_record_any_more_does_not_keep_a_folder_from_opening(folder, what):
+    """Seed 1401: a vector with a NaN in a segment that opening trusts refused the folder, and named no place."""
+    path, at, size = damage(folder, "bodies")
+    location = int(path.name[:20]) * SEGMENT_BYTES + at
+    store = open_small(folder)
+    whole = {digest for digest, _ in store.browse(notes(store), None, 0, 1000)[0]}
+    [hurt] = [digest for digest in whole if located(store, digest) == location]
+    store.close(NOW)
+    data = bytearray(path.read_bytes())
+    if what == "a NaN":
+        data[at + 128 : at + 132] = b"\0\0\xc0\x7f"
+    else:
+        data[at + 64 + 6] = 255
+    path.write_bytes(data)
+    store = open_small(folder)
+    with pytest.raises(BodiesCorrupt, match="damaged on this node's disk"):
+        store.get(notes(store), hurt)
+    assert {digest for digest, _ in store.browse(notes(store), None, 0, 1000)[0]} == whole - {hurt}
+    assert {hit.digest for hit in store.search(notes(store), vector(1.0, dim=4), 1000, None)[0]} == whole - {hurt}
+    [finding] = one_pass(Scrub(store))
+    assert (finding.file, finding.offset) == (f"bodies/{path.name}", at)
+    store.close(NOW)
+
+
 def test_a_body_that_is_not_what_its_id_says_is_found_though_its_checksum_is_right(folder):
     path, at, size = damage(folder, "bodies")
     store = open_small(folder)
