@@ -260,7 +260,7 @@ def test_no_bit_of_a_body_that_flips_under_a_reader_is_ever_given_as_right(folde
 @pytest.mark.parametrize("what", ["a NaN", "another dimension"])
 def test_a_body_that_is_no_record_any_more_does_not_keep_a_folder_from_opening(folder, what):
     """Seed 1401: a vector with a NaN in a segment that opening trusts refused the folder, and named no place."""
-    path, at, size = damage(folder, "bodies")
+    path, at, _ = damage(folder, "bodies")
     location = int(path.name[:20]) * SEGMENT_BYTES + at
     store = open_small(folder)
     whole = {digest for digest, _ in store.browse(notes(store), None, 0, 1000)[0]}
