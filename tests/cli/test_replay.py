@@ -157,8 +157,7 @@ def test_a_terminal_sees_hashes_cut_and_types_in_colour(replay, folder, monkeypa
 
 
 def test_following_shows_what_a_writer_appends_until_it_is_interrupted(folder):
-    # Who runs the tests in the background may have them ignore the interrupt, and children inherit that.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from engram.cli.node import main; main()"
+    code = "from engram.cli.node import main; main()"
     command = [sys.executable, "-c", code, "replay", folder, "--follow", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ) as child:
         seen = [json.loads(child.stdout.readline())["position"] for _ in range(13)]
