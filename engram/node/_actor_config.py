@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engram.errors import BadRequest
-from engram.node._keys import shown
+from engram.node._keys import named_tables, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _TAKEN = ("store", "embedder", "asker", "scrubber")
 
@@ -39,22 +38,11 @@ class ActorSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 def actors_of(found: object, title: Callable[[str], str]) -> dict[str, ActorSpec]:
     """Check the table of plug-ins. `title` gives what errors call a key. Raises `BadRequest`."""
-    if not isinstance(found, Mapping):
-        raise BadRequest(f"{title('actors')} = {shown(found)} will not do. {_A_TABLE}", field="actors")
-    return {_name(name, title): _actor(name, keys, title) for name, keys in found.items()}
+    named = named_tables(found, "actors", title, _A_TABLE, _TAKEN, ", which are the node's own")
+    return {name: _actor(name, keys, title) for name, keys in named.items()}
 
 
 _A_TABLE = 'Allowed: tables, such as [actors.census] with class = "my_package.actors:Census".'
-
-
-def _name(name: object, title: Callable[[str], str]) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _TAKEN:
-        raise BadRequest(
-            f"{title('actors')}: {shown(name)} will not do as a name. Allowed: 1 to 32 letters, digits and . _ -, the "
-            f"first a letter or digit; not {', '.join(_TAKEN)}, which are the node's own.",
-            field="actors",
-        )
-    return name
 
 
 def _actor(name: str, given: object, title: Callable[[str], str]) -> ActorSpec:

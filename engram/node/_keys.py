@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,9 @@ import msgspec
 from engram.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -72,3 +76,22 @@ def unchanged(value: str) -> str:
 def shown(value: object) -> str:
     """Show a value that was refused, as JSON."""
     return json.dumps(value, ensure_ascii=False, default=str)[:200]
+
+
+def named_tables(
+    found: object, key: str, title: Callable[[str], str], allowed: str, taken: Sequence[str], why: str = ""
+) -> Mapping[str, object]:
+    """Check that `found`, the value of `key`, is tables under names that will do, and give it. Raises `BadRequest`.
+
+    `taken`: names that are not to be had, and `why`.
+    """
+    if not isinstance(found, Mapping):
+        raise BadRequest(f"{title(key)} = {shown(found)} will not do. {allowed}", field=key)
+    for name in found:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in taken:
+            raise BadRequest(
+                f"{title(key)}: {shown(name)} will not do as a name. Allowed: 1 to 32 letters, digits and . _ -, the "
+                f"first a letter or digit; not {', '.join(taken)}{why}.",
+                field=key,
+            )
+    return found

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from engram.embed import ModelSpec, RemoteSpec, SentenceTransformersSpec, StaticSpec, parse_url
 from engram.errors import BadRequest
 from engram.limits import LIMITS
-from engram.node._keys import Key, a_path, in_range, shown, unchanged, value_of
+from engram.node._keys import Key, a_path, in_range, named_tables, shown, unchanged, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _TAKEN = ("v1", "v1-draft", "sealed", "public")
 
@@ -43,22 +42,11 @@ TEACHING = """
 
 def models_of(found: object, title: Callable[[str], str]) -> dict[str, ModelSpec]:
     """Check the table of models. `title` gives what errors call a key. Raises `BadRequest`."""
-    if not isinstance(found, Mapping):
-        raise BadRequest(f"{title('models')} = {shown(found)} will not do. {_A_TABLE}", field="models")
-    return {_name(name, title): _model(name, keys, title) for name, keys in found.items()}
+    named = named_tables(found, "models", title, _A_TABLE, _TAKEN)
+    return {name: _model(name, keys, title) for name, keys in named.items()}
 
 
 _A_TABLE = 'Allowed: tables, such as [models.mpnet] with backend = "sentence-transformers".'
-
-
-def _name(name: object, title: Callable[[str], str]) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _TAKEN:
-        raise BadRequest(
-            f"{title('models')}: {shown(name)} will not do as a name. Allowed: 1 to 32 letters, digits and . _ -, the "
-            f"first a letter or digit; not {', '.join(_TAKEN)}.",
-            field="models",
-        )
-    return name
 
 
 def _model(name: str, given: object, title: Callable[[str], str]) -> ModelSpec:
