@@ -13,6 +13,7 @@ from engram.events._segments import (
     make_durable,
     read_whole,
     remove_leftovers,
+    size_of,
 )
 from engram.events._vocabulary import (
     FORMAT,
@@ -64,4 +65,5 @@ __all__ = [
     "read_whole",
     "remove_leftovers",
     "segment_name",
+    "size_of",
 ]

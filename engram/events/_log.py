@@ -20,6 +20,7 @@ from engram.events._segments import (
     make_durable,
     read_whole,
     remove_leftovers,
+    size_of,
 )
 from engram.native import _core
 
@@ -242,7 +243,7 @@ class Log:
     def bytes(self) -> int:
         """Give the size of the log's data on disk, without the last segment's allocation."""
         names = segment_names(self._disk, self._folder)
-        return sum(_size(self._disk, self._folder / name) for name in names[:-1]) + self._writer.end
+        return sum(size_of(self._disk, self._folder / name) for name in names[:-1]) + self._writer.end
 
     def close(self) -> None:
         """Close the files."""
@@ -255,11 +256,3 @@ def _corrupt(folder: Path, verdict: Verdict) -> LogCorrupt:
         f"{folder / verdict.segment}, offset {verdict.offset}: {verdict.reason}. "
         f"{trusted} trustworthy; restore the folder from a backup."
     )
-
-
-def _size(disk: Disk, path: Path) -> int:
-    file = disk.open(path, writable=False)
-    try:
-        return file.size()
-    finally:
-        file.close()

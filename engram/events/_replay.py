@@ -12,6 +12,7 @@ from engram.errors import LogCorrupt
 from engram.events import _checkpoint as checkpoints
 from engram.events._log import BROKEN_PROMISE, DAMAGED, SOUND, TORN, LogStart, Verdict
 from engram.events._reader import Entry, segment_name, segment_names
+from engram.events._segments import size_of
 from engram.events._vocabulary import LogCreated, decode
 from engram.native import _core
 
@@ -150,13 +151,7 @@ class Replay:
 
     def _size(self) -> int:
         path = self._folder / self._segment
-        if not self._disk.exists(path):
-            return 0
-        file = self._disk.open(path, writable=False)
-        try:
-            return file.size()
-        finally:
-            file.close()
+        return size_of(self._disk, path) if self._disk.exists(path) else 0
 
     def _verdict(self, status: int, name: str, offset: int, reason: str) -> Verdict:
         return Verdict(status, self.size, name, offset, reason)

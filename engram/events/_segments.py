@@ -229,3 +229,12 @@ def read_whole(disk: Disk, path: Path) -> bytes:
         return file.read(0, file.size())
     finally:
         file.close()
+
+
+def size_of(disk: Disk, path: Path) -> int:
+    """Give the size of a file."""
+    file = disk.open(path, writable=False)
+    try:
+        return file.size()
+    finally:
+        file.close()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.errors import BodiesCorrupt
-from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, make_durable, remove_leftovers
+from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, make_durable, remove_leftovers, size_of
 from engram.native import _core
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Bodies:
     def bytes(self) -> int:
         """Give the size of the bodies on disk, without the last segment's allocation."""
         names = [name for name in self._disk.list(self._folder) if _SEGMENT_NAME.fullmatch(name)]
-        return sum(self._size(name) for name in names[:-1]) + self._end
+        return sum(size_of(self._disk, self._folder / name) for name in names[:-1]) + self._end
 
     def close(self) -> None:
         """Close the files. Views given out stay valid while somebody holds them."""
@@ -213,13 +213,6 @@ class Bodies:
             file.close()
         self._maps[number] = view
         return view
-
-    def _size(self, name: str) -> int:
-        file = self._disk.open(self._folder / name, writable=False)
-        try:
-            return file.size()
-        finally:
-            file.close()
 
 
 class _Known(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.events import SEGMENT_BYTES
+from engram.events import SEGMENT_BYTES, size_of
 from engram.store._bodies import HEADER
 from engram.store._place import Finding, LogPlace, Part, Pass, load, save
 from engram.store._verify_bodies import BodiesVerifier, ranges_of, still_damaged
@@ -26,7 +26,6 @@ from engram.store._verify_tables import TablesVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from engram.store._store import Store
 
@@ -155,19 +154,12 @@ class Scrub:
         name = f"bodies/{number:020}.seg"
         try:
             found = self._store.body_at(location)
-            end = self._size(self._path / name) if found is None else 0
+            end = size_of(self._disk, self._path / name) if found is None else 0
         except OSError as error:
             return self._unreadable(name, 0, error, SEGMENT_BYTES).damages[0]
         if found is None:
             return Damage(name, end, SEGMENT_BYTES - end, "it has lost its end")
         return None if found == body_id else Damage(name, offset, HEADER, "another body stands there")
-
-    def _size(self, path: Path) -> int:
-        file = self._disk.open(path, writable=False)
-        try:
-            return file.size()
-        finally:
-            file.close()
 
     def _unreadable(self, file: str, offset: int, error: OSError, size: int = 0) -> Look:
         if error.errno not in _GONE:
