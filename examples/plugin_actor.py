@@ -20,8 +20,8 @@ import sys
 import msgspec
 
 import engram
-from engram.identity import PUBLIC_NAMESPACE
 from engram.events import RecordDeleted, RecordStored
+from engram.identity import PUBLIC_NAMESPACE
 from engram.runtime import Message, Plugin, apply, handle, react
 from engram.wire import NamespaceList
 
@@ -119,6 +119,8 @@ if __name__ == "__main__":
         cids = [memory.ingest_embedding([1.0] + [0.0] * 383, {"number": number}) for number in range(5)]
         for cid in cids[:2]:
             memory.delete(cid)
-        print(f"{memory.ask('census', HowMany(PUBLIC_NAMESPACE))} live")  # by now it has started, and seen the deletions
+        print(
+            f"{memory.ask('census', HowMany(PUBLIC_NAMESPACE))} live"
+        )  # by now it has started, and seen the deletions
         for actor in memory.actors().actors:
             print(f"{actor.name:10}{actor.state:10}{actor.crashes} crashes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -95,29 +94,7 @@ def within(field: str, value: int, least: int, most: int) -> int:
 
 def predicate(spec: str | dict[str, Any] | None) -> Callable[[dict[str, Any]], bool] | None:
     parsed = filters.parse(spec)
-    return None if parsed is None else _compiled(_Asked(parsed))
-
-
-class _Asked:
-    """A filter that is the same as another where its JSON is: in the tree alone, 1 and true are equal."""
-
-    __slots__ = ("json", "tree")
-
-    def __init__(self, tree: filters.Filter) -> None:
-        self.tree = tree
-        self.json = msgspec.json.encode(filters.to_json(tree))
-
-    def __hash__(self) -> int:
-        return hash(self.json)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked) and self.json == other.json
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled(asked: _Asked) -> Callable[[dict[str, Any]], bool]:
-    """Compile a filter once: what the store remembers of it hangs on the predicate."""
-    return filters.compile(asked.tree)
+    return None if parsed is None else filters.compile(parsed)
 
 
 def needs_vector(space: Namespace) -> Unprocessable:

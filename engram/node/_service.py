@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from engram import cid as cids
+from engram import filter as filters
 from engram.documents import role_of
 from engram.embed import same_model
 from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable, Unprocessable
@@ -190,13 +191,13 @@ class NodeService:
     async def _query(self, request: Query) -> QueryResult:
         space = self._namespace(request.namespace)
         top_k = within("top_k", request.top_k, 1, LIMITS.top_k)
-        accept = predicate(request.filter)
+        tree = filters.parse(request.filter)
         vector = await self._query_vector(request, space)
         await self._wait_for(request.min_position)
 
         def search() -> QueryResult:
-            found, position = self._store.search(space.ns, vector, top_k, accept)
-            return QueryResult(hits=[hit_of(item) for item in found], position=position)
+            answer = self._store.search(space.ns, vector, top_k, tree)
+            return QueryResult(hits=[hit_of(item) for item in answer.found], position=answer.position)
 
         return await self._offload.run("search", search)
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from engram import filter as filters
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from engram.filter import Filter
     from engram.index import IndexSnapshot
 
 _FILTERS = 64
@@ -29,29 +32,26 @@ class _Bits:
 
 
 class AllowedRows:
-    """The bitmaps of the filters that were asked last, each known by its predicate. One thread at a time may ask.
-
-    A predicate must be the same object whenever the filter is the same, or nothing is remembered of it.
-    """
+    """The bitmaps of the filters that were asked last. One thread at a time may ask."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[bytes, Callable[[dict[str, Any]], bool]], _Bits] = OrderedDict()
+        self._known: OrderedDict[tuple[bytes, Filter], _Bits] = OrderedDict()
 
     def bitmap(
         self,
         ns: bytes,
-        accept: Callable[[dict[str, Any]], bool],
+        tree: Filter,
         index: IndexSnapshot,
         metadata: Callable[[int], dict[str, Any]],
     ) -> bytes:
-        """Give the bitmap, for `IndexSnapshot.search`, of the rows that `accept`; `metadata` is that of a location."""
-        found = self._known.get((ns, accept))
+        """Give the bitmap, for `IndexSnapshot.search`, of the rows that `tree` lets pass."""
+        found = self._known.get((ns, tree))
         if found is None or found.table is not index.table:
-            found = self._known[ns, accept] = _Bits(index.table)
+            found = self._known[ns, tree] = _Bits(index.table)
             if len(self._known) > _FILTERS:
                 self._known.popitem(last=False)
-        self._known.move_to_end((ns, accept))
-        _extend(found, accept, index, metadata)
+        self._known.move_to_end((ns, tree))
+        _extend(found, filters.compile(tree), index, metadata)
         return bytes(found.bits)
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping
 
+    from engram.filter import Filter
     from engram.index import IndexSnapshot, Match
     from engram.store._bodies import Bodies
 
@@ -60,6 +61,13 @@ class Found(msgspec.Struct, frozen=True):
     score: float
     view: View
     parent: bytes | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a search found, best first, and the log position it speaks for."""
+
+    found: list[Found]
+    position: int
 
 
 class Reader:
@@ -161,10 +169,8 @@ class Reader:
                 last = position
         return found, None
 
-    def search(
-        self, ns: bytes, query: bytes, top_k: int, accept: Callable[[dict[str, Any]], bool] | None
-    ) -> tuple[list[Found], int]:
-        """Find the nearest records by cosine, exactly, filtered before the search; also the position it speaks for.
+    def search(self, ns: bytes, query: bytes, top_k: int, tree: Filter | None) -> Answer:
+        """Find the nearest records by cosine, exactly, filtered before the search.
 
         Of a long text's chunks only the nearest is given: `top_k` counts documents, and records that are in none.
         """
@@ -172,11 +178,11 @@ class Reader:
         published = self.published
         index = published.indexes.get(ns)
         if index is None:
-            return [], published.position
+            return Answer([], published.position)
         allowed = None
-        if accept is not None:
+        if tree is not None:
             with self._filtering:
-                allowed = self._allowed.bitmap(ns, accept, index, self._metadata)
+                allowed = self._allowed.bitmap(ns, tree, index, self._metadata)
 
         k = top_k
         while True:
@@ -184,7 +190,7 @@ class Reader:
             found = self._grouped(matches)
             # The matches begin the whole ranking, so their groups begin those of all of it.
             if len(found) >= top_k or len(matches) < k:
-                return found[:top_k], published.position
+                return Answer(found[:top_k], published.position)
             k *= _MORE_MATCHES
 
     def _ranked(self, index: IndexSnapshot, query: bytes, k: int, allowed: bytes | None) -> list[Match]:

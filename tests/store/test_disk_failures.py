@@ -148,7 +148,7 @@ def test_a_disk_without_room_refuses_writes_and_takes_them_when_there_is(tmp_pat
         assert "bodies" in refused.message
         assert "No space left" in refused.message
     assert store.count() == 1
-    assert [item.view.text for item in store.search(PUBLIC.ns, vector(1.0), 9, None)[0]] == ["east"]
+    assert [item.view.text for item in store.search(PUBLIC.ns, vector(1.0), 9, None).found] == ["east"]
     disk.at, disk.forever, disk.failed = None, False, None
     [done] = store.commit([put(store, "north", 0.0, 1.0)], NOW)
     assert done.created

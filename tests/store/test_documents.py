@@ -12,6 +12,7 @@ from store.test_store import NOW, dump, open_store, put, vector
 
 from engram import cid as cids
 from engram import documents, events, record
+from engram import filter as filters
 from engram.errors import NotFound, TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.native import _core
@@ -50,8 +51,8 @@ def frames(store):
     return counts
 
 
-def names(store, query, k=10, ns=PUBLIC, accept=None):
-    return [(item.view.text, item.parent) for item in store.search(ns.ns, query, k, accept)[0]]
+def names(store, query, k=10, ns=PUBLIC, where=None):
+    return [(item.view.text, item.parent) for item in store.search(ns.ns, query, k, filters.parse(where)).found]
 
 
 def logged(store):
@@ -148,7 +149,7 @@ def test_a_document_has_the_chunks_of_its_last_put_where_a_models_bits_vary(stor
     store.commit([delete(store, once), again], NOW)
     assert store.chunks(other.ns, once.digest) == 2
     assert store.tally(other.ns) == tables.Count(records=3, chunks=2)
-    [found] = store.search(other.ns, heads[1][1], 5, None)[0]
+    [found] = store.search(other.ns, heads[1][1], 5, None).found
     assert found.digest == again.chunks[1][0]
 
 
@@ -235,13 +236,13 @@ def test_each_signer_has_a_document_of_its_own(store, three):
     assert store.tally(PUBLIC.ns).records == 0
 
 
-def ranking(query, records, k, accept=None):
+def ranking(query, records, k, tree=None):
     """Brute force: the whole ranking, then the first of each memory."""
     at = memoryview(query).cast("f")
     scored = []
     for digest, payload, parent in records:
         decoded = record.decode(payload)
-        if accept is None or accept(decoded.metadata):
+        if filters.matches(tree, decoded.metadata):
             head = memoryview(decoded.embedding).cast("f")
             dot = sum(a * b for a, b in zip(at, head, strict=True))
             norm = sum(a * a for a in at) ** 0.5 * sum(b * b for b in head) ** 0.5
@@ -282,16 +283,16 @@ def test_what_is_found_is_what_grouping_the_whole_ranking_gives(store, seed):
     for _ in range(10):
         query = record.stored_vector(somewhere())
         for k in (1, 3, 10, 50, 1000):
-            for accept in (None, lambda metadata: metadata["n"] == 1):
-                got = [item.digest for item in store.search(small.ns, query, k, accept)[0]]
-                assert got == ranking(query, records, k, accept)
-    assert len(store.search(small.ns, query, 1000, None)[0]) == len(alive)
+            for tree in (None, filters.parse("n = 1")):
+                got = [item.digest for item in store.search(small.ns, query, k, tree).found]
+                assert got == ranking(query, records, k, tree)
+    assert len(store.search(small.ns, query, 1000, None).found) == len(alive)
 
 
 def test_a_filter_searches_within_one_document(store, three):
     store.commit([three, document(store, "two", vector(0.0, 1.0), vector(0.0, 1.0, 0.1))], NOW)
     mine = cids.from_digest(three.digest)
-    found = names(store, vector(0.0, 1.0), accept=lambda metadata: metadata.get("engram.parent") == mine)
+    found = names(store, vector(0.0, 1.0), where=filters.Eq("engram.parent", mine))
     assert found == [("three1", three.digest)]
 
 

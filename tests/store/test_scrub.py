@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from store.test_store import NOW, found, open_store, put, vector
 
+from engram import filter as filters
 from engram import record
 from engram.errors import BodiesCorrupt, LogCorrupt, StorageFailed, Unavailable
 from engram.events import SEGMENT_BYTES
@@ -199,9 +200,9 @@ def test_a_flipped_bit_in_a_body_is_found_and_the_body_is_given_no_more(folder, 
     others = {digest for digest in puts if store_has(store, digest, but=hurt)}
     listed, _ = store.browse(notes(store), None, 0, 1000)
     assert {digest for digest, _ in listed} == others
-    assert {item.digest for item in store.search(notes(store), vector(1.0, dim=4), 1000, None)[0]} == others
-    for accept in (lambda metadata: "n" in metadata, lambda metadata: "n" not in metadata):
-        assert hurt not in {item.digest for item in store.search(notes(store), vector(1.0, dim=4), 1000, accept)[0]}
+    assert {item.digest for item in store.search(notes(store), vector(1.0, dim=4), 1000, None).found} == others
+    for tree in (filters.parse("exists(n)"), filters.parse("not exists(n)")):
+        assert hurt not in {item.digest for item in store.search(notes(store), vector(1.0, dim=4), 1000, tree).found}
     scrub.close()
     store.close(NOW)
     again = open_small(folder)
@@ -212,7 +213,7 @@ def test_a_flipped_bit_in_a_body_is_found_and_the_body_is_given_no_more(folder, 
     mended = open_small(folder)
     assert Scrub(mended).place.findings == []
     assert mended.get(notes(mended), hurt) is not None
-    assert hurt in {item.digest for item in mended.search(notes(mended), vector(1.0, dim=4), 1000, None)[0]}
+    assert hurt in {item.digest for item in mended.search(notes(mended), vector(1.0, dim=4), 1000, None).found}
     mended.close(NOW)
 
 
@@ -245,8 +246,8 @@ def test_no_bit_of_a_body_that_flips_under_a_reader_is_ever_given_as_right(folde
             with pytest.raises(BodiesCorrupt, match="damaged on this node's disk"):
                 store.get(ns, hurt)
             store.met_damage = frozenset()
-            for accept in (None, lambda metadata: "n" in metadata):
-                hits = store.search(ns, vector(1.0, dim=4), 1000, accept)[0]
+            for tree in (None, filters.parse("exists(n)")):
+                hits = store.search(ns, vector(1.0, dim=4), 1000, tree).found
                 assert {hit.digest for hit in hits} == whole - {hurt}
             assert scrub.due_s(NOW) == 0
             file.seek(at + bit // 8)
@@ -276,7 +277,7 @@ def test_a_body_that_is_no_record_any_more_does_not_keep_a_folder_from_opening(f
     with pytest.raises(BodiesCorrupt, match="damaged on this node's disk"):
         store.get(notes(store), hurt)
     assert {digest for digest, _ in store.browse(notes(store), None, 0, 1000)[0]} == whole - {hurt}
-    assert {hit.digest for hit in store.search(notes(store), vector(1.0, dim=4), 1000, None)[0]} == whole - {hurt}
+    assert {hit.digest for hit in store.search(notes(store), vector(1.0, dim=4), 1000, None).found} == whole - {hurt}
     [finding] = one_pass(Scrub(store))
     assert (finding.file, finding.offset) == (f"bodies/{path.name}", at)
     store.close(NOW)
@@ -497,7 +498,7 @@ def test_tables_that_went_wrong_are_found_and_folded_again(folder):
             read()
     store.refold()
     assert (store.state_digest, store.count(), store.verify_state()) == (digest, count, True)
-    assert len(store.search(notes(store), vector(1.0, dim=4), 1000, None)[0]) == 59
+    assert len(store.search(notes(store), vector(1.0, dim=4), 1000, None).found) == 59
     store.commit([put(store, "east", 1.0)], NOW)
     assert found(store, vector(1.0)) == ["east"]
     assert store.verify_state()

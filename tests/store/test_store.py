@@ -12,6 +12,7 @@ import pytest
 from disks import FullDisk, WatchedDisk
 
 from engram import cid, events, record
+from engram import filter as filters
 from engram.errors import BodiesCorrupt, Conflict, FolderInUse, FolderRefused, LogCorrupt, NotFound, StorageFailed
 from engram.native import _core
 from engram.runtime import RealDisk, RealRng, RealTables
@@ -39,8 +40,8 @@ def dump(store: Store) -> dict[str, list]:
     return {table: sorted(store._writer.execute(f"SELECT * FROM {table}").fetchall()) for table in names}
 
 
-def found(store: Store, query: bytes, k: int = 10, ns=PUBLIC, accept=None) -> list[str]:
-    return [item.view.text for item in store.search(ns.ns, query, k, accept)[0]]
+def found(store: Store, query: bytes, k: int = 10, ns=PUBLIC, where=None) -> list[str]:
+    return [item.view.text for item in store.search(ns.ns, query, k, filters.parse(where)).found]
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_a_namespace_is_bound_once(store):
 def test_filters_come_before_the_cut(store):
     operations = [put(store, f"t{n}", 1.0, n / 1000, metadata={"n": n}) for n in range(50)]
     store.commit(operations, NOW)
-    assert found(store, vector(1.0), 3, accept=lambda metadata: metadata["n"] >= 40) == ["t40", "t41", "t42"]
+    assert found(store, vector(1.0), 3, where="n >= 40") == ["t40", "t41", "t42"]
     listed, more = store.browse(PUBLIC.ns, lambda metadata: metadata["n"] % 2 == 0, 3, 2)
     assert ([view.text for _, view in listed], more is None) == (["t6", "t8"], False)
 
