@@ -5,6 +5,7 @@
 //! Appending never touches what a snapshot sees: full chunks are shared, the last one is copied on write.
 use std::sync::Arc;
 
+use super::rows::stride_of;
 use super::simd::Block;
 use super::{IndexError, read_vector};
 
@@ -267,11 +268,6 @@ pub(super) fn check_dim(dim: usize) -> Result<(), IndexError> {
         1..=MAX_DIM => Ok(()),
         _ => Err(IndexError::Dim(dim)),
     }
-}
-
-/// Blocks of a row of `dim` components.
-pub(super) fn stride_of(dim: usize) -> usize {
-    dim.div_ceil(Block::LEN)
 }
 
 /// Round each component to a level of -127..=127 and return the step between levels; None if all are zero.

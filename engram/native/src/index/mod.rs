@@ -5,6 +5,8 @@
 //! `docs/index.md` proves that the two together equal brute force over the stored rows, on any data.
 mod codes;
 mod exact;
+mod fast;
+mod rows;
 mod scan;
 #[allow(unsafe_code)]
 mod simd;
@@ -15,8 +17,10 @@ use std::fmt;
 
 pub use codes::{Batch, CHUNK_ROWS, Codes, MAX_DIM, Snapshot};
 pub use exact::Cosines;
+pub use fast::Fast;
+pub use rows::{Signs, Slab, stride_of, tag_of, words_of};
 pub use scan::{Query, bitmap};
-pub use simd::Kernel;
+pub use simd::{Block, Kernel};
 
 /// Why the index refuses its input. Nothing has changed when one is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,9 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::codes::{CHUNK_ROWS, Chunk, Encoder, Snapshot, check_dim, stride_of};
+use super::codes::{CHUNK_ROWS, Chunk, Encoder, Snapshot, check_dim};
 use super::exact::ranking_error;
+use super::rows::stride_of;
 use super::simd::{Block, Kernel};
 use super::{IndexError, read_vector};
 

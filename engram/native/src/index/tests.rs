@@ -1,5 +1,6 @@
 //! Kernels against each other and against wide arithmetic; the error bound against f64 on hostile magnitudes.
-use super::codes::{Encoder, stride_of};
+use super::codes::Encoder;
+use super::rows::stride_of;
 use super::simd::Block;
 use super::{Batch, Codes, Cosines, IndexError, Kernel, Query};
 
