@@ -6,8 +6,11 @@
 mod codes;
 mod exact;
 mod fast;
+#[allow(unsafe_code)]
+mod plain;
 mod rows;
 mod scan;
+mod segment;
 #[allow(unsafe_code)]
 mod simd;
 #[cfg(test)]
@@ -20,6 +23,7 @@ pub use exact::Cosines;
 pub use fast::Fast;
 pub use rows::{Signs, Slab, stride_of, tag_of, words_of};
 pub use scan::{Query, bitmap};
+pub use segment::{Aligned, Builder, Pick, Sealed, SegmentError};
 pub use simd::{Block, Kernel};
 
 /// Why the index refuses its input. Nothing has changed when one is returned.
