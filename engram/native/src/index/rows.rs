@@ -2,7 +2,11 @@
 //!
 //! A namespace's rows stand in parts: sealed ones, which never change, and one head, which grows. A part is one slab, or,
 //! like the head, one slab for each of its chunks. Row ids are a part's own, 0..rows.
+use std::fmt::Debug;
+
+use super::fast::Fast;
 use super::simd::Block;
+use crate::hash::Digest;
 
 /// One 64-bit word of the signs of eight rows: bit b of word w is set where component 64 w + b is negative.
 ///
@@ -34,11 +38,34 @@ pub struct Slab<'a> {
     pub locations: &'a [u64],
 }
 
-impl Slab<'_> {
+impl<'a> Slab<'a> {
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.scales.len()
     }
+
+    /// Lend rows `from..to` without their signs.
+    pub fn part(&self, from: usize, to: usize) -> Slab<'a> {
+        let stride = self.blocks.len() / self.rows().max(1);
+        Slab {
+            blocks: &self.blocks[from * stride..to * stride],
+            scales: &self.scales[from..to],
+            errors: &self.errors[from..to],
+            signs: None,
+            tags: &self.tags[from..to],
+            locations: &self.locations[from..to],
+        }
+    }
+}
+
+/// A sealed part: rows that never change, in the order of their locations, and how they may be searched fast.
+pub trait Stored: Debug + Send + Sync {
+    /// Lend the rows.
+    fn slab(&self) -> Slab<'_>;
+    /// How the part is searched fast; None where its self-test found no way, and its slab has no signs then.
+    fn fast(&self) -> Option<&Fast>;
+    /// The digest over all of it.
+    fn digest(&self) -> &Digest;
 }
 
 /// Blocks of a row of `dim` components.

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::codes::check_dim;
 use super::fast::Fast;
 use super::plain::{Plain, bytes_of, bytes_of_mut, values_of};
-use super::rows::{Signs, Slab, stride_of, words_of};
+use super::rows::{Signs, Slab, Stored, stride_of, words_of};
 use super::simd::Block;
 use crate::hash::Digest;
 use crate::segment::{all_zero, u32_at};
@@ -135,6 +135,13 @@ impl Aligned {
         let mut blocks = vec![Block::ZERO; bytes.len().div_ceil(Block::LEN)];
         bytes_of_mut(&mut blocks)[..bytes.len()].copy_from_slice(bytes);
         Self(blocks)
+    }
+}
+
+impl Aligned {
+    /// The digest of the segment that these bytes are.
+    pub fn digest(&self) -> &[u8] {
+        &self.as_ref()[DIGEST]
     }
 }
 
@@ -279,28 +286,22 @@ impl Sealed {
         })
     }
 
-    /// The rows.
-    pub fn slab(&self) -> Slab<'_> {
-        slab_of(self.layout, (*self.bytes).as_ref())
-    }
-
-    /// How the rows are searched fast; None where no way was found.
-    pub fn fast(&self) -> Option<&Fast> {
-        self.fast.as_ref()
-    }
-
-    /// The number of rows.
-    pub fn rows(&self) -> usize {
-        self.layout.rows
-    }
-
     /// The number of components of a row.
     pub fn dim(&self) -> usize {
         self.layout.dim
     }
+}
 
-    /// The digest over everything, by which the segment is known.
-    pub fn digest(&self) -> &Digest {
+impl Stored for Sealed {
+    fn slab(&self) -> Slab<'_> {
+        slab_of(self.layout, (*self.bytes).as_ref())
+    }
+
+    fn fast(&self) -> Option<&Fast> {
+        self.fast.as_ref()
+    }
+
+    fn digest(&self) -> &Digest {
         &self.digest
     }
 }
@@ -512,7 +513,7 @@ mod tests {
         let rows = Rows::new(30);
         for (bytes, mode) in segments().iter().zip(0..) {
             let sealed = opened(bytes).unwrap();
-            assert_eq!((sealed.rows(), sealed.dim()), (21, DIM));
+            assert_eq!((sealed.slab().rows(), sealed.dim()), (21, DIM));
             assert_eq!(sealed.fast().cloned(), (mode > 0).then(|| fast(mode == 2)));
             assert_eq!(sealed.digest()[..], bytes[DIGEST]);
             let (slab, stride) = (sealed.slab(), stride_of(DIM));
@@ -543,7 +544,7 @@ mod tests {
     #[test]
     fn no_rows_are_a_segment_too() {
         let empty = Builder::new(DIM, &[]).finish(None);
-        assert_eq!(opened(empty.as_ref()).unwrap().rows(), 0);
+        assert_eq!(opened(empty.as_ref()).unwrap().slab().rows(), 0);
     }
 
     #[test]
@@ -598,7 +599,7 @@ mod tests {
             for at in (0..HEADER).chain(bytes.len() - 512..bytes.len()) {
                 for value in [0, 1, 2, 3, 0x7f, 0x80, 0xff] {
                     if let Ok(sealed) = forged(&bytes, |bytes| bytes[at] = value) {
-                        assert_eq!(sealed.slab().rows(), sealed.rows());
+                        assert_eq!(sealed.slab().locations.len(), sealed.slab().rows());
                     }
                 }
             }

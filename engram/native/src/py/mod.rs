@@ -5,7 +5,11 @@ mod embed;
 mod ground;
 mod index;
 mod log;
+#[allow(unsafe_code)]
+mod maps;
 mod msgpack;
+#[allow(unsafe_code)]
+mod segment;
 
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -14,6 +18,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     log::register(module)?;
     msgpack::register(module)?;
     index::register(module)?;
+    segment::register(module)?;
     embed::register(module)?;
     Ok(())
 }
