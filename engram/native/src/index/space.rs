@@ -138,9 +138,7 @@ impl Space {
         replaces: &[u64],
         head_rows: usize,
     ) -> Result<(), IndexError> {
-        let known = |id: &u64| {
-            (*id == self.head_id && head_rows > 0) || self.sealed.iter().any(|part| part.id == *id)
-        };
+        let known = |id: &u64| *id == self.head_id || self.sealed.iter().any(|part| part.id == *id);
         if !replaces.iter().all(known) || head_rows > self.head.rows() {
             return Err(IndexError::NotReplaced);
         }

@@ -2,7 +2,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
+use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -124,10 +124,15 @@ impl Space {
             .map_err(refused)
     }
 
-    /// Have the living rows be those at these locations, u64 in any order, some of them twice; give those that no part
+    /// Have the living rows be those at these locations, each a u64, in any order, some of them twice; give those that no part
     /// holds, ascending.
-    fn reconcile(&self, py: Python<'_>, live: PyBuffer<u64>) -> PyResult<Vec<u64>> {
-        let live = live.to_vec(py)?;
+    fn reconcile(&self, py: Python<'_>, live: &[u8]) -> PyResult<Vec<u64>> {
+        let (live, []) = live.as_chunks() else {
+            let text = format!("live must be a multiple of 8 bytes, got {}", live.len());
+            return Err(PyValueError::new_err(text));
+        };
+        let live = live.iter().map(|bytes| u64::from_le_bytes(*bytes));
+        let live = live.collect();
         Ok(py.detach(|| self.lock().reconcile(live)))
     }
 
