@@ -5,6 +5,7 @@ Here is what the tables are, how far they say that they have come, and what is a
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -47,11 +48,13 @@ _SCHEMA = (
   chunk INTEGER NOT NULL
 )""",
     "CREATE UNIQUE INDEX memberships_by_record ON memberships (ns, digest, signer)",
-    "CREATE INDEX memberships_by_position ON memberships (ns, position) WHERE alive",
     "CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL, chunks INTEGER NOT NULL) WITHOUT ROWID",
 )
 # `indexed`: it has a vector, and is no document, whose chunks are found in its place. A membership repeats it, and the
 # record's location, and whether it has a parent: reading all of a namespace's looks at no other table for each.
+_BY_POSITION = "CREATE INDEX memberships_by_position ON memberships (ns, position, location, indexed) WHERE alive"
+"""By the columns behind the position nothing is looked up; at a start all that lives is read from them."""
+
 FOLDED = ("bodies", "namespaces", "records", "memberships", "tallies")
 """The tables whose rows the state digest is taken over.
 
@@ -109,6 +112,7 @@ def prepare(connection: sqlite3.Connection) -> Progress | None:
     if not found or connection.execute("SELECT fold_version FROM projection").fetchone() != (FOLD_VERSION,):
         return None
     try:
+        _renew_index(connection)
         progress = progress_of(connection)
     except msgspec.MsgspecError:  # damage, which folding again mends
         return None
@@ -137,8 +141,17 @@ def reset(connection: sqlite3.Connection) -> None:
     """Drop every table and make them empty."""
     for table in ("projection", *FOLDED):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
-    for statement in _SCHEMA:
+    for statement in (*_SCHEMA, _BY_POSITION):
         connection.execute(statement)
+
+
+def _renew_index(connection: sqlite3.Connection) -> None:
+    """Make the index anew where an earlier build has left it with fewer columns: no row is another for it."""
+    name = "memberships_by_position"
+    [(found,)] = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchall()
+    if found != _BY_POSITION:
+        connection.execute(f"DROP INDEX {name}")
+        connection.execute(_BY_POSITION)
 
 
 def expect_much(connection: sqlite3.Connection) -> None:
@@ -264,9 +277,20 @@ def visible_records(
     )
 
 
-def rows_to_index(connection: sqlite3.Connection, ns: bytes) -> list[tuple[bytes, int]]:
-    """Give (digest, location) of a namespace's records that a query may find."""
+def locations_to_index(connection: sqlite3.Connection) -> dict[bytes, array[int]]:
+    """Give, of each namespace, the locations of the records that a query may find; of some twice, for two signers."""
+    # As text, put together by SQLite: a row a record would take three times as long.
     rows = connection.execute(
-        "SELECT digest, location FROM memberships WHERE ns = ? AND alive AND indexed ORDER BY position", (ns,)
+        """SELECT ns, group_concat(location) FROM memberships INDEXED BY memberships_by_position
+           WHERE alive AND indexed GROUP BY ns"""
+    )
+    return {ns: array("Q", msgspec.json.decode(f"[{locations}]", type=list[int])) for ns, locations in rows}
+
+
+def rows_to_index(connection: sqlite3.Connection, ns: bytes, limit: int = -1) -> list[tuple[bytes, int]]:
+    """Give (digest, location) of a namespace's records that a query may find; of the first `limit` memberships only."""
+    rows = connection.execute(
+        "SELECT digest, location FROM memberships WHERE ns = ? AND alive AND indexed ORDER BY position LIMIT ?",
+        (ns, limit),
     ).fetchall()
     return list(dict(rows).items())  # once, however many signers put it

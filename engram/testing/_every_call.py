@@ -13,7 +13,7 @@ import msgspec
 
 from engram import wire
 from engram.errors import EngramError
-from engram.store import Store
+from engram.store import IndexLimits, Store
 from engram.testing import _plan as plan
 from engram.testing._checks import check_history
 from engram.testing._clock import START_NS
@@ -79,7 +79,8 @@ def _planned(seed: int, operations: int) -> plan.Plan:
         if isinstance(step.action, writes) or rng.random() < 0.2:
             steps.append(msgspec.structs.replace(step, pause_s=step.pause_s / 10))
     life = plan.LifePlan(0, "stop", None, None, "nothing", "none", 0, NetworkFaults())
-    return plan.Plan(seed, memories, tuple(steps), (life,), _SEGMENT_BYTES)
+    limits = IndexLimits(seal_rows=3, merge=2, largest_rows=32, look_s=0.05)
+    return plan.Plan(seed, memories, tuple(steps), (life,), _SEGMENT_BYTES, index_limits=limits)
 
 
 class _Crash:

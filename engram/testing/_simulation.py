@@ -66,7 +66,7 @@ class Simulation:
     def __init__(self, planned: plan.Plan) -> None:
         self.plan = planned
         self.history = History()
-        self.machine = Machine(planned.seed, self.history.note, planned.segment_bytes)
+        self.machine = Machine(planned, self.history.note)
         self._asking = Asking(planned.seed, self.history) if planned.asking else None
         self._testimony = Testimony()
         self._lives = 0
