@@ -167,7 +167,7 @@ async def _open_store(path: Path, world: World, offload: Offload, on_event: OnEv
     log.debug("store_opened", records=records, position=position, seconds=round(seconds, 3))
     _tell_changes(store)
     facts = {"records": records, "position": position, "seconds": seconds, "node_key": store.key.address}
-    on_event("opened", facts)
+    on_event("opened", facts | {"index_dropped": store.index_dropped})
     return store
 
 
@@ -177,6 +177,8 @@ def _tell_changes(store: Store) -> None:
         log.info("format_upgraded", from_format=store.folder.upgraded_from, to_format=FORMAT)
     if store.refolded:
         log.info("tables_refolded", events=store.published.position)
+    if store.index_dropped:
+        log.warning("index_dropped", reasons=store.index_dropped)
     if store.skipped:
         log.warning("unknown_events_skipped", types=sorted(store.skipped))
 
