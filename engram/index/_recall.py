@@ -3,7 +3,7 @@
 Theory of operation. Each replay gives how many of the nearest rows the mode had found. A namespace's replays are
 summed until they are kept: after an hour, or as soon as they can hardly be those of a mode that finds `TARGET` of the
 rows. Of n rows such a mode misses n (1 - TARGET) on the average, with a standard deviation of about the root of that
-(Poisson); `SIGMAS` of these above the average come by chance once in many thousand looks. A sum that is below the target
+(Poisson); `SIGMAS` of these above the average come by chance once in many thousand looks. A sum below the target
 widens; nothing is ever narrowed. It is kept in the log, so that a log position has one answer, and says why.
 """
 
@@ -87,6 +87,5 @@ _LEAST_QUERIES = 16  # the misses of one query are not independent of one anothe
 
 def _misses_too_many(measure: Measure) -> bool:
     usual = measure.expected * (1 - TARGET)
-    return measure.queries >= _LEAST_QUERIES and measure.expected - measure.found > usual + SIGMAS * math.sqrt(
-        max(usual, 1.0)
-    )
+    most = usual + SIGMAS * math.sqrt(max(usual, 1.0))
+    return measure.queries >= _LEAST_QUERIES and measure.expected - measure.found > most
