@@ -3,6 +3,7 @@
 All of it is native (`docs/index.md`); vectors, digests and metadata are read from the bodies, through `BodyMaps`.
 """
 
+from engram.index._recall import Measure, RecallTally
 from engram.native._core import Allowed, BodyMaps, Segment, Space, View
 
-__all__ = ["Allowed", "BodyMaps", "Segment", "Space", "View"]
+__all__ = ["Allowed", "BodyMaps", "Measure", "RecallTally", "Segment", "Space", "View"]

@@ -224,6 +224,7 @@ async def _actors(
             store,
             models,
             store_ref,
+            tail,
             offload,
             world.clock,
             world.rng,

@@ -1,6 +1,14 @@
 """One data folder: bodies, log, tables and indexes, and the one writer that keeps them in step."""
 
-from engram.store._group import CreateOperation, DeleteOperation, Done, Namespace, Operation, PutOperation
+from engram.store._group import (
+    CreateOperation,
+    DeleteOperation,
+    Done,
+    MeasureOperation,
+    Namespace,
+    Operation,
+    PutOperation,
+)
 from engram.store._indexing import Indexing
 from engram.store._parts import IndexLimits
 from engram.store._place import Finding, Pass, Place
@@ -19,6 +27,7 @@ __all__ = [
     "Found",
     "IndexLimits",
     "Indexing",
+    "MeasureOperation",
     "Namespace",
     "Operation",
     "Pass",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import sqlite3
 from array import array
 from typing import TYPE_CHECKING
@@ -178,12 +177,12 @@ class Store(Reader):
         outcomes: list[Done | EngramError] = []
         while len(outcomes) < len(operations):
             try:
-                outcomes += self._commit(itertools.islice(operations, len(outcomes), None), now_ns)
+                outcomes += self._commit(operations[len(outcomes) :], now_ns)
             except DiskFull as error:
                 outcomes += [error] * (len(operations) - len(outcomes))
         return outcomes
 
-    def _commit(self, operations: Iterable[Operation], now_ns: int) -> list[Done | EngramError]:
+    def _commit(self, operations: Sequence[Operation], now_ns: int) -> list[Done | EngramError]:
         """Carry out as many of the operations as one frame takes."""
         if self._failed is not None:
             raise StorageFailed(self._failed)
@@ -192,11 +191,7 @@ class Store(Reader):
         group = Group(self._fold, self._bodies, self._namespaces, size, now_ns)
         try:
             self._writer.execute("BEGIN")
-            outcomes = []
-            for operation in operations:
-                outcomes.append(group.carry_out(operation))
-                if group.full:
-                    break
+            outcomes = group.carry_out(operations)
             if group.events:
                 self._bodies.flush()
                 self._log.append(group.events, now_ns)
@@ -242,8 +237,7 @@ class Store(Reader):
         """Note where bodies stand whose events found no room: a fold of the segments gives these places too."""
         try:
             self._writer.execute("BEGIN")
-            for body in unnamed:
-                self._fold.add_body(body.id, body.kind, body.location)
+            self._fold.add_bodies(unnamed)
             self._advance()
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
@@ -323,8 +317,7 @@ class Store(Reader):
             tables.reset(self._writer)
             tables.expect_much(self._writer)
             fold = Fold(self._writer, None)
-            for body in self._bodies.all():
-                fold.add_body(body.id, body.kind, body.location)
+            fold.add_bodies(self._bodies.all())
             fold_log(fold, self._log, self._bodies, 0)
             self._writer.execute("COMMIT")
             tables.expect_little(self._writer)
@@ -382,6 +375,11 @@ class Store(Reader):
     def log(self) -> Log:
         """The log; what is committed may be read by any thread."""
         return self._log
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing more is written, where the disk or the tables have failed; None while all is well."""
+        return self._failed
 
     @property
     def skipped(self) -> frozenset[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NAME = "store"
 """The projection's name."""
 
-FOLD_VERSION = 3
+FOLD_VERSION = 4
 """Raise it when the fold means something else, and every table is folded again."""
 
 EVERYWHERE = b""
@@ -48,14 +48,17 @@ _SCHEMA = (
   chunk INTEGER NOT NULL
 )""",
     "CREATE UNIQUE INDEX memberships_by_record ON memberships (ns, digest, signer)",
+    # By the last two nothing is looked up: at a start the locations of all that lives are read from the index alone.
+    "CREATE INDEX memberships_by_position ON memberships (ns, position, location, indexed) WHERE alive",
     "CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL, chunks INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE recalls (
+  ns BLOB PRIMARY KEY, mode TEXT NOT NULL, queries INTEGER NOT NULL, expected INTEGER NOT NULL, found INTEGER NOT NULL,
+  widening INTEGER NOT NULL
+) WITHOUT ROWID""",
 )
 # `indexed`: it has a vector, and is no document, whose chunks are found in its place. A membership repeats it, and the
 # record's location, and whether it has a parent: reading all of a namespace's looks at no other table for each.
-_BY_POSITION = "CREATE INDEX memberships_by_position ON memberships (ns, position, location, indexed) WHERE alive"
-"""By the columns behind the position nothing is looked up; at a start all that lives is read from them."""
-
-FOLDED = ("bodies", "namespaces", "records", "memberships", "tallies")
+FOLDED = ("bodies", "namespaces", "records", "memberships", "tallies", "recalls")
 """The tables whose rows the state digest is taken over.
 
 `bodies` is among them though it is a fold of the body segments, not of the log: the same segments give the same rows,
@@ -112,7 +115,6 @@ def prepare(connection: sqlite3.Connection) -> Progress | None:
     if not found or connection.execute("SELECT fold_version FROM projection").fetchone() != (FOLD_VERSION,):
         return None
     try:
-        _renew_index(connection)
         progress = progress_of(connection)
     except msgspec.MsgspecError:  # damage, which folding again mends
         return None
@@ -141,17 +143,8 @@ def reset(connection: sqlite3.Connection) -> None:
     """Drop every table and make them empty."""
     for table in ("projection", *FOLDED):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
-    for statement in (*_SCHEMA, _BY_POSITION):
+    for statement in _SCHEMA:
         connection.execute(statement)
-
-
-def _renew_index(connection: sqlite3.Connection) -> None:
-    """Make the index anew where an earlier build has left it with fewer columns: no row is another for it."""
-    name = "memberships_by_position"
-    [(found,)] = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchall()
-    if found != _BY_POSITION:
-        connection.execute(f"DROP INDEX {name}")
-        connection.execute(_BY_POSITION)
 
 
 def expect_much(connection: sqlite3.Connection) -> None:
