@@ -247,7 +247,7 @@ class Reader:
         if body is None:
             self.met_damage |= {location}
             return None
-        return View(memoryview(body))
+        return View(body)
 
     def _metadata(self, location: int) -> dict[str, Any]:
         """Give the metadata that a filter looks at, unproved; none where they cannot be read."""
