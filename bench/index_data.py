@@ -15,7 +15,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from folders import glosses
@@ -25,6 +25,7 @@ from engram.embed import find_model, load_embedder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+Q = TypeVar("Q")
 GLOSSES = Path(tempfile.gettempdir()) / "engram-bench" / "glosses.npy"
 K = 10
 HELD_OUT = 1000
@@ -147,9 +148,7 @@ class Times(NamedTuple):
     p99: float
 
 
-def in_turns(
-    contestants: Mapping[str, Callable[[np.ndarray], object]], queries: np.ndarray, rounds: int
-) -> dict[str, Times]:
+def in_turns(contestants: Mapping[str, Callable[[Q], object]], queries: Sequence[Q], rounds: int) -> dict[str, Times]:
     """Time every contestant in turn, `rounds` times over, each with all queries one by one; give medians of the rounds.
 
     The processor time is the whole process's, other threads' too.
@@ -163,7 +162,7 @@ def in_turns(
     return {name: Times(*map(statistics.median, zip(*found, strict=True))) for name, found in taken.items()}
 
 
-def _times(call: Callable[[np.ndarray], object], queries: np.ndarray) -> Times:
+def _times(call: Callable[[Q], object], queries: Sequence[Q]) -> Times:
     walls = []
     cpu = time.process_time()
     for query in queries:

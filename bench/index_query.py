@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
-import numpy as np
 from folders import NAMESPACE, fill, glosses
 from index_data import K, Truth, add_options, gloss_vectors, in_turns, split
 from index_engine import Engine
@@ -34,6 +33,8 @@ from engram.native._core import scan_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
 
 BASELINE = "hnswlib"
 RECALL = 0.99
@@ -55,8 +56,8 @@ def main() -> None:
         folder = options.folder or Path(temporary) / "data"
         if not folder.exists():
             memories = glosses(None)
-            numbered = (memories[at] | {"metadata": memories[at]["metadata"] | {"row": n}} for n, at in enumerate(order))
-            fill(folder, numbered, rows)
+            drawn = [memories[at] for at in order]
+            fill(folder, (one | {"metadata": one["metadata"] | {"row": row}} for row, one in enumerate(drawn)), rows)
         measure(folder, rows, queries, truth, rivals, options.rounds)
 
 

@@ -49,7 +49,7 @@ class Rival(ABC):
 
     @abstractmethod
     def load(self, rows: np.ndarray, path: Path) -> None:
-        """Open the graph at `path`; `rows` are those that it was made of."""
+        """Open the graph at `path`; the rows are those that it was made of."""
 
     @abstractmethod
     def search(self, query: np.ndarray) -> Sequence[int]:
@@ -90,7 +90,7 @@ class Hnswlib(Rival):
 
 
 class Usearch(Rival):
-    """By its own type of component; as `i8` by codes of ours, as its own cast keeps few levels, and a float32 re-rank."""
+    """By its own components, or as `i8` by codes of ours, since its cast keeps few levels, and a float32 re-rank."""
 
     package, module = "usearch", "usearch"
     settings = (("bf16", 16), ("i8", 16), ("i8", 24))
@@ -149,7 +149,7 @@ class Faiss(Rival):
         index.add(rows)
         faiss.write_index(index, str(path))
 
-    def load(self, rows: np.ndarray, path: Path) -> None:
+    def load(self, _rows: np.ndarray, path: Path) -> None:
         import faiss
 
         faiss.omp_set_num_threads(1)
@@ -191,9 +191,7 @@ class QdrantEdge(Rival):
             shard.update(update.create_field_index(field, getattr(qdrant.PayloadSchemaType, kind)))
         payloads = self.payloads or [None] * len(rows)
         for at in range(0, len(rows), 1000):
-            points = [
-                qdrant.Point(row, rows[row], payloads[row]) for row in range(at, min(at + 1000, len(rows)))
-            ]
+            points = [qdrant.Point(row, rows[row], payloads[row]) for row in range(at, min(at + 1000, len(rows)))]
             shard.update(update.upsert_points(points))
         while shard.optimize():
             pass
