@@ -29,6 +29,8 @@ Q = TypeVar("Q")
 GLOSSES = Path(tempfile.gettempdir()) / "engram-bench" / "glosses.npy"
 K = 10
 HELD_OUT = 1000
+BATCH = 5000
+"""Rows in each part of `made_rows`."""
 NOISE = 0.02
 """Of a component, in rows made of glosses: a made row's cosine with its gloss is then about 0.93."""
 _SEED = 20_261_121
@@ -79,12 +81,15 @@ def split(vectors: np.ndarray, rows: int, queries: int = HELD_OUT) -> Split:
     return Split(vectors[order], vectors[drawn[:queries]], order)
 
 
-def made_rows(vectors: np.ndarray, count: int, batch: int) -> Iterator[np.ndarray]:
-    """Give `count` unit vectors in batches: glosses that are not held out, drawn at random, with noise."""
-    rng = np.random.default_rng(_SEED + 1)
+def made_rows(vectors: np.ndarray, start: int, end: int) -> Iterator[np.ndarray]:
+    """Give rows `start` to `end`, unit vectors, in batches: glosses that are not held out, drawn at random, with noise.
+
+    Both are multiples of `BATCH`: each batch has a seed of its own, so that any can be made again without the others.
+    """
     base = split(vectors, len(vectors) - HELD_OUT, 1).rows
-    for start in range(0, count, batch):
-        drawn = base[rng.integers(0, len(base), min(batch, count - start))]
+    for first in range(start, end, BATCH):
+        rng = np.random.default_rng([_SEED, first])
+        drawn = base[rng.integers(0, len(base), BATCH)]
         yield unit(drawn + NOISE * rng.standard_normal(drawn.shape, dtype=np.float32))
 
 
