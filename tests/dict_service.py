@@ -70,6 +70,9 @@ class DictService:
         self.waiting = 0
         self.most_waiting = 0
 
+    def together(self, _):
+        return None
+
     async def call(self, request):
         self.requests.append(request)
         await trio.lowlevel.checkpoint()

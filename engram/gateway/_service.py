@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
     from typing import Any
 
+    from engram.errors import EngramError
     from engram.wire import Answer, Request
 
 
@@ -25,5 +27,19 @@ class Service(Protocol):
         """Give the answer of a request that waits for nothing and takes well under a millisecond; None for any other.
 
         Raises as `call` does. A gateway that asks this first spares such a request a task and its turns in the loop.
+        """
+        ...
+
+    def together(self, request: Request[Any]) -> Hashable:
+        """Say with which others `request` may be carried out in one go: those with an equal answer here. None: alone.
+
+        They are all as quick: none has the others wait for what it alone needs.
+        """
+        ...
+
+    async def call_together(self, requests: Sequence[Request[Any]]) -> Sequence[Answer | EngramError]:
+        """Carry out requests of which `together` says the same; one answer or error each, otherwise as `call`.
+
+        An `EngramError` that it raises is each one's; after a bug each is carried out again, alone.
         """
         ...

@@ -98,7 +98,7 @@ class Reads:
         With a filter it is never said to be: how long one takes that was not asked before, nobody knows.
         """
         index = self._store.published.indexes.get(search.space.ns)
-        return search.tree is None and (index is None or index.rows * index.dim <= _QUICK_BYTES)
+        return search.tree is None and (index is None or len(index) * index.dim <= _QUICK_BYTES)
 
     def search(self, search: Search, vector: bytes) -> QueryResult:
         """Find what a query asks for, by its vector or that of its text."""
@@ -171,4 +171,4 @@ class Reads:
     def index_status(self) -> IndexStatus:
         """Say of the public namespace's index what it holds."""
         index = self._store.published.indexes.get(PUBLIC.ns)
-        return IndexStatus(rows=index.count, head_rows=index.count) if index else IndexStatus(rows=0)
+        return IndexStatus(rows=len(index), head_rows=len(index)) if index else IndexStatus(rows=0)

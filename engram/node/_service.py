@@ -23,6 +23,7 @@ from engram.node._checks import (
     check_binding,
     checked_text,
     item_result,
+    put_result,
 )
 from engram.node._disk_status import scrub_status
 from engram.node._reads import Reads
@@ -58,7 +59,7 @@ from engram.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
     from pathlib import Path
 
     from engram.node._models import Models
@@ -155,20 +156,26 @@ class NodeService:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
+    def together(self, request: Request[Any]) -> Hashable:
+        """Put vectors into one namespace in one go: they wait for nothing but the disk."""
+        if type(request) is Put and request.text is None:
+            return request.namespace, request.model_version
+        return None
+
+    async def call_together(self, requests: Sequence[Request[Any]]) -> list[PutResult | EngramError]:
+        """Carry out puts of which `together` says the same."""
+        puts = [request for request in requests if isinstance(request, Put)]
+        assert len(puts) == len(requests)
+        items = [Item(vector=put.vector, metadata=put.metadata) for put in puts]
+        return [put_result(prepared) for prepared in await self._keep(items, puts[0])]
+
     async def _put(self, request: Put) -> PutResult:
         item = Item(text=request.text, vector=request.vector, metadata=request.metadata)
         [prepared] = await self._keep([item], request)
-        if isinstance(prepared.outcome, EngramError):
-            raise prepared.outcome
-        assert prepared.outcome is not None
-        assert prepared.digest is not None
-        return PutResult(
-            cid=cids.from_digest(prepared.digest),
-            position=prepared.outcome.position,
-            created=prepared.outcome.created,
-            tokens=prepared.tokens,
-            chunks=prepared.chunks,
-        )
+        result = put_result(prepared)
+        if isinstance(result, EngramError):
+            raise result
+        return result
 
     async def _put_many(self, request: PutMany) -> PutManyResult:
         if len(request.items) > LIMITS.batch_items:
