@@ -233,7 +233,7 @@ class Reader:
         if body is None:
             self.met_damage |= {location}
             return None
-        return View(memoryview(body))
+        return View(body)
 
     def _metadata(self, location: int) -> dict[str, Any]:
         """Give the metadata that a filter looks at, unproved; none where they cannot be read."""
@@ -312,7 +312,7 @@ class Reader:
 def _grouped(hits: Iterable[tuple[bytes, int, float, bytes]]) -> list[Found]:
     best: dict[bytes, Found] = {}
     for digest, _, score, payload in hits:
-        view = View(memoryview(payload))
+        view = View(payload)
         parent = role_of(bytes(view.metadata)).parent
         best.setdefault(parent or digest, Found(digest, score, view, parent))
     return list(best.values())

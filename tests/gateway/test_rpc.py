@@ -15,6 +15,7 @@ from engram.errors import Conflict, Unavailable, Unprocessable
 from engram.gateway import RpcSettings, serve_rpc
 from engram.limits import Limits
 from engram.native._core import MessageScanner
+from engram.wire import Put, Query, QueryResult
 
 pytestmark = pytest.mark.trio
 pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
@@ -153,6 +154,49 @@ async def test_an_answer_that_cannot_be_encoded_is_a_bug_too(start, connect):
         answer = await (await connect(server)).call("status", {})
     assert answer[2]["code"] == "internal"
     assert logs[0]["event"] == "rpc_call_failed"
+
+
+class AtOnce(DictService):
+    """Answers a query where it is asked, unless it is by text."""
+
+    def answer_now(self, request):
+        if not isinstance(request, Query) or request.text is not None:
+            return None
+        if request.top_k == 0:
+            raise Unprocessable("top_k: 0 is not between 1 and 1000", field="top_k")
+        if request.top_k == 13:
+            raise RuntimeError("secret words of a user")
+        return QueryResult(hits=[], position=request.top_k, mode="exact")
+
+
+async def test_what_is_answered_at_once_waits_for_no_call_before_it(start, connect):
+    service = AtOnce()
+    server, _ = await start(service, limits=Limits(in_flight=1))
+    peer = await connect(server)
+    asked = [[0, number, "query", [{"vector": [1.0], "top_k": number}]] for number in range(2, 52)]
+    await peer.send([0, 1, "put", [{"text": "wait"}]], *asked)
+    assert [(await peer.receive())[1] for _ in asked] == list(range(2, 52))
+    service.gate.set()
+    assert (await peer.receive())[1] == 1
+    assert (await peer.call("query", {"text": "cat"}, 2))[2] is None
+    assert [type(request) for request in service.requests] == [Put, Query]
+
+
+async def test_an_error_at_once_is_answered_as_any_other(start, connect):
+    server, _ = await start(AtOnce())
+    peer = await connect(server)
+    answer = await peer.call("query", {"vector": [1.0], "top_k": 0})
+    assert answer == [
+        1,
+        1,
+        {"code": "unprocessable", "message": "top_k: 0 is not between 1 and 1000", "field": "top_k"},
+        None,
+    ]
+    with capture_logs() as logs:
+        answer = await peer.call("query", {"vector": [1.0], "top_k": 13})
+    assert answer[2]["code"] == "internal"
+    assert "secret" not in repr((logs, answer))
+    assert (await peer.call("query", {"vector": [1.0]}))[3] == {"hits": [], "position": 10, "mode": "exact"}
 
 
 async def test_a_call_past_its_deadline_is_answered(start, connect, service):

@@ -576,3 +576,31 @@ def test_a_file_says_what_is_new(client, tmp_path):
     assert [kept[line].created for line in (1, 2, 3)] == [True, True, False]
     assert client.batch_ingest_file(path) == [kept[line]["cid"] for line in (1, 2, 3)]
     assert not any(kept.created for _, kept in client.iter_ingest_file(path))
+
+
+# -- exact, and explained --
+
+
+def test_a_query_says_that_it_wants_exact_rows_and_gives_a_list_all_the_same(client, node):
+    client.ingest("the cat sat")
+    assert len(client.query("cat")) == len(client.query("cat", exact=True)) == 1
+    assert len(client.query_by_vector([0.5] * DIM, exact=True)) == 1
+    queries = [request for request in node.service.requests if isinstance(request, Query)]
+    assert [(query.exact, query.explain) for query in queries] == [(False, False), (True, False), (True, False)]
+
+
+def test_explain_gives_the_whole_answer(client):
+    cid = client.ingest("the cat sat", {"kind": "cat"})
+    by_text = client.explain("the cat sat", top_k=1)
+    assert [hit.cid for hit in by_text.hits] == [cid]
+    assert (by_text.mode, by_text.position) == ("fast", 2)
+    assert [(step.name, step.rows, step.us) for step in by_text.explain] == [("namespace", 1, 1.5)]
+    by_vector = client.explain(vector=embed("the cat sat"), exact=True)
+    assert (by_vector.mode, [hit.cid for hit in by_vector.hits]) == ("exact", [cid])
+    assert by_vector.explain
+
+
+@pytest.mark.parametrize("given", [{}, {"text": "x", "vector": [0.5] * DIM}])
+def test_explain_wants_a_text_or_a_vector(client, given):
+    with pytest.raises(BadRequest, match="either text or vector"):
+        client.explain(**given)
