@@ -93,6 +93,19 @@ def exact_cosines(
 ) -> list[float]: ...
 def scan_kernels() -> list[str]: ...
 
+# -- filters as bitmaps ------------------------------------------------------------------------------------------------
+
+@final
+class FilterPlan:
+    def __new__(cls, tree: Any, value_test: Any) -> FilterPlan: ...
+
+@final
+class AttributeColumns:
+    def __new__(cls) -> AttributeColumns: ...
+    def matching(self, plan: FilterPlan, metadata: Sequence[bytes | None]) -> list[int]: ...
+    @property
+    def bytes(self) -> int: ...
+
 # -- embedding --------------------------------------------------------------------------------------------------------
 
 MINILM_DIM: int
