@@ -11,6 +11,9 @@ use super::plan::{Plan, Unanswered};
 /// Fields whose columns are kept; those that were asked for last.
 const FIELDS: usize = 256;
 
+/// Puts a row's metadata, canonical JSON, into the buffer, which is empty; says whether there are any.
+pub type Metadata<'a> = &'a mut dyn FnMut(u32, &mut Vec<u8>) -> bool;
+
 /// The columns of rows that are numbered from 0 on. Rows are only added, and a row's metadata never changes.
 #[derive(Default)]
 pub struct Columns {
@@ -19,13 +22,13 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Give those of the first `rows` that match. `metadata` gives a row's, canonical JSON; a row whose metadata are not
-    /// there, or damaged, counts as one without any.
-    pub fn matching<'m>(
+    /// Give those of the first `rows` that match. A row whose metadata are not there, or damaged, counts as one without
+    /// any.
+    pub fn matching(
         &mut self,
         plan: &Plan,
         rows: u32,
-        metadata: &impl Fn(u32) -> Option<&'m [u8]>,
+        metadata: Metadata<'_>,
     ) -> Result<RoaringBitmap, Unanswered> {
         let mut named = HashSet::new();
         plan.each_leaf(&mut |leaf| _ = named.insert(&*leaf.field));
@@ -64,12 +67,7 @@ impl Columns {
     }
 
     /// Read the columns of these fields as far as `rows`.
-    pub fn read<'m>(
-        &mut self,
-        named: &HashSet<&str>,
-        rows: u32,
-        metadata: &impl Fn(u32) -> Option<&'m [u8]>,
-    ) {
+    pub fn read(&mut self, named: &HashSet<&str>, rows: u32, metadata: Metadata<'_>) {
         self.clock += 1;
         let mut behind: Vec<(&str, Column)> = Vec::new();
         for &field in named {
@@ -106,31 +104,30 @@ impl Columns {
 
     /// About how many bytes of memory this takes.
     pub fn bytes(&self) -> usize {
-        let of = |(field, column): (&Box<str>, &Column)| field.len() + column.bytes();
-        self.fields.iter().map(of).sum()
+        let fields = self.fields.iter();
+        fields
+            .map(|(field, column)| field.len() + column.bytes())
+            .sum()
     }
 }
 
 /// Read the values of several fields in one pass. The columns all stand at the first of the rows.
-fn read_on<'m>(
-    columns: &mut [(&str, Column)],
-    rows: std::ops::Range<u32>,
-    metadata: &impl Fn(u32) -> Option<&'m [u8]>,
-) {
+fn read_on(columns: &mut [(&str, Column)], rows: std::ops::Range<u32>, metadata: Metadata<'_>) {
     columns.sort_by_key(|(field, _)| *field);
     let names = Names::new(columns.iter().map(|(field, _)| *field).collect());
-    let mut found = Vec::new();
+    let (mut document, mut found) = (Vec::new(), Vec::new());
     for row in rows.clone() {
-        let Some(document) = metadata(row) else {
-            continue;
-        };
-        if names.find(document, &mut found).is_err() {
+        document.clear();
+        if !metadata(row, &mut document) {
             continue;
         }
-        for ((_, column), raw) in columns.iter_mut().zip(&found) {
-            if let Some(raw) = raw {
+        let Ok(text) = names.find(&document, &mut found) else {
+            continue;
+        };
+        for ((_, column), place) in columns.iter_mut().zip(&found) {
+            if let Some((_, place)) = place {
                 // One that cannot be read is as good as missing.
-                _ = column.add(row, raw);
+                _ = column.add(row, &text[place.clone()]);
             }
         }
     }

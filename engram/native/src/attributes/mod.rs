@@ -18,6 +18,6 @@ mod postings;
 mod tests;
 mod value;
 
-pub use columns::{Columns, is_name};
+pub use columns::{Columns, Metadata, is_name};
 pub use instant::{instant, is_day};
 pub use plan::{Ask, Edge, Leaf, Plan, Scalar, Test, Unanswered, Words};

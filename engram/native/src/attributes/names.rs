@@ -37,21 +37,20 @@ impl<'n> Names<'n> {
         Self { names }
     }
 
-    /// Find what each name stands for in a record: the JSON text of its value. The answers are in the names' order.
-    pub fn find<'d>(
-        &self,
-        document: &'d [u8],
-        found: &mut Vec<Option<&'d str>>,
-    ) -> Result<(), Unreadable> {
+    /// Find where in a record the JSON text of what each name stands for is. The answers are in the names' order.
+    /// Gives the record's text.
+    pub fn find<'d>(&self, document: &'d [u8], found: &mut Found) -> Result<&'d str, Unreadable> {
         if document.len() > METADATA_LIMIT {
             return Err(Unreadable);
         }
         let text = std::str::from_utf8(document).map_err(|_| Unreadable)?;
+        found.clear();
+        found.resize(self.names.len(), None);
         let mut walk = Walk {
             text,
             at: 0,
             names: &self.names,
-            found: vec![None; self.names.len()],
+            found,
         };
         let all = Wanted {
             names: 0..self.names.len(),
@@ -66,15 +65,12 @@ impl<'n> Names<'n> {
         if walk.at != text.len() {
             return Err(Unreadable);
         }
-        found.clear();
-        found.extend(
-            walk.found
-                .iter()
-                .map(|place| place.as_ref().map(|(_, range)| &text[range.clone()])),
-        );
-        Ok(())
+        Ok(text)
     }
 }
+
+/// Of each name, the reading that counts, and where its value is.
+pub type Found = Vec<Option<(Cuts, Range<usize>)>>;
 
 /// The names that a map may answer: those that begin with the keys that lead into it, each with a dot, `used` bytes.
 #[derive(Clone)]
@@ -85,11 +81,11 @@ struct Wanted {
     cuts: Cuts,
 }
 
-struct Walk<'d, 'n> {
+struct Walk<'d, 'w> {
     text: &'d str,
     at: usize,
-    names: &'n [&'n str],
-    found: Vec<Option<(Cuts, Range<usize>)>>,
+    names: &'w [&'w str],
+    found: &'w mut Found,
 }
 
 impl Walk<'_, '_> {
@@ -220,31 +216,41 @@ impl Wanted {
     /// Give the name whose rest is `key`, and the names that go on behind it with a dot.
     fn under(&self, names: &[&str], key: &str) -> (Option<usize>, Self) {
         let asked = &names[self.names.clone()];
-        let rest = |at: usize| asked.get(at).map(|name| &name[self.used..]);
-        let exact = asked.partition_point(|name| &name[self.used..] < key);
-        let from = asked.partition_point(|name| self.behind(name, key) == Ordering::Less);
-        let to = asked.partition_point(|name| self.behind(name, key) != Ordering::Greater);
-        let dots = self.dots + key.bytes().filter(|byte| *byte == b'.').count() as u32;
-        let first = self.names.start;
-        let inner = if from == to {
-            Self::nothing()
-        } else {
-            Self {
-                names: first + from..first + to,
-                used: self.used + key.len() + 1,
-                dots: dots + 1,
-                cuts: self.cuts | 1 << (MAX_DOTS as u32 - 1 - dots),
+        let at = asked.partition_point(|name| &name[self.used..] < key);
+        let first = self.names.start + at;
+        let alike = &asked[at..];
+        // Those that begin with the key stand here, if there are any.
+        match alike.first().map(|name| &name[self.used..]) {
+            Some(rest) if rest.starts_with(key) => {
+                let exact = (rest.len() == key.len()).then_some(first);
+                (exact, self.behind(alike, first, key))
             }
-        };
-        ((rest(exact) == Some(key)).then_some(first + exact), inner)
+            _ => (None, Self::nothing()),
+        }
     }
 
-    /// Compare the rest of a name with `key` and a dot, as far as that goes: equal where it begins so.
-    fn behind(&self, name: &str, key: &str) -> Ordering {
-        let rest = &name.as_bytes()[self.used..];
-        let head = &rest[..rest.len().min(key.len() + 1)];
-        let key = key.bytes().chain(std::iter::once(b'.'));
-        head.iter().copied().cmp(key)
+    /// Of names from number `first` on, of which none comes before `key`, those that go on with it and a dot.
+    fn behind(&self, alike: &[&str], first: usize, key: &str) -> Self {
+        let compare = |name: &str| {
+            let (head, tail) = name.as_bytes()[self.used..].split_at_checked(key.len())?;
+            Some(head.cmp(key.as_bytes()).then(tail.first()?.cmp(&b'.')))
+        };
+        // Too short to go on: what stands before the others is the key itself, then.
+        let order = |name: &str| {
+            compare(name).unwrap_or_else(|| name[self.used..].cmp(key).then(Ordering::Less))
+        };
+        let from = alike.partition_point(|name| order(name) == Ordering::Less);
+        let to = alike.partition_point(|name| order(name) != Ordering::Greater);
+        if from == to {
+            return Self::nothing();
+        }
+        let dots = self.dots + key.bytes().filter(|byte| *byte == b'.').count() as u32;
+        Self {
+            names: first + from..first + to,
+            used: self.used + key.len() + 1,
+            dots: dots + 1,
+            cuts: self.cuts | 1 << (MAX_DOTS as u32 - 1 - dots),
+        }
     }
 }
 
@@ -261,18 +267,18 @@ pub fn unquoted(raw: &str, escaped: bool) -> Result<Cow<'_, str>, Unreadable> {
 
 /// Give the JSON text of each element of a list that was read over.
 pub fn elements(list: &str) -> impl Iterator<Item = &str> {
-    let mut walk = Walk {
-        text: list,
-        at: 1,
-        names: &[],
-        found: Vec::new(),
-    };
+    let mut at = 1;
     std::iter::from_fn(move || {
-        if walk.peek() == Some(b',') {
-            walk.at += 1;
-        }
-        let start = walk.at;
+        at += usize::from(list.as_bytes()[at] == b',');
+        let mut walk = Walk {
+            text: list,
+            at,
+            names: &[],
+            found: &mut Vec::new(),
+        };
         walk.value(1, Wanted::nothing()).ok()?;
-        Some(&list[start..walk.at])
+        let element = &list[at..walk.at];
+        at = walk.at;
+        Some(element)
     })
 }

@@ -1,5 +1,5 @@
 //! Filters for Python: a plan made of a filter's tree.
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -151,39 +151,49 @@ impl Ask for PythonTest {
     }
 }
 
-/// Columns of rows whose metadata the caller gives: what a part of an index has, for whoever has no index.
+/// Rows of nothing but metadata, with columns: what a part of an index has, for whoever has no index.
 #[pyclass(frozen, module = "engram.native._core")]
-struct AttributeColumns(std::sync::Mutex<Columns>);
+#[derive(Default)]
+struct AttributeColumns {
+    rows: RwLock<Vec<Option<Box<[u8]>>>>,
+    columns: Mutex<Columns>,
+}
 
 #[pymethods]
 impl AttributeColumns {
     #[new]
     fn new() -> Self {
-        Self(std::sync::Mutex::default())
+        Self::default()
     }
 
-    /// The rows, ascending, of those whose metadata are given, that match.
-    fn matching(
-        &self,
-        py: Python<'_>,
-        plan: &FilterPlan,
-        metadata: Vec<Option<pyo3::pybacked::PyBackedBytes>>,
-    ) -> PyResult<Vec<u32>> {
-        let of = |row: u32| metadata[row as usize].as_deref();
+    /// Add rows, each its metadata in canonical JSON, or None where they cannot be read.
+    fn add(&self, metadata: Vec<Option<Vec<u8>>>) {
+        let mut rows = self.rows.write().expect("no caller panics");
+        rows.extend(
+            metadata
+                .into_iter()
+                .map(|row| row.map(Vec::into_boxed_slice)),
+        );
+    }
+
+    /// The rows that match, ascending, of the first `rows`.
+    fn matching(&self, py: Python<'_>, plan: &FilterPlan, rows: usize) -> PyResult<Vec<u32>> {
         let found = py.detach(|| {
-            let mut columns = self.0.lock().expect("no caller panics");
-            columns.matching(&plan.0, metadata.len() as u32, &of)
+            let held = self.rows.read().expect("no caller panics");
+            let mut of = |row: u32, into: &mut Vec<u8>| {
+                into.extend(held[row as usize].iter().flat_map(|bytes| bytes.iter()));
+                held[row as usize].is_some()
+            };
+            let mut columns = self.columns.lock().expect("no caller panics");
+            columns.matching(&plan.0, rows.min(held.len()) as u32, &mut of)
         });
-        match found {
-            Ok(rows) => Ok(rows.into_iter().collect()),
-            Err(reason) => Err(unanswered(reason)),
-        }
+        Ok(found.map_err(unanswered)?.into_iter().collect())
     }
 
     /// About how many bytes of memory the columns take.
     #[getter]
     fn bytes(&self) -> usize {
-        self.0.lock().expect("no caller panics").bytes()
+        self.columns.lock().expect("no caller panics").bytes()
     }
 }
 
