@@ -18,6 +18,14 @@ const JUDGED: usize = 16;
 /// Strings that are asked about at once.
 const ASKED: usize = 1024;
 
+/// What things cost, about: an operation on a set of rows, a value that is looked up, one that is put in order, a string
+/// that another is looked for in, one that is cut into words.
+const SET_NS: usize = 5_000;
+const LOOK_UP_NS: usize = 300;
+const SORT_NS: usize = 100;
+const WITHIN_NS: usize = 20;
+const WORDS_NS: usize = 1_000;
+
 /// The values of one field.
 #[derive(Default)]
 pub struct Column {
@@ -103,6 +111,33 @@ impl Column {
         self.judged.truncate(JUDGED - 1);
         self.judged.insert(0, judged);
         outcome
+    }
+
+    /// About how many nanoseconds `prepare` and `matching` take.
+    pub fn expected_ns(&self, test: &Test) -> usize {
+        let (numbers, strings) = (&self.values.numbers, &self.values.strings);
+        let each = |cost| strings.count() * cost;
+        match test {
+            Test::OneOf(wanted) | Test::NoneOf(wanted) | Test::HoldsAny(wanted) => {
+                SET_NS + wanted.len() * LOOK_UP_NS
+            }
+            Test::HoldsAll(wanted) => SET_NS * (1 + wanted.len()),
+            Test::Exists | Test::Null(_) => SET_NS,
+            Test::Order(_, Scalar::Number(_)) => self.rows as usize + numbers.unsorted() * SORT_NS,
+            Test::Order(..) | Test::StartsWith(_) => {
+                self.rows as usize + strings.unsorted() * SORT_NS
+            }
+            Test::Contains(_) | Test::EndsWith(_) => SET_NS + each(WITHIN_NS),
+            Test::Between { .. } => {
+                let new = strings.count() - self.instants.len();
+                self.rows as usize + numbers.unsorted() * SORT_NS + new * WITHIN_NS + each(1)
+            }
+            Test::Words(words) => {
+                let known = self.judged.iter().find(|one| one.text == words.text);
+                let asked = known.map_or(0, |one| one.asked as usize);
+                each(1) + (strings.count() - asked) * WORDS_NS
+            }
+        }
     }
 
     /// Give the rows that pass a test that was prepared.

@@ -1,6 +1,7 @@
 //! The columns of one part of rows, made as filters ask for them.
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use roaring::RoaringBitmap;
 
@@ -13,6 +14,12 @@ const FIELDS: usize = 256;
 
 /// Puts a row's metadata, canonical JSON, into the buffer, which is empty; says whether there are any.
 pub type Metadata<'a> = &'a mut dyn FnMut(u32, &mut Vec<u8>) -> bool;
+
+impl fmt::Debug for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.fields()).finish()
+    }
+}
 
 /// The columns of rows that are numbered from 0 on. Rows are only added, and a row's metadata never changes.
 #[derive(Default)]
@@ -51,14 +58,17 @@ impl Columns {
         Ok(found)
     }
 
-    /// Whether the columns that a plan needs have been read as far as `rows`.
-    pub fn ready(&self, plan: &Plan, rows: u32) -> bool {
-        let mut ready = true;
+    /// About how many nanoseconds `matching` takes; None where there are rows to be read.
+    pub fn expected_ns(&self, plan: &Plan, rows: u32) -> Option<usize> {
+        let mut ns = Some(0);
         plan.each_leaf(&mut |leaf| {
             let column = self.fields.get(&leaf.field);
-            ready &= column.is_some_and(|column| column.rows >= rows);
+            let column = column.filter(|column| column.rows >= rows);
+            ns = ns
+                .zip(column)
+                .map(|(ns, column)| ns + column.expected_ns(&leaf.test));
         });
-        ready
+        ns
     }
 
     /// The fields that have columns.

@@ -190,14 +190,24 @@ impl<K: Keys> Dictionary<K> {
 
     /// Put the values in order, but for a few new ones, so that `span` need not look at each.
     pub fn sort(&mut self) {
-        let ordered = self.order.len();
-        if self.keys.count() - ordered <= UNORDERED + ordered / 8 {
+        if self.unsorted() == 0 {
             return;
         }
+        let ordered = self.order.len();
         self.order.extend(ordered as u32..self.keys.count() as u32);
         let keys = &self.keys;
         // Stable, because that takes the ordered ones as they are.
         self.order.sort_by(|a, b| keys.get(*a).cmp(keys.get(*b)));
+    }
+
+    /// How many values `sort` would put in order, all of them, because too many are new; 0 where they are few.
+    pub fn unsorted(&self) -> usize {
+        let ordered = self.order.len();
+        if self.keys.count() - ordered <= UNORDERED + ordered / 8 {
+            0
+        } else {
+            self.keys.count()
+        }
     }
 
     /// Add the rows of the values from the first that is not `before`, to the last that is `until`.
