@@ -57,14 +57,15 @@ TOUCH_THE_WORLD = {
     "embed._url": {"urllib"},  # its parser
     "embed._sentence_transformers": {"threading"},  # a lock around what two threads must not do at once
     "node._embedded": {"threading"},  # the one thread of an embedded memory
+    "node._gate": {"threading"},  # the callers' threads, which read
     "testing.__main__": {"time"},  # how long it takes, in this world
     "testing._loop": {"random"},  # the seeded order of trio's tasks
     "testing._rng": {"random"},  # seeded, every one
     "testing._tables": {"sqlite3"},  # in memory
-    "store._allowed": {"threading"},  # a lock: any thread may search
+    "store._bodies": {"threading"},  # a lock: any thread may have a segment mapped
     "store._opening": {"sqlite3"},  # its error class
     "store._verify_tables": {"sqlite3"},  # its error class
-    "store._reading": {"threading"},  # a lock around the reading connection, and one around what filters remember
+    "store._reading": {"threading"},  # a lock around the reading connection
     "store._store": {"sqlite3"},  # its error class
 }
 

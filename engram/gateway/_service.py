@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
     from typing import Any
 
+    from engram.errors import EngramError
     from engram.wire import Answer, Request
 
 
@@ -18,5 +20,19 @@ class Service(Protocol):
 
         Raises an `EngramError` for whatever the caller can mend; anything else is a bug, answered as `internal`. The
         gateway cancels a call at its deadline, and only then: a caller that has gone away cancels nothing.
+        """
+        ...
+
+    def together(self, request: Request[Any]) -> Hashable:
+        """Say with which others `request` may be carried out in one go: those with an equal answer here. None: alone.
+
+        They are all as quick: none has the others wait for what it alone needs.
+        """
+        ...
+
+    async def call_together(self, requests: Sequence[Request[Any]]) -> Sequence[Answer | EngramError]:
+        """Carry out requests of which `together` says the same; one answer or error each, otherwise as `call`.
+
+        An `EngramError` that it raises is each one's; after a bug each is carried out again, alone.
         """
         ...

@@ -1,6 +1,9 @@
-"""The vector index: exact nearest rows, filtered before the search, over codes in memory and f32 rows elsewhere."""
+"""The index of a namespace: rows come and go in a `Space`, and readers search the `View` that it published last.
 
-from engram.index._index import VectorIndex
-from engram.index._snapshot import IndexSnapshot, Match
+All of it is native (`docs/index.md`); vectors, digests and metadata are read from the bodies, through `BodyMaps`.
+"""
 
-__all__ = ["IndexSnapshot", "Match", "VectorIndex"]
+from engram.index._recall import Measure, RecallTally
+from engram.native._core import Allowed, BodyMaps, FilterPlan, Space, View
+
+__all__ = ["Allowed", "BodyMaps", "FilterPlan", "Measure", "RecallTally", "Space", "View"]

@@ -12,7 +12,7 @@ from engram import filter as filters
 from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.store import PUBLIC, Done, PutOperation
-from engram.wire import Chunk, Hit, ItemResult, Record, error_info
+from engram.wire import Chunk, Hit, ItemResult, PutResult, Record, error_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,6 +143,20 @@ def binding_of(request: NamespaceCreate, embedder: Embedder | None) -> tuple[str
             f"dim: say how many dimensions {model_version} has; this node runs no such model", field="dim"
         )
     return model_version, within("dim", dim, 1, LIMITS.dim)
+
+
+def put_result(item: Prepared) -> PutResult | EngramError:
+    if isinstance(item.outcome, EngramError):
+        return item.outcome
+    assert item.outcome is not None
+    assert item.digest is not None
+    return PutResult(
+        cid=cids.from_digest(item.digest),
+        position=item.outcome.position,
+        created=item.outcome.created,
+        tokens=item.tokens,
+        chunks=item.chunks,
+    )
 
 
 def item_result(item: Prepared) -> ItemResult:

@@ -5,8 +5,9 @@ rows it touched. A row is hashed as the MessagePack array of its table's name an
 a user chose (a namespace's name), its hash stands in its place.
 
 Which rows change is not left to the fold to say: triggers of the connection, made from the tables as they are, tell of
-each. A fold that writes a new column or table cannot forget them. The rows are hashed when the group is done, in one
-native call without the interpreter's lock.
+each. A fold that writes a new column or table cannot forget them. Only `RowDigest.insert` writes rows of which they are
+silent, for it takes in what it writes: a trigger that calls back costs more than the row. The rows are hashed when the
+group is done, in one native call without the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.native import _core
+from engram.store._rows import insert_rows
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 EMPTY = bytes(32)
 """The digest of no rows."""
@@ -39,6 +41,7 @@ class RowDigest:
 
     def __init__(self, connection: sqlite3.Connection, tables: Sequence[str], value: bytes) -> None:
         self.value = value
+        self._connection = connection
         self._added: list[bytes] = []
         self._removed: list[bytes] = []
         connection.execute("PRAGMA temp_store=MEMORY")  # where the triggers stand
@@ -46,9 +49,22 @@ class RowDigest:
         connection.create_function("engram_added", -1, lambda *row: self._added.append(_encode(row)))
         connection.create_function("engram_removed", -1, lambda *row: self._removed.append(_encode(row)))
         connection.create_function("engram_hash", 1, _hashed)
+        connection.execute("DROP TABLE IF EXISTS temp.digest")
+        connection.execute("CREATE TEMP TABLE digest AS SELECT 0 AS silent")
         for table in tables:
             for trigger in _triggers(table, _columns(connection, table)):
                 connection.execute(trigger)
+
+    def insert(self, rows: Mapping[str, Sequence[tuple[object, ...]]]) -> None:
+        """Insert rows by their tables, each with every column as it is to stand there: no bool, which is an integer."""
+        self._connection.execute("UPDATE temp.digest SET silent = 1")
+        try:
+            for table, new in rows.items():
+                assert not any(hashed == table for hashed, _ in _HASHED)
+                insert_rows(self._connection, table, new)
+                self._added += [_encode((table, *row)) for row in new]
+        finally:
+            self._connection.execute("UPDATE temp.digest SET silent = 0")
 
     def settle(self) -> bytes:
         """Take in what has changed and give the digest."""
@@ -107,8 +123,9 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
 def _triggers(table: str, columns: Sequence[str]) -> Iterator[str]:
     added = f"SELECT engram_added({_row(table, columns, 'new.')})"
     removed = f"SELECT engram_removed({_row(table, columns, 'old.')})"
-    for event, body in (("INSERT", added), ("DELETE", removed), ("UPDATE", f"{removed}; {added}")):
-        yield f"CREATE TEMP TRIGGER digest_{table}_{event} AFTER {event} ON main.{table} BEGIN {body}; END"
+    told = " WHEN NOT (SELECT silent FROM temp.digest)"
+    for event, when, body in (("INSERT", told, added), ("DELETE", "", removed), ("UPDATE", "", f"{removed}; {added}")):
+        yield f"CREATE TEMP TRIGGER digest_{table}_{event} AFTER {event} ON main.{table}{when} BEGIN {body}; END"
 
 
 def _row(table: str, columns: Sequence[str], prefix: str) -> str:

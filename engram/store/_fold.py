@@ -7,6 +7,7 @@ the higher CID. A record lives while a membership does.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,16 +15,22 @@ import msgspec
 from engram import cid as cids
 from engram.documents import role_of
 from engram.errors import BodiesCorrupt
-from engram.events import AnyEvent, NamespaceCreated, RecordDeleted, RecordStored, Unknown
+from engram.events import AnyEvent, NamespaceCreated, RecallMeasured, RecordDeleted, RecordStored, Unknown
 from engram.store import _tables as tables
 from engram.store._digest import RowDigest, digest_of
+from engram.store._rows import insert_rows, select_among
 from engram.store._tables import EVERYWHERE, FOLDED, Change, Progress, View
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
     from engram.events import LogStart
+    from engram.store._bodies import Body
+
+_EXPECTED = 1024
+"""Bodies that are looked up at once."""
 
 
 def wins(issued: int, digest: bytes, other_issued: int, other_digest: bytes, *, delete: bool, other: bool) -> bool:
@@ -36,14 +43,35 @@ class Fold:
 
     `progress`: how far they have come. None: they are empty, and their digest is taken over all rows at the first
     `advance`, which costs less than following each.
+
+    What is new stands beside the tables until somebody looks at them, and goes into them many rows at once; `expect`
+    finds out, many at once, what is new. Nothing of that is left after `advance`.
     """
 
     def __init__(self, connection: sqlite3.Connection, progress: Progress | None) -> None:
-        self.connection = connection
+        self._connection = connection
         self._digest = RowDigest(connection, FOLDED, progress.digest) if progress else None
         self._skipped = set(progress.skipped if progress else ())
         self._tallied: dict[bytes, tuple[int, int]] = {}
         self._placed: dict[bytes, int] = {}
+        self._no_bodies: set[bytes] = set()
+        self._no_records: set[bytes] = set()
+        self._no_memberships: set[tuple[bytes, bytes, bytes]] = set()
+        self._new: dict[str, list[tuple[Any, ...]]] = {}
+        self.changes = 0
+        """Grows with each change of a row."""
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The tables, with all that was folded."""
+        if self._new:
+            new, self._new = self._new, {}
+            if self._digest is not None:
+                self._digest.insert(new)
+            else:
+                for table, rows in new.items():
+                    insert_rows(self._connection, table, rows)
+        return self._connection
 
     @property
     def digest(self) -> bytes:
@@ -56,18 +84,64 @@ class Fold:
         """The types of events that this build does not know."""
         return frozenset(self._skipped)
 
+    def expect(self, puts: Iterable[tuple[bytes, bytes, bytes]]) -> None:
+        """Look up at once what the next puts will ask for one by one: (namespace, digest, signer) of each."""
+        wanted: dict[tuple[bytes, bytes], list[bytes]] = {}
+        for ns, digest, signer in puts:
+            wanted.setdefault((ns, signer), []).append(digest)
+        digests = list(dict.fromkeys(digest for of_one in wanted.values() for digest in of_one))
+        self._expect_bodies(digests)
+        known = select_among(self.connection, "SELECT digest FROM records WHERE digest IN", digests)
+        self._no_records = set(digests).difference(digest for (digest,) in known)
+        self._no_memberships = set()
+        for (ns, signer), of_one in wanted.items():
+            known = select_among(
+                self.connection,
+                """SELECT digest FROM memberships INDEXED BY memberships_by_record
+                   WHERE ns = ? AND signer = ? AND digest IN""",
+                of_one,
+                (ns, signer),
+            )
+            absent = set(of_one).difference(digest for (digest,) in known)
+            self._no_memberships.update((ns, digest, signer) for digest in absent)
+
+    def _expect_bodies(self, ids: list[bytes]) -> None:
+        unknown = [body_id for body_id in ids if body_id not in self._placed]
+        self._placed.update(select_among(self.connection, "SELECT id, location FROM bodies WHERE id IN", unknown))
+        self._no_bodies = {body_id for body_id in unknown if body_id not in self._placed}
+
+    def add_bodies(self, bodies: Iterable[Body]) -> None:
+        """Record where bodies are; the first place of an id counts."""
+        rest = iter(bodies)
+        while some := list(itertools.islice(rest, _EXPECTED)):
+            self._expect_bodies([body.id for body in some])
+            for body in some:
+                self.add_body(body.id, body.kind, body.location)
+
     def add_body(self, body_id: bytes, kind: int, location: int) -> None:
         """Record where a body is; the first place of an id counts."""
         row = (body_id, kind, location)
-        if self.connection.execute("INSERT OR IGNORE INTO bodies VALUES (?, ?, ?)", row).rowcount:
+        if body_id in self._no_bodies:
+            self._no_bodies.discard(body_id)
+            self._insert("bodies", row)
+            self._placed[body_id] = location
+        elif self._write("INSERT OR IGNORE INTO bodies VALUES (?, ?, ?)", row).rowcount:
             self._placed[body_id] = location
 
     def location_of(self, body_id: bytes) -> int | None:
         """Give where a body is."""
         if (location := self._placed.get(body_id)) is not None:
             return location
+        if body_id in self._no_bodies:
+            return None
         row = self.connection.execute("SELECT location FROM bodies WHERE id = ?", (body_id,)).fetchone()
         return row[0] if row else None
+
+    def membership(self, ns: bytes, digest: bytes, signer: bytes) -> tables.Membership | None:
+        """Give a membership, alive or dead."""
+        if (ns, digest, signer) in self._no_memberships:
+            return None
+        return tables.membership(self.connection, ns, digest, signer)
 
     def apply(self, position: int, event: AnyEvent | Unknown, read: Callable[[int], memoryview]) -> Change | None:
         """Fold one event into the tables. `read` gives a body by location."""
@@ -78,52 +152,71 @@ class Fold:
                 return self._deleted(position, event)
             case NamespaceCreated():
                 self._namespace(position, event, read)
+            case RecallMeasured():
+                self._measured(event)
             case Unknown():
                 self._skipped.add(event.type)
         return None
 
     def advance(self, position: int, root: bytes, body_tail: int, log_start: LogStart) -> None:
         """Record how far the tables have come, before the transaction of their rows is committed."""
+        connection = self.connection
         self._write_tallies()
-        self._placed.clear()
+        self._forget_expected()
         if self._digest is None:
-            self._digest = RowDigest(self.connection, FOLDED, digest_of(self.connection, FOLDED))
+            self._digest = RowDigest(connection, FOLDED, digest_of(connection, FOLDED))
         digest = self._digest.settle()
-        progress = Progress(position, root, digest, self.skipped, body_tail, log_start)
-        tables.advance(self.connection, progress)
+        tables.advance(connection, Progress(position, root, digest, self.skipped, body_tail, log_start))
 
     def forget(self) -> None:
         """Forget what was folded since the last `advance`: its transaction was rolled back."""
         self._tallied.clear()
-        self._placed.clear()
+        self._new.clear()
+        self._forget_expected()
         if self._digest is not None:
             self._digest.forget()
+
+    def _forget_expected(self) -> None:
+        self._placed.clear()
+        self._no_bodies.clear()
+        self._no_records.clear()
+        self._no_memberships.clear()
+
+    def _insert(self, table: str, row: tuple[Any, ...]) -> None:
+        """Have a row that is not in the tables be in them by the next look."""
+        self.changes += 1
+        self._new.setdefault(table, []).append(row)
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+        self.changes += 1
+        return self.connection.execute(statement, values)
 
     def _namespace(self, position: int, event: NamespaceCreated, read: Callable[[int], memoryview]) -> None:
         location = self._body_named(event.name, position)
         name = msgspec.json.decode(bytes(read(location)))["name"]
-        self.connection.execute(
+        self._write(
             "INSERT OR IGNORE INTO namespaces VALUES (?, ?, ?, ?, ?, ?)",
             (event.ns, event.owner, name, event.model_version, event.dim, position),
         )
 
+    def _measured(self, event: RecallMeasured) -> None:
+        row = (event.ns, event.mode, event.queries, event.expected, event.found, event.widening)
+        self.connection.execute("INSERT OR REPLACE INTO recalls VALUES (?, ?, ?, ?, ?, ?)", row)
+
     def _stored(self, position: int, event: RecordStored, read: Callable[[int], memoryview]) -> Change | None:
         digest = cids.digest_of(event.cid)
-        before = tables.membership(self.connection, event.ns, digest, event.signer)
+        before = self.membership(event.ns, digest, event.signer)
         if before is not None:
             if not wins(event.issued_unix_ms, digest, before.issued, digest, delete=False, other=not before.alive):
                 return None
             if before.alive:
-                self.connection.execute(
+                self._write(
                     "UPDATE memberships SET issued = ? WHERE position = ?", (event.issued_unix_ms, before.position)
                 )
                 return None
-            self.connection.execute("DELETE FROM memberships WHERE position = ?", (before.position,))
+            self._write("DELETE FROM memberships WHERE position = ?", (before.position,))
         location, indexed, chunk, lives = self._remember(position, digest, event.payload, read)
-        self.connection.execute(
-            "INSERT INTO memberships VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?)",
-            (position, event.ns, digest, event.signer, event.issued_unix_ms, location, indexed, chunk),
-        )
+        self._insert_membership(position, event, digest, (1, event.issued_unix_ms, location, int(indexed), int(chunk)))
         if lives > 1 and self._alive(event.ns, digest) > 1:
             return None
         self._tally(event.ns, 1, chunk)
@@ -131,22 +224,19 @@ class Fold:
 
     def _deleted(self, position: int, event: RecordDeleted) -> Change | None:
         digest = cids.digest_of(event.cid)
-        before = tables.membership(self.connection, event.ns, digest, event.signer)
+        before = self.membership(event.ns, digest, event.signer)
         if before is None:
-            self.connection.execute(
-                "INSERT INTO memberships VALUES (?, ?, ?, ?, 0, ?, 0, 0, 0)",
-                (position, event.ns, digest, event.signer, event.issued_unix_ms),
-            )
+            self._insert_membership(position, event, digest, (0, event.issued_unix_ms, 0, 0, 0))
             return None
         if not wins(event.issued_unix_ms, digest, before.issued, digest, delete=True, other=not before.alive):
             return None
-        location, indexed, chunk = self.connection.execute(
+        location, indexed, chunk = self._write(
             "UPDATE memberships SET alive = 0, issued = ? WHERE position = ? RETURNING location, indexed, chunk",
             (event.issued_unix_ms, before.position),
         ).fetchone()
         if not before.alive:
             return None
-        [lives] = self.connection.execute(
+        [lives] = self._write(
             "UPDATE records SET lives = lives - 1 WHERE digest = ? RETURNING lives", (digest,)
         ).fetchone()
         if lives == 0:
@@ -155,6 +245,12 @@ class Fold:
             return None
         self._tally(event.ns, -1, chunk)
         return Change(event.ns, digest, False, location, bool(indexed))
+
+    def _insert_membership(
+        self, position: int, event: RecordStored | RecordDeleted, digest: bytes, rest: tuple[int, ...]
+    ) -> None:
+        self._no_memberships.discard((event.ns, digest, event.signer))
+        self._insert("memberships", (position, event.ns, digest, event.signer, *rest))
 
     def _alive(self, ns: bytes, digest: bytes) -> int:
         count: int = self.connection.execute(
@@ -184,10 +280,13 @@ class Fold:
         Give its location, whether it is indexed, whether it is a chunk, and its lives.
         """
         location = self._body_named(digest, position)
-        # Not `RETURNING parent IS NOT NULL`: SQLite 3.40 says 1 of a NULL there.
-        row = self.connection.execute(
-            "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING indexed, parent, lives", (digest,)
-        ).fetchone()
+        row = None
+        if digest in self._no_records:
+            self._no_records.discard(digest)
+        else:  # not `RETURNING parent IS NOT NULL`: SQLite 3.40 says 1 of a NULL there
+            row = self._write(
+                "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING indexed, parent, lives", (digest,)
+            ).fetchone()
         indexed, parent, lives = row or (*self._make(digest, payload_hash, View(read(location))), 1)
         if lives == 1:
             self._tally(EVERYWHERE, 1, parent is not None)
@@ -197,17 +296,9 @@ class Fold:
         metadata = bytes(view.metadata)
         role = role_of(metadata)
         indexed = view.dim > 0 and not role.document
-        self.connection.execute(
-            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
-            (
-                digest,
-                payload_hash,
-                bytes(view.content),
-                hashlib.sha256(metadata).digest(),
-                view.model_version,
-                indexed,
-                role.parent,
-            ),
+        content, named = bytes(view.content), hashlib.sha256(metadata).digest()
+        self._insert(
+            "records", (digest, payload_hash, content, named, view.model_version, int(indexed), role.parent, 1)
         )
         return indexed, role.parent
 

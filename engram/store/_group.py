@@ -19,7 +19,7 @@ from engram.store import _tables as tables
 from engram.store._bodies import PATCH, RECORD, Bodies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from engram.store._fold import Fold
     from engram.store._tables import Change
@@ -41,6 +41,9 @@ FRAME_EVENTS = 8192
 
 FRAME_BODY_BYTES = 64 * 1024 * 1024
 """Bytes of bodies after which it takes none either, so that what waits for the disk stays small."""
+
+_EXPECTED = 256
+"""Operations whose rows are looked up at once."""
 
 
 class PutOperation(msgspec.Struct, frozen=True):
@@ -73,7 +76,13 @@ class CreateOperation(msgspec.Struct, frozen=True):
     dim: int
 
 
-Operation = PutOperation | DeleteOperation | CreateOperation
+class MeasureOperation(msgspec.Struct, frozen=True):
+    """Keep what was measured of a namespace's recall."""
+
+    measured: events.RecallMeasured
+
+
+Operation = PutOperation | DeleteOperation | CreateOperation | MeasureOperation
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -95,7 +104,6 @@ class Group:
         now_ns: int,
     ) -> None:
         self._fold = fold
-        self._connection = fold.connection
         self._bodies = bodies
         self._namespaces = namespaces
         self._position = position
@@ -105,14 +113,31 @@ class Group:
         self.events: list[bytes] = []
         self.changes: list[Change] = []
         self.created: dict[bytes, Namespace] = {}
+        self.measured: dict[bytes, events.RecallMeasured] = {}
+
+    def carry_out(self, operations: Sequence[Operation]) -> list[Done | EngramError]:
+        """Carry out operations in order; an outcome each, of as many as one frame takes."""
+        outcomes: list[Done | EngramError] = []
+        while len(outcomes) < len(operations) and not self._full:
+            some = operations[len(outcomes) : len(outcomes) + _EXPECTED]
+            self._expect(some)
+            for operation in some:
+                outcomes.append(self._carry_out(operation))
+                if self._full:
+                    break
+        return outcomes
 
     @property
-    def full(self) -> bool:
+    def _full(self) -> bool:
         """Whether the next operation is another group's."""
         return len(self.events) >= FRAME_EVENTS or self._staged_bytes >= FRAME_BODY_BYTES
 
-    def carry_out(self, operation: Operation) -> Done | EngramError:
-        before = self._connection.total_changes
+    def _expect(self, operations: Sequence[Operation]) -> None:
+        puts = [operation for operation in operations if isinstance(operation, PutOperation)]
+        self._fold.expect([(put.ns, digest, put.signer) for put in puts for digest in _digests(put)])
+
+    def _carry_out(self, operation: Operation) -> Done | EngramError:
+        before = self._fold.changes
         try:
             match operation:
                 case PutOperation():
@@ -121,8 +146,11 @@ class Group:
                     return self._delete(operation)
                 case CreateOperation():
                     return self._create(operation)
+                case MeasureOperation():
+                    self.measured[operation.measured.ns] = operation.measured
+                    return self._emit(operation.measured)
         except EngramError as error:
-            if self._connection.total_changes != before:
+            if self._fold.changes != before:
                 # Half of it is in the tables, and would be committed with what comes after it.
                 raise RuntimeError(f"a {type(operation).__name__} was refused after it had begun") from error
             return error
@@ -136,7 +164,7 @@ class Group:
         return done
 
     def _put_record(self, ns: bytes, digest: bytes, payload: bytes, signer: bytes) -> Done:
-        before = tables.membership(self._connection, ns, digest, signer)
+        before = self._fold.membership(ns, digest, signer)
         if before is not None and before.alive:
             return Done(before.position, False)
         self._stage(RECORD, digest, payload)
@@ -151,18 +179,18 @@ class Group:
 
     def _delete(self, operation: DeleteOperation) -> Done:
         ns, digest, signer = operation.ns, operation.digest, operation.signer
-        before = tables.membership(self._connection, ns, digest, signer)
+        before = self._fold.membership(ns, digest, signer)
         cid = cids.from_digest(digest)
         if before is None or not before.alive:
             raise NotFound(f"no record {cid} in this namespace", field="cid")
-        if (parent := tables.parent_of(self._connection, digest)) is not None:
+        if (parent := tables.parent_of(self._fold.connection, digest)) is not None:
             whole = cids.from_digest(parent)
             raise Unprocessable(
                 f"cid: {cid} is a chunk of the long text {whole}; delete that, and its chunks go with it", field="cid"
             )
         done = self._end(ns, digest, signer, before)
-        for chunk in tables.chunks_of(self._connection, ns, signer, digest):
-            self._end(ns, chunk, signer, tables.membership(self._connection, ns, chunk, signer))
+        for chunk in tables.chunks_of(self._fold.connection, ns, signer, digest):
+            self._end(ns, chunk, signer, self._fold.membership(ns, chunk, signer))
         return done
 
     def _end(self, ns: bytes, digest: bytes, signer: bytes, before: tables.Membership | None) -> Done:
@@ -219,3 +247,9 @@ class Group:
     def _read(self, location: int) -> memoryview:
         staged = self._staged.get(location)
         return memoryview(staged) if staged is not None else self._bodies.read(location)
+
+
+def _digests(put: PutOperation) -> Iterator[bytes]:
+    yield put.digest
+    for digest, _ in put.chunks:
+        yield digest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import sqlite3
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+_EXPECTED = 1024
+"""Events whose rows are looked up at once."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -95,8 +99,7 @@ def open_parts(folder: DataFolder, port: Tables, rng: Rng, segment_bytes: int) -
             tables.reset(connection)
             tables.expect_much(connection)
         fold = Fold(connection, progress)
-        for body in found:
-            fold.add_body(body.id, body.kind, body.location)
+        fold.add_bodies(found)
         fold_log(fold, log, bodies, progress.position if progress else 0)
         connection.execute("COMMIT")
         tables.expect_little(connection)
@@ -110,8 +113,12 @@ def _held(connection: sqlite3.Connection) -> set[bytes]:
 
 def fold_log(fold: Fold, log: Log, bodies: Bodies, position: int) -> None:
     """Fold the log's events from `position` on."""
-    for at, data in log.read(position):
-        fold.apply(at, events.decode(data), bodies.read)
+    entries = log.read(position)
+    while some := [(at, events.decode(data)) for at, data in itertools.islice(entries, _EXPECTED)]:
+        puts = [event for _, event in some if isinstance(event, events.RecordStored)]
+        fold.expect([(put.ns, cids.digest_of(put.cid), put.signer) for put in puts])
+        for at, event in some:
+            fold.apply(at, event, bodies.read)
     fold.advance(log.size, log.root, bodies.tail, log.segment_start)
 
 

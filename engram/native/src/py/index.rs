@@ -5,11 +5,11 @@ use std::time::Instant;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use super::attributes::{FilterPlan, unanswered};
-use super::maps::BodyMaps;
-use crate::hash::Digest;
+use super::maps::{BodyMaps, digest_of};
 use crate::index::{self, Ask, Cosines, IndexError, Kernel, Mode, Query};
 
 /// Vectors copied with the GIL held before they are worked on without it: about 100 µs of copying.
@@ -92,7 +92,11 @@ impl Space {
     /// added, because the body there is not sound, not of that digest, or holds no vector of `dim` components.
     ///
     /// A row that is there and alive stays as it is; one that was removed comes as a new one.
-    fn add(&self, py: Python<'_>, rows: Vec<(Digest, u64)>) -> PyResult<Vec<u64>> {
+    fn add(&self, py: Python<'_>, rows: Vec<(PyBackedBytes, u64)>) -> PyResult<Vec<u64>> {
+        let rows = rows
+            .iter()
+            .map(|(digest, location)| Ok((digest_of(digest)?, *location)));
+        let rows = rows.collect::<PyResult<Vec<_>>>()?;
         let dim = self.lock().dim();
         let long = rows.len() * dim >= FLOAT_DETACH;
         released_if(long, py, || self.lock().add(&rows)).map_err(refused)

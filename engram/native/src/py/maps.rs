@@ -73,3 +73,11 @@ impl BodyMaps {
         right.then(|| PyBytes::new(py, &body.payload))
     }
 }
+
+/// Take bytes for a digest.
+pub fn digest_of(bytes: &[u8]) -> PyResult<Digest> {
+    bytes.try_into().map_err(|_| {
+        let text = format!("digest must be 32 bytes, got {}", bytes.len());
+        PyValueError::new_err(text)
+    })
+}
