@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from engram import cid as cids
+from engram import filter as filters
 from engram import record
 from engram.documents import role_of
 from engram.errors import BodiesCorrupt, Unavailable
 from engram.identity import PUBLIC_NAMESPACE
+from engram.index import FilterPlan
 from engram.store import _tables as tables
-from engram.store._allowed import AllowedRows
 from engram.store._digest import EMPTY, digest_of
 from engram.store._group import Namespace
 from engram.store._tables import Count, View
@@ -92,8 +93,6 @@ class Reader:
         self._connect = connect
         self._reader = connect(readonly=True)
         self._reading = threading.Lock()
-        self._allowed = AllowedRows()
-        self._filtering = threading.Lock()
         self._distrusted = False
         self._damaged: tuple[tuple[int, int], ...] = ()
         self.met_damage: frozenset[int] = frozenset()
@@ -202,10 +201,9 @@ class Reader:
         view = published.indexes.get(ns)
         if view is None:
             return Answer([], published.position, "exact", [])
-        allowed = None
+        allowed, filtered = None, []
         if tree is not None:
-            with self._filtering:
-                allowed = self._allowed.rows(ns, tree, view, self._metadata)
+            allowed, filtered = view.allow(FilterPlan(tree, filters.value_test), explain=explain)
         k = top_k
         while True:
             hits, mode, steps, damaged = view.search(
@@ -216,7 +214,7 @@ class Reader:
             found = _grouped(hits)
             # The hits begin the whole ranking, so their groups begin those of all of it.
             if len(found) >= top_k or len(hits) < k:
-                return Answer(found[:top_k], published.position, mode, [Step(*step) for step in steps])
+                return Answer(found[:top_k], published.position, mode, [Step(*step) for step in [*filtered, *steps]])
             k *= _MORE_HITS
 
     def _excluded(self) -> list[tuple[int, int]]:
