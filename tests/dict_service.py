@@ -38,6 +38,7 @@ from engram.wire import (
     Record,
     Status,
     StatusResult,
+    Step,
 )
 
 DIM = 8
@@ -149,7 +150,9 @@ class DictService:
             if namespace == request.namespace
         ]
         hits.sort(key=lambda hit: (-hit.score, hit.cid))
-        return QueryResult(hits=hits[: request.top_k], position=self.position)
+        steps = [Step(name="namespace", rows=len(hits), us=1.5)] if request.explain else None
+        mode = "exact" if request.exact else "fast"
+        return QueryResult(hits=hits[: request.top_k], position=self.position, mode=mode, explain=steps)
 
     async def _list(self, request: List):
         found = [self._record(cid, *kept) for (name, cid), kept in self.records.items() if name == request.namespace]

@@ -57,6 +57,7 @@ TOUCH_THE_WORLD = {
     "embed._url": {"urllib"},  # its parser
     "embed._sentence_transformers": {"threading"},  # a lock around what two threads must not do at once
     "node._embedded": {"threading"},  # the one thread of an embedded memory
+    "node._gate": {"threading"},  # the callers' threads, which read
     "testing.__main__": {"time"},  # how long it takes, in this world
     "testing._loop": {"random"},  # the seeded order of trio's tasks
     "testing._rng": {"random"},  # seeded, every one

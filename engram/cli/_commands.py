@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from cyclopts import Parameter
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from engram.cli._target import Opener, Target
+    from engram.wire import QueryResult
+
+
+class _Ask(TypedDict):
+    top_k: int
+    filter: str | dict[str, Any] | None
+    namespace: str | None
+    exact: bool
+
 
 Cid = Annotated[str, Parameter(help="A memory's CID, v1::…, or the sha256:… of its content.")]
 
@@ -36,6 +45,23 @@ class Commands:
         filter: Filter = None,  # noqa: A002 - the option's name
         namespace: Namespace = None,
         text_: Annotated[bool, Parameter(name="--text", help="Show the texts, or only scores and CIDs.")] = True,
+        exact: Annotated[
+            bool,
+            Parameter(
+                help="Find exactly what brute force finds, ties included. Without it the index takes the quickest way "
+                "that it has earned on its own data: nearly all of the same, sooner.",
+                negative="",
+                show_default=False,
+            ),
+        ] = False,
+        explain: Annotated[
+            bool,
+            Parameter(
+                help="Say how they were found: the mode, the rows that each step left, and its microseconds.",
+                negative="",
+                show_default=False,
+            ),
+        ] = False,
         where: Where = DEFAULT_WHERE,
     ) -> int:
         """Find memories by meaning, the nearest first.
@@ -44,14 +70,27 @@ class Commands:
         table; in a pipe, a line each of score, CID, metadata and text, with tabs between; with --json, one document.
 
         A text that was long is one memory, found by its nearest part: the text shown is that part's.
+
+        --explain tells how: mode exact is what brute force finds, fast and graph are ways that the index has earned.
+        In a pipe it goes to standard error, so that the lines stay lines.
         """
         text = utf8(text, "TEXT")
+        how: QueryResult | None = None
         with self._open(where) as target:
-            hits = target.query(text, top_k=top_k, filter=_filter(filter), namespace=_name(namespace))
+            ask = _Ask(top_k=top_k, filter=_filter(filter), namespace=_name(namespace), exact=exact)
+            if explain:
+                how = target.explain(text, **ask)
+            hits = how.hits if how is not None else target.query(text, **ask)
         if where.json:
             found = [fields(hit) for hit in hits]
-            say(write({"hits": found if text_ else [_without(hit, "text") for hit in found]}))
-        elif _terminal():
+            document: dict[str, Any] = {"hits": found if text_ else [_without(hit, "text") for hit in found]}
+            say(write(document if how is None else document | results.explained(how)))
+            return OK
+        if how is not None:
+            print(
+                results.explanation(how), end="\n\n" if _terminal() else "\n", file=None if _terminal() else sys.stderr
+            )
+        if _terminal():
             say(results.hits_table(hits, text=text_) if hits else "nothing found")
         elif hits:
             say(results.hits_lines(hits, text=text_))
@@ -223,6 +262,15 @@ def _name(namespace: str | None) -> str | None:
 
 def _terminal() -> bool:
     return sys.stdout.isatty()
+
+
+def _say_how(result: QueryResult) -> None:
+    """Print how a query was answered: above the table, or beside the lines of a pipe, which stay lines."""
+    text = results.explanation(result)
+    if _terminal():
+        say(text + "\n")
+    else:
+        print(text, file=sys.stderr)
 
 
 def _without(values: dict[str, Any], name: str) -> dict[str, Any]:

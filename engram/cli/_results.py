@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from engram.cli._json import write
+from engram.cli._json import fields, write
 from engram.cli._text import duration, one_line, plural, printable, size
 from engram.record import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from engram.wire import Hit, ModelStatus, NamespaceInfo, Record, ScrubStatus, StatusResult
+    from engram.wire import Hit, IndexStatus, ModelStatus, NamespaceInfo, QueryResult, Record, ScrubStatus, StatusResult
 
 _CELL = 400
 """Characters of a text or of metadata that are drawn; no terminal's line is longer."""
@@ -35,6 +35,20 @@ def hits_lines(hits: Iterable[Hit], *, text: bool) -> str:
         "\t".join([f"{hit.score:.6f}", hit.cid, write(hit.metadata, indent=None), *([_flat(hit.text)] if text else [])])
         for hit in hits
     )
+
+
+def explained(result: QueryResult) -> dict[str, object]:
+    """Give how a query was answered, for a document: its mode, and the steps of the search."""
+    return {"mode": result.mode, "explain": [fields(step) for step in result.explain or []]}
+
+
+def explanation(result: QueryResult) -> str:
+    """Draw how a query was answered: the mode, then a line a step with the rows it left and its microseconds."""
+    steps = result.explain or []
+    cells = [("mode " + printable(result.mode), "rows left", "µs")]
+    cells += [("  " + printable(step.name), f"{step.rows:,}", f"{step.us:,.1f}") for step in steps]
+    name, rows, us = (max(len(row[column]) for row in cells) for column in range(3))
+    return "\n".join(f"{cell[0]:<{name}}  {cell[1]:>{rows}}  {cell[2]:>{us}}" for cell in cells)
 
 
 def records_table(records: Sequence[Record], *, first: int, width: int | None = None) -> str:
@@ -103,6 +117,7 @@ def status_rows(status: StatusResult) -> list[tuple[str, str]]:
         ("model", f"{model.model_version}, {model.dim} numbers, {state}{kernel}"),
         *([("", model.message)] if model.message else []),
         *((f"model {other.name}", _model(other)) for other in status.models),
+        ("index", _index(status.index)),
         ("writes waiting", f"{status.queue_length:,}"),
         ("disk", _scrub(status.scrub)),
         *(("damage", f"{each.file}, offset {each.offset:,}: {each.reason}") for each in status.scrub.damage),
@@ -110,6 +125,12 @@ def status_rows(status: StatusResult) -> list[tuple[str, str]]:
         ("node key", status.node_key),
     ]
     return [(name, printable(value)) for name, value in rows]
+
+
+def _index(index: IndexStatus) -> str:
+    """Say what the public namespace is searched in: `117,659 rows in 1 sealed part and a head of 52,123, fast`."""
+    sealed = f"{plural(index.sealed, 'sealed part')} and " if index.sealed else ""
+    return f"{plural(index.rows, 'row')} in {sealed}a head of {index.head_rows:,}, mode {index.mode}"
 
 
 def _scrub(scrub: ScrubStatus) -> str:

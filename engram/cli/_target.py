@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engram.sdk import Kept, Reindexed
-    from engram.wire import ActorsResult, Hit, NamespaceInfo, OnLong, Record, StatusResult
+    from engram.wire import ActorsResult, Hit, NamespaceInfo, OnLong, QueryResult, Record, StatusResult
 
 DEFAULT_URL = "engram://127.0.0.1:8090"
 """Where a node listens unless it is told otherwise."""
@@ -66,8 +66,22 @@ class Target(Protocol):
         top_k: int = 10,
         filter: str | dict[str, Any] | None = None,  # noqa: A002 - the API's word
         namespace: str | None = None,
+        exact: bool = False,
     ) -> Sequence[Hit]:
         """Find the nearest memories."""
+        ...
+
+    def explain(
+        self,
+        text: str,
+        /,
+        *,
+        top_k: int = 10,
+        filter: str | dict[str, Any] | None = None,  # noqa: A002 - the API's word
+        namespace: str | None = None,
+        exact: bool = False,
+    ) -> QueryResult:
+        """Find the nearest memories, and say how they were found."""
         ...
 
     def get(self, cid: str, /, *, namespace: str | None = None, include_vector: bool = False) -> Record:

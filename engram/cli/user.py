@@ -42,6 +42,7 @@ _QUERY = (
     'engram query "how does attention work?" -k 5',
     'engram query "small furry pets" --filter \'pos = "noun"\'',
     "engram query \"small furry pets\" --json | jq -r '.hits[].cid'",
+    'engram query "small furry pets" --exact --explain',
 )
 _NAMESPACE_CREATE = (
     "engram namespace create notes",

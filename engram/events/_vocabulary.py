@@ -74,15 +74,36 @@ class StateCommitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
     block_hash: bytes | None = None
 
 
+class RecallMeasured(Event, frozen=True, kw_only=True, tag="recall_measured.1"):
+    """What replaying `queries` of a namespace's queries exactly has shown: `found` of the `expected` nearest rows.
+
+    `mode` is that in which they were answered first. From here on `widening` times as many rows are looked at in it.
+    """
+
+    ns: bytes
+    mode: str
+    queries: int
+    expected: int
+    found: int
+    widening: int
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """An event of a type that this build does not know."""
 
     type: str
 
 
-AnyEvent = LogCreated | NamespaceCreated | RecordStored | RecordDeleted | StateCommitted
+AnyEvent = LogCreated | NamespaceCreated | RecordStored | RecordDeleted | StateCommitted | RecallMeasured
 
-_KNOWN = {"log_created.1", "namespace_created.1", "record_stored.1", "record_deleted.1", "state_committed.1"}
+_KNOWN = {
+    "log_created.1",
+    "namespace_created.1",
+    "record_stored.1",
+    "record_deleted.1",
+    "state_committed.1",
+    "recall_measured.1",
+}
 _decoder = msgspec.msgpack.Decoder(AnyEvent)
 _type_decoder = msgspec.msgpack.Decoder(Unknown)
 

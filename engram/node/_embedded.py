@@ -1,23 +1,32 @@
-"""`engram.open`: the same actors in the caller's process, without doors, on one trio thread of its own."""
+"""`engram.open`: the same actors in the caller's process, without doors, on one trio thread of its own.
+
+Theory of operation. What writes, embeds, or asks an actor crosses to that thread and waits there. What only reads runs
+in the caller's thread, on the snapshot that was published last; a query by text crosses once, for its vector. Readers
+pass a gate. Closing shuts it and waits for those inside before the store goes, so none of them ever sees a file or a
+connection of the store closed. A forked child has the handle, and none of the threads: it is refused everything.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import trio
 
-from engram.errors import BadRequest, EngramError, Unavailable
+from engram.errors import BadRequest, EngramError, Forked, Unavailable
 from engram.node._actor_config import actors_of
 from engram.node._config import Config
+from engram.node._gate import Gate
 from engram.node._model_config import models_of
 from engram.node._node import real_world, running
 from engram.runtime import leaf
 from engram.sdk import Api
-from engram.wire import checked
+from engram.wire import Get, List, NamespaceList, Query, checked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -43,6 +52,14 @@ class Memory(Api):
         self._token: trio.lowlevel.TrioToken | None = None
         self._stop: trio.Event | None = None
         self._error: BaseException | None = None
+        self._gate = Gate(self._gone)
+        self._reading: dict[type, Callable[[NodeService, Any], Answer]] = {
+            Query: self._query,
+            Get: self._get,
+            List: self._list,
+            NamespaceList: self._namespace_list,
+        }
+        _OPEN.add(self)
         self._thread = threading.Thread(target=self._live, name="engram-memory", daemon=True)
         self._thread.start()
         self._ready.wait()
@@ -57,13 +74,17 @@ class Memory(Api):
         self.close()
 
     def close(self) -> None:
-        """Write what is under way, sign a checkpoint, release the folder, and end every thread; twice is allowed."""
+        """Write what is under way, sign a checkpoint, release the folder, and end every thread; twice is allowed.
+
+        Called by a signal handler in the middle of a read of this thread, it only begins: the read must end first.
+        """
         if self._token is not None and self._stop is not None:
             try:
                 self._token.run_sync_soon(self._stop.set)
             except trio.RunFinishedError:
                 self._stop = None
-        self._thread.join()
+        if not self._gate.holds_me:
+            self._thread.join()
 
     def ask(self, actor: str, message: Message[R]) -> R:
         """Ask an actor of one's own, by the name that `engram.open(actors=…)` gave it, and wait for its answer.
@@ -74,7 +95,39 @@ class Memory(Api):
         return self._cross(lambda service: service.ask(actor, message))
 
     def _call(self, request: Request[T]) -> T:
-        return cast("T", self._cross(lambda service: service.call(checked(request))))
+        request = checked(request)
+        read = self._reading.get(type(request))
+        if read is None:
+            return cast("T", self._cross(lambda service: service.call(request)))
+        if self._service is None:
+            raise self._gone()
+        return cast("T", read(self._service, request))
+
+    # -- reading, in the caller's thread --
+
+    def _query(self, service: NodeService, request: Query) -> Answer:
+        search = service.reads.query(request)
+        vector = search.vector or self._cross(lambda service: service.vector_of(search))
+        return self._read(service, partial(service.reads.search, search, vector), request.min_position)
+
+    def _get(self, service: NodeService, request: Get) -> Answer:
+        return self._read(service, service.reads.get(request), request.min_position)
+
+    def _list(self, service: NodeService, request: List) -> Answer:
+        return self._read(service, service.reads.list(request), request.min_position)
+
+    def _namespace_list(self, service: NodeService, request: NamespaceList) -> Answer:
+        del request
+        return self._read(service, service.reads.namespaces(), 0)
+
+    def _read(self, service: NodeService, read: Callable[[], R], position: int) -> R:
+        if service.reads.position < position:
+            self._cross(lambda service: service.reach(position))
+        if (failure := service.reads.failure) is not None:
+            raise failure
+        return self._gate.run(read)
+
+    # -- on the memory's thread --
 
     def _cross(self, call: Callable[[NodeService], Awaitable[R]]) -> R:
         if self._token is None or self._service is None or not self._thread.is_alive():
@@ -87,6 +140,8 @@ class Memory(Api):
     def _gone(self) -> EngramError:
         if isinstance(self._error, EngramError):
             return self._error
+        if self._service is not None and (failure := self._service.reads.failure) is not None:
+            return failure  # the memory's thread is on its way to end with it
         return Unavailable("this memory is closed; open it again")
 
     def _live(self) -> None:
@@ -103,7 +158,26 @@ class Memory(Api):
             self._token = trio.lowlevel.current_trio_token()
             self._stop = trio.Event()
             self._ready.set()
-            await self._stop.wait()
+            try:
+                await self._stop.wait()
+            finally:
+                self._gate.close()
+
+    def _forget(self) -> None:
+        """Be of no use to the forked child that calls this, and do nothing to its parent."""
+        self._error = Forked("this memory was opened before a fork, and is the parent's; let both talk to a node")
+        self._service = self._token = self._stop = None
+
+
+_OPEN: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for memory in list(_OPEN):
+        memory._forget()  # noqa: SLF001
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def _cross(call: Callable[[], Awaitable[R]], token: trio.lowlevel.TrioToken) -> R:

@@ -206,6 +206,7 @@ async def _actors(
             store,
             models,
             store_ref,
+            tail,
             offload,
             world.clock,
             world.rng,

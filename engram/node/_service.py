@@ -13,28 +13,22 @@ import msgspec
 import trio
 
 from engram import cid as cids
-from engram import filter as filters
-from engram.documents import role_of
 from engram.embed import same_model
-from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable, Unprocessable
-from engram.identity import PUBLIC_NAMESPACE, hello_message, namespace_id
+from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable
+from engram.identity import hello_message, namespace_id
 from engram.limits import LIMITS
 from engram.node._checks import (
     Prepared,
     binding_of,
     check_binding,
     checked_text,
-    checked_vector,
-    hit_of,
     item_result,
-    predicate,
     put_result,
-    record_answer,
-    within,
 )
 from engram.node._disk_status import scrub_status
+from engram.node._reads import Reads
 from engram.node._writing import Writer
-from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, Namespace
+from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done
 from engram.wire import (
     METHODS,
     PROTOCOL,
@@ -69,15 +63,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engram.node._models import Models
+    from engram.node._reads import Search
     from engram.ports import Clock, Offload, Rng
-    from engram.runtime import Message, Ref
-    from engram.store import Count, Scrub, Store, View
+    from engram.runtime import Message, Ref, Tail
+    from engram.store import Count, Scrub, Store
     from engram.wire import ActorsResult, Answer, OnLong, Request
 
 R = TypeVar("R")
 
-_OTHERS = 100
-_PAGE_BYTES = LIMITS.message_bytes // 2
 _CATCH_UP_S = 5.0
 
 
@@ -101,6 +94,7 @@ class NodeService:
         store: Store,
         models: Models,
         store_ref: Ref,
+        tail: Tail,
         offload: Offload,
         clock: Clock,
         rng: Rng,
@@ -109,7 +103,10 @@ class NodeService:
     ) -> None:
         """`actors`: says how the actors are."""
         self._settings = settings
+        self.reads = Reads(store)
+        """What needs no loop: an embedded memory calls it in its caller's thread."""
         self._store = store
+        self._tail = tail
         self._models = models
         self._writer = Writer(store, store_ref, models, offload, settings.write_queue_items)
         self._offload = offload
@@ -181,12 +178,12 @@ class NodeService:
         return PutManyResult(items=[item_result(item) for item in done], position=max(positions, default=0))
 
     async def _keep(self, items: Sequence[Item], request: Put | PutMany) -> list[Prepared]:
-        space = self._namespace(request.namespace)
+        space = self.reads.namespace(request.namespace)
         check_binding(space, request.model_version)
         return await self._writer.put(items, space, request.on_long or self._settings.on_long)
 
     async def _delete(self, request: Delete) -> DeleteResult:
-        space = self._namespace(request.namespace)
+        space = self.reads.namespace(request.namespace)
         digest = cids.digest_of(request.cid)
         [outcome] = await self._writer.write([DeleteOperation(space.ns, digest, self._store.key.public)])
         if isinstance(outcome, EngramError):
@@ -196,63 +193,40 @@ class NodeService:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     async def _query(self, request: Query) -> QueryResult:
-        space = self._namespace(request.namespace)
-        top_k = within("top_k", request.top_k, 1, LIMITS.top_k)
-        tree = filters.parse(request.filter)
-        vector = await self._query_vector(request, space)
-        await self._wait_for(request.min_position)
+        search = self.reads.query(request)
+        vector = await self.vector_of(search)
+        await self.reach(request.min_position)
+        if self.reads.is_quick(search):
+            return self.reads.search(search, vector)
+        return await self._offload.run("search", functools.partial(self.reads.search, search, vector))
 
-        def search() -> QueryResult:
-            answer = self._store.search(space.ns, vector, top_k, tree)
-            return QueryResult(hits=[hit_of(item) for item in answer.found], position=answer.position)
-
-        return await self._offload.run("search", search)
-
-    async def _query_vector(self, request: Query, space: Namespace) -> bytes:
-        if (request.text is None) == (request.vector is None):
-            raise BadRequest("give either text or vector to query by", field="text")
-        if request.vector is not None:
-            return checked_vector(request.vector, space)
-        return await self._models.ask(space, checked_text(request.text or ""))
+    async def vector_of(self, search: Search) -> bytes:
+        """Give the vector to search by: the query's own, or that of its text."""
+        return search.vector or await self._models.ask(search.space, search.text)
 
     async def _get(self, request: Get) -> Record:
-        space = self._namespace(request.namespace)
-        content = cids.content_of(request.cid)
-        digest = cids.digest_of(request.cid) if content is None else None
-        await self._wait_for(request.min_position)
-
-        def get() -> Record:
-            digests = [digest] if digest else self._store.with_content(space.ns, content or b"", _OTHERS + 1)
-            view = self._store.get(space.ns, digests[0]) if digests else None
-            if view is None:
-                raise NotFound(f"no record {request.cid} in this namespace", field="cid")
-            chunks = self._chunks(space, digests[0], view)
-            return record_answer(digests[0], view, chunks, include_vector=request.include_vector, others=digests[1:])
-
+        get = self.reads.get(request)
+        await self.reach(request.min_position)
         return await self._offload.run("search", get)
 
     async def _list(self, request: List) -> ListResult:
-        space = self._namespace(request.namespace)
-        limit = within("limit", request.limit, 1, LIMITS.list_limit)
-        offset = within("offset", request.offset, 0, 2**62)
-        after = within("after", request.after, 0, 2**62)
-        accept = predicate(request.filter)
-        await self._wait_for(request.min_position)
-
-        def browse() -> ListResult:
-            position = self._store.published.position
-            found, more_after = self._store.browse(
-                space.ns, accept, offset, limit, chunks=request.chunks, page_bytes=_PAGE_BYTES, after=after
-            )
-            records = [record_answer(digest, view, self._chunks(space, digest, view)) for digest, view in found]
-            more_offset = None if more_after is None else offset + len(found)
-            return ListResult(records=records, position=position, next_offset=more_offset, next_after=more_after)
-
+        browse = self.reads.list(request)
+        await self.reach(request.min_position)
         return await self._offload.run("search", browse)
 
-    def _chunks(self, space: Namespace, digest: bytes, view: View) -> int:
-        """Count a document's chunks; nothing is asked for any other record, which has none."""
-        return self._store.chunks(space.ns, digest) if role_of(bytes(view.metadata)).document else 0
+    async def reach(self, position: int) -> None:
+        """Wait until reads see `position` events of the log. `Unavailable` where they do not in a few seconds."""
+        if self.reads.position >= position:
+            return
+        with trio.move_on_after(_CATCH_UP_S):
+            while self.reads.position < position:
+                await self._tail.grown()
+            return
+        raise Unavailable(
+            f"this node's log has {self.reads.position} events, and the call asks for {position} "
+            "(min_position): is it another node, or one restored from an older backup?",
+            field="min_position",
+        )
 
     async def _embed(self, request: Embed) -> EmbedResult:
         if len(request.texts) > LIMITS.batch_items:
@@ -272,32 +246,7 @@ class NodeService:
         status = served.model.status
         return EmbedResult(vectors=vectors, tokens=tokens, model_version=status.model_version, dim=status.dim)
 
-    async def _wait_for(self, position: int) -> None:
-        """Wait until this node has folded up to `position`."""
-        with trio.move_on_after(_CATCH_UP_S):
-            while self._store.published.position < position:
-                await self._clock.sleep(0.01)
-            return
-        raise Unavailable(
-            f"this node's log has {self._store.published.position} events, and the call asks for {position} "
-            "(min_position): is it another node, or one restored from an older backup?",
-            field="min_position",
-        )
-
     # -- namespaces, node ---------------------------------------------------------------------------------------------
-
-    def _namespace(self, name: str | None) -> Namespace:
-        if name is None or name == PUBLIC.name:
-            return PUBLIC
-        try:
-            ns = namespace_id(self._store.key.public, name)
-        except Unprocessable as error:
-            message = error.message.removeprefix("name: ")
-            raise Unprocessable(f"namespace: {message}", field="namespace") from None
-        found = self._store.published.namespaces.get(ns)
-        if found is None:
-            raise NotFound(f"no namespace {name!r} here; create it first (namespace create)", field="namespace")
-        return found
 
     async def _namespace_create(self, request: NamespaceCreate) -> NamespaceInfo:
         if request.name == PUBLIC.name:
@@ -313,30 +262,11 @@ class NodeService:
         if isinstance(outcome, EngramError):
             raise outcome
         space = self._store.published.namespaces[ns]
-        return await self._offload.run("search", functools.partial(self._info, space, outcome.position))
+        return await self._offload.run("search", functools.partial(self.reads.info, space, outcome.position))
 
     async def _namespace_list(self, request: NamespaceList) -> NamespaceListResult:
         del request
-        spaces = sorted(self._store.published.namespaces.values(), key=lambda space: (space.position, space.name))
-        spaces = [space for space in spaces if space.owner in (None, self._store.key.public)]
-
-        def infos() -> list[NamespaceInfo]:
-            return [self._info(space, space.position) for space in spaces]
-
-        return NamespaceListResult(namespaces=await self._offload.run("search", infos))
-
-    def _info(self, space: Namespace, position: int) -> NamespaceInfo:
-        count = self._store.tally(space.ns)
-        return NamespaceInfo(
-            name=space.name,
-            id=space.ns.hex(),
-            owner=None if space.ns == PUBLIC_NAMESPACE else self._store.key.address,
-            model_version=space.model_version,
-            dim=space.dim,
-            records=count.records,
-            chunks=count.chunks,
-            position=position,
-        )
+        return await self._offload.run("search", self.reads.namespaces())
 
     async def _status(self, request: Status) -> StatusResult:
         del request
@@ -363,6 +293,7 @@ class NodeService:
             bodies_bytes=bodies_bytes,
             queue_length=self._writer.waiting,
             scrub=scrub_status(self._scrub.place if self._scrub is not None else None),
+            index=self.reads.index_status(),
         )
 
     async def _actors(self, request: Actors) -> ActorsResult:

@@ -38,6 +38,10 @@ class Tail:
         """Say that the log has grown, or may have; called on the trio thread after every commit."""
         self._waiting.unpark_all()
 
+    async def grown(self) -> None:
+        """Wait for the next commit to be told of; what it wrote can be read then."""
+        await self._waiting.park()
+
     async def beyond(self, position: int) -> None:
         """Wait until an event of this position is committed."""
         # Between looking and waiting nothing else runs, so no `committed` is missed there.

@@ -32,6 +32,7 @@ from engram.wire import (
     PutMany,
     PutManyResult,
     Query,
+    QueryResult,
     Record,
     Request,
     Status,
@@ -233,13 +234,16 @@ class Api(ABC):
         top_k: int = 10,
         filter: Filter | None = None,  # noqa: A002
         namespace: str | None = None,
+        *,
+        exact: bool = False,
     ) -> builtins.list[Hit]:
         """Give the `top_k` memories nearest in meaning to `text` among those that `filter` lets pass.
 
-        A long text is one of them: the hit's `chunk` says which part was nearest, and its `text` is that part's.
+        A long text is one of them: the hit's `chunk` says which part was nearest, and its `text` is that part's. With
+        `exact` they are those that brute force finds, ties included, where the index would be quicker without.
         """
         clean_text(text, "text")
-        return self._call(Query(text=text, top_k=top_k, filter=filter, namespace=namespace)).hits
+        return self._call(Query(text=text, top_k=top_k, filter=filter, namespace=namespace, exact=exact)).hits
 
     def query_by_vector(
         self,
@@ -247,9 +251,43 @@ class Api(ABC):
         top_k: int = 10,
         filter: Filter | None = None,  # noqa: A002
         namespace: str | None = None,
+        *,
+        exact: bool = False,
     ) -> builtins.list[Hit]:
-        """Give the `top_k` memories nearest to `vector` by cosine among those that `filter` lets pass."""
-        return self._call(Query(vector=f32_bytes(vector), top_k=top_k, filter=filter, namespace=namespace)).hits
+        """Give the `top_k` memories nearest to `vector` by cosine among those that `filter` lets pass.
+
+        `exact` as in `query`.
+        """
+        query = Query(vector=f32_bytes(vector), top_k=top_k, filter=filter, namespace=namespace, exact=exact)
+        return self._call(query).hits
+
+    def explain(
+        self,
+        text: str | None = None,
+        top_k: int = 10,
+        filter: Filter | None = None,  # noqa: A002
+        namespace: str | None = None,
+        *,
+        vector: VectorLike | None = None,
+        exact: bool = False,
+    ) -> QueryResult:
+        """Query by a text, or by a `vector`, and give all that the answer says, not its hits alone.
+
+        `mode`: how they were found; `explain`: the steps of the search, the rows that each left, and its microseconds;
+        `position`: the size of the log that the answer speaks for. Raises `BadRequest` for both or neither of the two.
+        """
+        if (text is None) == (vector is None):
+            raise BadRequest("give either text or vector to query by", field="text")
+        query = Query(
+            text=None if text is None else clean_text(text, "text"),
+            vector=None if vector is None else f32_bytes(vector),
+            top_k=top_k,
+            filter=filter,
+            namespace=namespace,
+            exact=exact,
+            explain=True,
+        )
+        return self._call(query)
 
     def get(self, cid: str, namespace: str | None = None, include_vector: bool = False) -> Record:  # noqa: FBT001, FBT002
         """Give a memory by its CID, or by its `sha256:…` content CID. Raises `NotFound`."""

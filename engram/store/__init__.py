@@ -1,6 +1,14 @@
 """One data folder: bodies, log, tables and indexes, and the one writer that keeps them in step."""
 
-from engram.store._group import CreateOperation, DeleteOperation, Done, Namespace, Operation, PutOperation
+from engram.store._group import (
+    CreateOperation,
+    DeleteOperation,
+    Done,
+    MeasureOperation,
+    Namespace,
+    Operation,
+    PutOperation,
+)
 from engram.store._place import Finding, Pass, Place
 from engram.store._reading import PUBLIC, Found, Published
 from engram.store._scrub import Scrub, Stepped
@@ -15,6 +23,7 @@ __all__ = [
     "Done",
     "Finding",
     "Found",
+    "MeasureOperation",
     "Namespace",
     "Operation",
     "Pass",

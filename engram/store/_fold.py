@@ -15,7 +15,7 @@ import msgspec
 from engram import cid as cids
 from engram.documents import role_of
 from engram.errors import BodiesCorrupt
-from engram.events import AnyEvent, NamespaceCreated, RecordDeleted, RecordStored, Unknown
+from engram.events import AnyEvent, NamespaceCreated, RecallMeasured, RecordDeleted, RecordStored, Unknown
 from engram.store import _tables as tables
 from engram.store._digest import RowDigest, digest_of
 from engram.store._rows import insert_rows, select_among
@@ -153,6 +153,8 @@ class Fold:
                 return self._deleted(position, event)
             case NamespaceCreated():
                 self._namespace(position, event, read)
+            case RecallMeasured():
+                self._measured(event)
             case Unknown():
                 self._skipped.add(event.type)
         return None
@@ -197,6 +199,10 @@ class Fold:
             "INSERT OR IGNORE INTO namespaces VALUES (?, ?, ?, ?, ?, ?)",
             (event.ns, event.owner, name, event.model_version, event.dim, position),
         )
+
+    def _measured(self, event: RecallMeasured) -> None:
+        row = (event.ns, event.mode, event.queries, event.expected, event.found, event.widening)
+        self.connection.execute("INSERT OR REPLACE INTO recalls VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def _stored(self, position: int, event: RecordStored, read: Callable[[int], memoryview]) -> Change | None:
         digest = cids.digest_of(event.cid)

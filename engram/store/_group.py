@@ -76,7 +76,13 @@ class CreateOperation(msgspec.Struct, frozen=True):
     dim: int
 
 
-Operation = PutOperation | DeleteOperation | CreateOperation
+class MeasureOperation(msgspec.Struct, frozen=True):
+    """Keep what was measured of a namespace's recall."""
+
+    measured: events.RecallMeasured
+
+
+Operation = PutOperation | DeleteOperation | CreateOperation | MeasureOperation
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -107,6 +113,7 @@ class Group:
         self.events: list[bytes] = []
         self.changes: list[Change] = []
         self.created: dict[bytes, Namespace] = {}
+        self.measured: dict[bytes, events.RecallMeasured] = {}
 
     def carry_out(self, operations: Sequence[Operation]) -> list[Done | EngramError]:
         """Carry out operations in order; an outcome each, of as many as one frame takes."""
@@ -139,6 +146,9 @@ class Group:
                     return self._delete(operation)
                 case CreateOperation():
                     return self._create(operation)
+                case MeasureOperation():
+                    self.measured[operation.measured.ns] = operation.measured
+                    return self._emit(operation.measured)
         except EngramError as error:
             if self._fold.changes != before:
                 # Half of it is in the tables, and would be committed with what comes after it.

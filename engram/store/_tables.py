@@ -53,10 +53,14 @@ _SCHEMA = (
     "CREATE UNIQUE INDEX memberships_by_record ON memberships (ns, digest, signer)",
     "CREATE INDEX memberships_by_position ON memberships (ns, position) WHERE alive",
     "CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL, chunks INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE recalls (
+  ns BLOB PRIMARY KEY, mode TEXT NOT NULL, queries INTEGER NOT NULL, expected INTEGER NOT NULL, found INTEGER NOT NULL,
+  widening INTEGER NOT NULL
+) WITHOUT ROWID""",
 )
 # `indexed`: it has a vector, and is no document, whose chunks are found in its place. A membership repeats it, and the
 # record's location, and whether it has a parent: reading all of a namespace's looks at no other table for each.
-FOLDED = ("bodies", "namespaces", "records", "memberships", "tallies")
+FOLDED = ("bodies", "namespaces", "records", "memberships", "tallies", "recalls")
 """The tables whose rows the state digest is taken over.
 
 `bodies` is among them though it is a fold of the body segments, not of the log: the same segments give the same rows,

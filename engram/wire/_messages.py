@@ -166,6 +166,14 @@ class Hit(Answer, frozen=True, kw_only=True):
     chunk: Chunk | None = None
 
 
+class Step(Answer, frozen=True, kw_only=True):
+    """A step of a search: how many rows it left, and the microseconds that it took."""
+
+    name: str
+    rows: int
+    us: float
+
+
 class QueryResult(Answer, frozen=True, kw_only=True):
     """Hits by score descending, then by the CID of the record that was found, which may be a chunk's, ascending.
 
@@ -174,12 +182,18 @@ class QueryResult(Answer, frozen=True, kw_only=True):
 
     hits: list[Hit]
     position: int
+    mode: str
+    """How the rows were found: `exact`, as brute force finds them; `fast` and `graph`, as the index has earned it."""
+    explain: list[Step] | None = None
+    """The steps of the search in order, where they were asked for."""
 
 
 class Query(Request[QueryResult], frozen=True, kw_only=True):
     """Find the memories nearest in meaning to a text, or nearest to a vector.
 
-    `min_position`: the size that the node's log must have reached; one more than the position of a write.
+    `min_position`: the size that the node's log must have reached; one more than the position of a write. `exact`: find
+    what brute force would, ties included, whatever it takes; without it the index may use a faster mode that it has
+    earned. `explain`: say what each step of the search left, and how long it took.
     """
 
     method: ClassVar[str] = "query"
@@ -189,6 +203,8 @@ class Query(Request[QueryResult], frozen=True, kw_only=True):
     filter: FilterSpec | None = None
     namespace: str | None = None
     min_position: Index = 0
+    exact: bool = False
+    explain: bool = False
 
 
 class Record(Answer, frozen=True, kw_only=True):
@@ -372,6 +388,20 @@ class ScrubStatus(Answer, frozen=True, kw_only=True):
     """At most 100 of it."""
 
 
+class IndexStatus(Answer, frozen=True, kw_only=True):
+    """The public namespace's index: its living rows, and the parts that they stand in.
+
+    `mode`: how a query without a filter is answered now, as in `QueryResult`.
+    """
+
+    rows: int
+    sealed: int = 0
+    """Parts that are sealed: their files are mapped, and they change no more."""
+    head_rows: int = 0
+    """Rows that are not in a sealed part yet."""
+    mode: str = "exact"
+
+
 class StatusResult(Answer, frozen=True, kw_only=True):
     """What the node is and holds."""
 
@@ -397,6 +427,7 @@ class StatusResult(Answer, frozen=True, kw_only=True):
     models: list[ModelStatus] = []
     """The configured models beside the node's own."""
     scrub: ScrubStatus = ScrubStatus(state="off")
+    index: IndexStatus = IndexStatus(rows=0)
 
 
 class Status(Request[StatusResult], frozen=True, kw_only=True):

@@ -17,10 +17,13 @@ from engram.wire import (
     Chunk,
     DeadLetterInfo,
     Hit,
+    IndexStatus,
     ModelStatus,
     NamespaceInfo,
+    QueryResult,
     Record,
     StatusResult,
+    Step,
 )
 
 
@@ -87,7 +90,13 @@ class SmallMemory:
                 except EngramError as error:
                     yield number, error
 
-    def query(self, text, top_k=10, filter=None, namespace=None):
+    def explain(self, text, top_k=10, filter=None, namespace=None, exact=False):
+        hits = self.query(text, top_k, filter, namespace, exact)
+        steps = [Step(name="namespace", rows=1234567, us=0.25), Step(name="re-rank", rows=len(hits), us=1038.04)]
+        return QueryResult(hits=hits, position=9, mode="exact" if exact else "fast", explain=steps)
+
+    def query(self, text, top_k=10, filter=None, namespace=None, exact=False):
+        self.exact = exact
         if not 1 <= top_k <= 1000:
             raise BadRequest(f"top_k must be 1 to 1000, not {top_k}", field="top_k")
         self.filters.append(filter)
@@ -153,6 +162,7 @@ class SmallMemory:
             data_dir="/srv/engram",
             log_bytes=262144,
             bodies_bytes=1048576,
+            index=IndexStatus(rows=117659, sealed=1, head_rows=52123, mode="fast"),
         )
 
     def actors(self):

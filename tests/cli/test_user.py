@@ -252,6 +252,37 @@ def test_a_failed_call_exits_with_1(engram, memory, monkeypatch):
     assert engram("status") == (1, "", "error: the node is stopping\n")
 
 
+def test_query_explain_is_an_aligned_table_beside_the_lines(engram, memory, three):
+    ran = engram("query", "cat", "--explain", "-k", "1")
+    assert ran.err == (
+        "mode fast    rows left       µs\n"
+        "  namespace  1,234,567      0.2\n"
+        "  re-rank            1  1,038.0\n"
+    )  # fmt: skip
+    assert ran.out == engram("query", "cat", "-k", "1").out
+    assert memory.exact is False
+
+
+def test_query_explain_stands_above_the_table_on_a_terminal(engram, three, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    out = engram("query", "cat", "--explain").out
+    assert out.startswith("mode fast    rows left       µs\n")
+    assert out.index("re-rank") < out.index("memory")
+
+
+def test_query_explain_is_part_of_the_document(engram, three):
+    document = json.loads(engram("query", "cat", "--explain", "--exact", "-k", "1", "--json").out)
+    assert document["mode"] == "exact"
+    assert document["explain"][1] == {"name": "re-rank", "rows": 1, "us": 1038.04}
+    assert len(document["hits"]) == 1
+    assert set(json.loads(engram("query", "cat", "--json").out)) == {"hits"}
+
+
+def test_query_exact_is_passed_on(engram, memory, three):
+    assert engram("query", "cat", "--exact").code == 0
+    assert memory.exact is True
+
+
 # -- the others -------------------------------------------------------------------------------------------------------
 
 
@@ -298,6 +329,7 @@ def test_status_in_a_pipe_is_names_and_values(engram):
     rows = dict(line.split("\t") for line in engram("status").out.splitlines())
     assert rows["engram"] == "0.1.0, miner, up 1 h 2 min"
     assert rows["model"] == "v1, 384 numbers, ready, avx2 kernel"
+    assert rows["index"] == "117,659 rows in 1 sealed part and a head of 52,123, mode fast"
 
 
 def test_status_json_has_every_field(engram):

@@ -1,0 +1,174 @@
+"""The read half of the Service: every rule of a read, as plain functions over what the store has published.
+
+Theory of operation. A read has two parts. The first looks at the request alone, and raises what is wrong with it before
+anything is waited for. What it gives, a `Search` or a function, is the second: it reads the snapshot that stands then,
+on whatever thread it is called. So a node runs it in its loop or on a thread beside, an embedded memory in its caller's
+thread, and both by the same rules.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engram import cid as cids
+from engram import filter as filters
+from engram.documents import role_of
+from engram.errors import BadRequest, NotFound, StorageFailed, Unprocessable
+from engram.identity import PUBLIC_NAMESPACE, namespace_id
+from engram.limits import LIMITS
+from engram.node._checks import checked_text, checked_vector, hit_of, predicate, record_answer, within
+from engram.store import PUBLIC, Namespace
+from engram.wire import IndexStatus, ListResult, NamespaceInfo, NamespaceListResult, QueryResult, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engram.filter import Filter
+    from engram.store import Store, View
+    from engram.wire import Get, List, Query, Record
+
+_QUICK_BYTES = 2 * 1024 * 1024
+"""Codes that are scanned in about 300 µs by one core, and in less where it has wide registers."""
+_OTHERS = 100
+_PAGE_BYTES = LIMITS.message_bytes // 2
+
+
+class Search(msgspec.Struct, frozen=True):
+    """A query that was found to be in order. `vector`: None where `text` is to be embedded first."""
+
+    space: Namespace
+    vector: bytes | None
+    text: str
+    top_k: int
+    tree: Filter | None
+    exact: bool
+    explain: bool
+
+
+class Reads:
+    """What a node's callers may read of a store; any thread may call."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @property
+    def position(self) -> int:
+        """How many events of the log a read sees at least."""
+        return self._store.published.position
+
+    @property
+    def failure(self) -> StorageFailed | None:
+        """What ends the store, where its disk or its tables have failed."""
+        reason = self._store.failure
+        return None if reason is None else StorageFailed(reason)
+
+    def namespace(self, name: str | None) -> Namespace:
+        """Give the namespace of a name; None is the public one. `NotFound`, `Unprocessable`."""
+        if name is None or name == PUBLIC.name:
+            return PUBLIC
+        try:
+            ns = namespace_id(self._store.key.public, name)
+        except Unprocessable as error:
+            message = error.message.removeprefix("name: ")
+            raise Unprocessable(f"namespace: {message}", field="namespace") from None
+        found = self._store.published.namespaces.get(ns)
+        if found is None:
+            raise NotFound(f"no namespace {name!r} here; create it first (namespace create)", field="namespace")
+        return found
+
+    def query(self, request: Query) -> Search:
+        """Look at a query; `search` carries it out."""
+        space = self.namespace(request.namespace)
+        top_k = within("top_k", request.top_k, 1, LIMITS.top_k)
+        tree = filters.parse(request.filter)
+        if (request.text is None) == (request.vector is None):
+            raise BadRequest("give either text or vector to query by", field="text")
+        vector, text = None, ""
+        if request.vector is not None:
+            vector = checked_vector(request.vector, space)
+        else:
+            text = checked_text(request.text or "")
+        return Search(space, vector, text, top_k, tree, request.exact, request.explain)
+
+    def is_quick(self, search: Search) -> bool:
+        """Say whether a search by vector is expected to take less than the way to another thread and back is worth.
+
+        With a filter it is never said to be: how long one takes that was not asked before, nobody knows.
+        """
+        index = self._store.published.indexes.get(search.space.ns)
+        return search.tree is None and (index is None or index.rows * index.dim <= _QUICK_BYTES)
+
+    def search(self, search: Search, vector: bytes) -> QueryResult:
+        """Find what a query asks for, by its vector or that of its text."""
+        answer = self._store.search(
+            search.space.ns, vector, search.top_k, search.tree, exact=search.exact, explain=search.explain
+        )
+        steps = [Step(name=step.name, rows=step.rows, us=step.us) for step in answer.steps] if search.explain else None
+        hits = [hit_of(found) for found in answer.found]
+        return QueryResult(hits=hits, position=answer.position, mode=answer.mode, explain=steps)
+
+    def get(self, request: Get) -> Callable[[], Record]:
+        """Look at a request for a record; give what finds it."""
+        space = self.namespace(request.namespace)
+        content = cids.content_of(request.cid)
+        digest = cids.digest_of(request.cid) if content is None else None
+
+        def get() -> Record:
+            digests = [digest] if digest else self._store.with_content(space.ns, content or b"", _OTHERS + 1)
+            view = self._store.get(space.ns, digests[0]) if digests else None
+            if view is None:
+                raise NotFound(f"no record {request.cid} in this namespace", field="cid")
+            chunks = self._chunks(space, digests[0], view)
+            return record_answer(digests[0], view, chunks, include_vector=request.include_vector, others=digests[1:])
+
+        return get
+
+    def list(self, request: List) -> Callable[[], ListResult]:
+        """Look at a request for a page of records; give what reads it."""
+        space = self.namespace(request.namespace)
+        limit = within("limit", request.limit, 1, LIMITS.list_limit)
+        offset = within("offset", request.offset, 0, 2**62)
+        after = within("after", request.after, 0, 2**62)
+        accept = predicate(request.filter)
+
+        def browse() -> ListResult:
+            position = self.position
+            found, more_after = self._store.browse(
+                space.ns, accept, offset, limit, chunks=request.chunks, page_bytes=_PAGE_BYTES, after=after
+            )
+            records = [record_answer(digest, view, self._chunks(space, digest, view)) for digest, view in found]
+            more_offset = None if more_after is None else offset + len(found)
+            return ListResult(records=records, position=position, next_offset=more_offset, next_after=more_after)
+
+        return browse
+
+    def _chunks(self, space: Namespace, digest: bytes, view: View) -> int:
+        """Count a document's chunks; nothing is asked for any other record, which has none."""
+        return self._store.chunks(space.ns, digest) if role_of(bytes(view.metadata)).document else 0
+
+    def namespaces(self) -> Callable[[], NamespaceListResult]:
+        """Give what counts the records of every namespace of the owner's, the public one first."""
+        spaces = sorted(self._store.published.namespaces.values(), key=lambda space: (space.position, space.name))
+        own = [space for space in spaces if space.owner in (None, self._store.key.public)]
+        return lambda: NamespaceListResult(namespaces=[self.info(space, space.position) for space in own])
+
+    def info(self, space: Namespace, position: int) -> NamespaceInfo:
+        """Say what a namespace is bound to, and what it holds."""
+        count = self._store.tally(space.ns)
+        return NamespaceInfo(
+            name=space.name,
+            id=space.ns.hex(),
+            owner=None if space.ns == PUBLIC_NAMESPACE else self._store.key.address,
+            model_version=space.model_version,
+            dim=space.dim,
+            records=count.records,
+            chunks=count.chunks,
+            position=position,
+        )
+
+    def index_status(self) -> IndexStatus:
+        """Say of the public namespace's index what it holds."""
+        index = self._store.published.indexes.get(PUBLIC.ns)
+        return IndexStatus(rows=index.count, head_rows=index.count) if index else IndexStatus(rows=0)
