@@ -62,7 +62,7 @@ TOUCH_THE_WORLD = {
     "testing._loop": {"random"},  # the seeded order of trio's tasks
     "testing._rng": {"random"},  # seeded, every one
     "testing._tables": {"sqlite3"},  # in memory
-    "store._allowed": {"threading"},  # a lock: any thread may search
+    "store._bodies": {"threading"},  # a lock: any thread may have a segment mapped
     "store._opening": {"sqlite3"},  # its error class
     "store._verify_tables": {"sqlite3"},  # its error class
     "store._reading": {"threading"},  # a lock around the reading connection, and one around what filters remember

@@ -1,7 +1,9 @@
-"""The vector index: exact nearest rows, filtered before the search, over codes in memory and f32 rows elsewhere."""
+"""The index of a namespace: rows come and go in a `Space`, and readers search the `View` that it published last.
 
-from engram.index._index import VectorIndex
+All of it is native (`docs/index.md`); vectors, digests and metadata are read from the bodies, through `BodyMaps`.
+"""
+
 from engram.index._recall import Measure, RecallTally
-from engram.index._snapshot import IndexSnapshot, Match
+from engram.native._core import Allowed, BodyMaps, Space, View
 
-__all__ = ["IndexSnapshot", "Match", "Measure", "RecallTally", "VectorIndex"]
+__all__ = ["Allowed", "BodyMaps", "Measure", "RecallTally", "Space", "View"]

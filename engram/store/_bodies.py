@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import struct
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from engram.errors import BodiesCorrupt
 from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, make_durable, remove_leftovers, size_of
+from engram.index import BodyMaps
 from engram.native import _core
 
 if TYPE_CHECKING:
@@ -56,7 +58,11 @@ class Bodies:
         self._pending: list[tuple[int, bytes]] = []
         self._unnamed: list[Body] = []
         """What was written since `keep`."""
-        self._maps: dict[int, memoryview] = {}
+        self.maps = BodyMaps()
+        """What the segments hold, by number, for the index: as far as `cover` has seen them."""
+        self._views: dict[int, memoryview] = {}
+        self._mapping = threading.Lock()
+        self._covered = 0
 
     @classmethod
     def open(
@@ -141,27 +147,16 @@ class Bodies:
     def read(self, location: int) -> memoryview:
         """Give the bytes of a body, from the map of its segment."""
         number, start = location // SEGMENT_BYTES, location % SEGMENT_BYTES + HEADER
-        view = self._maps.get(number)
-        if view is None or start > len(view):
-            view = self._map(number)
+        view = self._view(number, start)
         if start > len(view):
             raise BodiesCorrupt(f"{self._folder / segment_name(number)} has lost its end: no body at {start - HEADER}")
         end = start + _LENGTH.unpack_from(view, start - HEADER + 8)[0]
-        if end > len(view):
-            view = self._map(number)
-        return view[start:end]
+        return self._view(number, end)[start:end]
 
     def proved(self, location: int, body_id: bytes | None = None) -> bytes | None:
         """Give a copy of the bytes of a body whose checksum, and id where one is given, are right; None where not."""
-        try:
-            body = self.read(location)
-        except BodiesCorrupt:
-            return None
-        segment, start = self._maps[location // SEGMENT_BYTES], location % SEGMENT_BYTES
-        frame = bytes(segment[start : start + HEADER + len(body)])
-        if _core.crc32c_of(frame[8:]) != _LENGTH.unpack_from(frame, 4)[0] or body_id not in (None, frame[_ID]):
-            return None
-        return frame[HEADER:]
+        self._view(location // SEGMENT_BYTES, location % SEGMENT_BYTES + HEADER)
+        return self.maps.proved(location, body_id)
 
     def id_at(self, location: int) -> bytes | None:
         """Give the id that stands at a location; None where the segment has no such place. Raises `OSError`.
@@ -203,15 +198,30 @@ class Bodies:
     def close(self) -> None:
         """Close the files. Views given out stay valid while somebody holds them."""
         self._writer.close()
-        self._maps.clear()
+        self._views.clear()
+
+    def cover(self) -> None:
+        """Have `maps` hold every body that was written. Raises `OSError`."""
+        last = int(self._writer.name[:20])
+        while self._covered < last:  # closed since then, and cut to what it holds
+            self._map(self._covered)
+            self._covered += 1
+        self._view(last, self._writer.end)
+
+    def _view(self, number: int, size: int) -> memoryview:
+        """Give a segment's bytes: `size` of them at least, if it has as many."""
+        view = self._views.get(number)
+        return view if view is not None and size <= len(view) else self._map(number)
 
     def _map(self, number: int) -> memoryview:
-        file = self._disk.open(self._folder / segment_name(number), writable=False)
-        try:
-            view = file.map()
-        finally:
-            file.close()
-        self._maps[number] = view
+        with self._mapping:  # or an older map might take the place of a newer one
+            file = self._disk.open(self._folder / segment_name(number), writable=False)
+            try:
+                view = file.map()
+            finally:
+                file.close()
+            self.maps.put(number, view)
+            self._views[number] = view
         return view
 
 

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import operator
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from engram.filter import Filter
-    from engram.index import IndexSnapshot, Match
+    from engram.index import View as IndexView
     from engram.store._bodies import Bodies
 
 PUBLIC = Namespace(
@@ -51,7 +51,7 @@ class Published(msgspec.Struct, frozen=True):
     state_digest: bytes
     body_tail: int
     namespaces: Mapping[bytes, Namespace]
-    indexes: Mapping[bytes, IndexSnapshot]
+    indexes: Mapping[bytes, IndexView]
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A step of a search: how many rows it left, and the microseconds that it took."""
+    """A step of a search: its name, how many rows it left, and how many microseconds it took."""
 
     name: str
     rows: int
@@ -72,12 +72,16 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a search found, best first, the log position it speaks for, how it was found, and by which steps."""
+    """What a search found, best first, and the log position it speaks for.
+
+    `mode`: "exact", as brute force would; "fast", by the signs of the rows, where these have shown that they find the
+    nearest (`docs/index.md`). `steps`: only where they were asked for.
+    """
 
     found: list[Found]
     position: int
-    mode: str = "exact"
-    steps: list[Step] = []
+    mode: Literal["exact", "fast"]
+    steps: list[Step]
 
 
 class Reader:
@@ -188,58 +192,40 @@ class Reader:
         top_k: int,
         tree: Filter | None,
         *,
-        exact: bool = False,  # noqa: ARG002
+        exact: bool = False,
         explain: bool = False,
     ) -> Answer:
-        """Find the nearest records by cosine, exactly, filtered before the search.
+        """Find the nearest records by cosine, filtered before the search; as brute force would where `exact`.
 
         Of a long text's chunks only the nearest is given: `top_k` counts documents, and records that are in none.
         """
         self._check_trusted()
         published = self.published
-        index = published.indexes.get(ns)
-        if index is None:
-            return Answer([], published.position)
+        view = published.indexes.get(ns)
+        if view is None:
+            return Answer([], published.position, "exact", [])
         allowed = None
         if tree is not None:
             with self._filtering:
-                allowed = self._allowed.bitmap(ns, tree, index, self._metadata)
-
+                allowed = self._allowed.rows(ns, tree, view, self._metadata)
         k = top_k
         while True:
-            matches = self._ranked(index, query, k, allowed)
-            found = self._grouped(matches)
-            # The matches begin the whole ranking, so their groups begin those of all of it.
-            if len(found) >= top_k or len(matches) < k:
-                steps = [Step("namespace", index.count, 0.0), Step("search", len(found[:top_k]), 0.0)]
-                return Answer(found[:top_k], published.position, "exact", steps if explain else [])
-            k *= _MORE_MATCHES
+            hits, mode, steps, damaged = view.search(
+                query, k, exact=exact, allowed=allowed, excluded=self._excluded(), explain=explain
+            )
+            if damaged:
+                self.met_damage |= frozenset(damaged)
+            found = _grouped(hits)
+            # The hits begin the whole ranking, so their groups begin those of all of it.
+            if len(found) >= top_k or len(hits) < k:
+                return Answer(found[:top_k], published.position, mode, [Step(*step) for step in steps])
+            k *= _MORE_HITS
 
-    def _ranked(self, index: IndexSnapshot, query: bytes, k: int, allowed: bytes | None) -> list[Match]:
-        """Rank rows. In the place of a damaged vector, whose record is given to nobody, stands the query's own."""
-
-        def embedding(location: int) -> bytes | memoryview:
-            vector = query if self.is_damaged(location) else View(self._bodies.read(location)).embedding
-            return vector if len(vector) == len(query) else query
-
-        def proved(location: int) -> bytes | memoryview:
-            view = self._proved(location)
-            return view.embedding if view is not None else query
-
-        try:
-            return index.search(query, k, embedding, allowed)
-        except ValueError:  # one of them is no vector any more
-            return index.search(query, k, proved, allowed)
-
-    def _grouped(self, matches: Iterable[Match]) -> list[Found]:
-        best: dict[bytes, Found] = {}
-        for match in matches:
-            view = self._proved(match.location, match.digest)
-            if view is None:
-                continue
-            parent = role_of(bytes(view.metadata)).parent
-            best.setdefault(parent or match.digest, Found(match.digest, match.score, view, parent))
-        return list(best.values())
+    def _excluded(self) -> list[tuple[int, int]]:
+        """Give the ranges of locations of what is known to be damaged."""
+        if not self._damaged and not self.met_damage:
+            return []
+        return [*self._damaged, *((location, location + 1) for location in self.met_damage)]
 
     def _proved(self, location: int, digest: bytes | None = None) -> View | None:
         """Give a record whose body is still what was written; None, and remember it, where it is not."""
@@ -325,5 +311,14 @@ class Reader:
             return self._reader.execute(query, values).fetchone()
 
 
-_MORE_MATCHES = 16
-"""How many times more matches are asked for where the first are chunks of too few documents."""
+def _grouped(hits: Iterable[tuple[bytes, int, float, bytes]]) -> list[Found]:
+    best: dict[bytes, Found] = {}
+    for digest, _, score, payload in hits:
+        view = View(memoryview(payload))
+        parent = role_of(bytes(view.metadata)).parent
+        best.setdefault(parent or digest, Found(digest, score, view, parent))
+    return list(best.values())
+
+
+_MORE_HITS = 16
+"""How many times more hits are asked for where the first are chunks of too few documents."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from engram import cid as cids
 from engram import events
-from engram.errors import BodiesCorrupt, DiskFull, EngramError, FolderRefused, StorageFailed
+from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
 from engram.events import SEGMENT_BYTES, Checkpoint, StateCommitted, TrieRoot, checkpoints
-from engram.index import VectorIndex
+from engram.index import Space
 from engram.native import _core
 from engram.store import _tables as tables
 from engram.store._fold import Fold
@@ -53,7 +53,7 @@ class Store(Reader):
         self._log = parts.log
         self._fold = parts.fold
         self._writer = parts.fold.connection
-        self._indexes: dict[bytes, VectorIndex] = {}
+        self._spaces: dict[bytes, Space] = {}
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self._failed: str | None = None
         self._checkpoint_size = parts.checkpoint.size if parts.checkpoint else 0
@@ -116,22 +116,23 @@ class Store(Reader):
             self._namespaces[ns] = Namespace(
                 ns=ns, name=name, owner=owner, model_version=model_version, dim=dim, position=position
             )
-        self._indexes = {namespace.ns: self._load(namespace) for namespace in self._namespaces.values()}
-        self._publish(self._indexes)
+        self._bodies.cover()
+        self._spaces = {namespace.ns: self._load(namespace) for namespace in self._namespaces.values()}
+        self._publish(self._spaces)
 
-    def _load(self, namespace: Namespace) -> VectorIndex:
+    def _load(self, namespace: Namespace) -> Space:
         rows = [row for row in tables.rows_to_index(self._writer, namespace.ns) if not self.is_damaged(row[1])]
-        index = VectorIndex(namespace.dim)
+        space = Space(namespace.dim, self._bodies.maps)
         if rows and namespace.ns == PUBLIC.ns:
             _refuse_other_model(self._proved(rows[0][1], rows[0][0]), self.folder.path)
         for start in range(0, len(rows), _LOAD_ROWS):
-            part = rows[start : start + _LOAD_ROWS]
-            try:
-                index.add_payloads(part, [self._bodies.read(location) for _, location in part])
-            except (ValueError, BodiesCorrupt):  # one is no vector any more: the others are found all the same
-                part = [(digest, location) for digest, location in part if self._proved(location, digest)]
-                index.add_payloads(part, [self._bodies.read(location) for _, location in part])
-        return index
+            self._add_rows(space, rows[start : start + _LOAD_ROWS])
+        return space
+
+    def _add_rows(self, space: Space, rows: list[tuple[bytes, int]]) -> None:
+        """Index records, given as (digest, location); the others are found all the same where a body is damaged."""
+        if damaged := space.add(rows):
+            self.met_damage |= frozenset(damaged)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -214,6 +215,7 @@ class Store(Reader):
 
     def _follow(self, group: Group) -> None:
         self._namespaces.update(group.created)
+        self._bodies.cover()
         added: dict[bytes, list[tuple[bytes, int]]] = {}
         for change in group.changes:
             if not change.indexed:
@@ -222,7 +224,7 @@ class Store(Reader):
                 added.setdefault(change.ns, []).append((change.digest, change.location))
             else:
                 self._index_rows(added)
-                self._index(change.ns).remove(change.digest)
+                self._space(change.ns).remove(change.location)
         self._index_rows(added)
         self._publish({change.ns for change in group.changes if change.indexed})
 
@@ -242,20 +244,20 @@ class Store(Reader):
 
     def _index_rows(self, added: dict[bytes, list[tuple[bytes, int]]]) -> None:
         for ns, rows in added.items():
-            self._index(ns).add_payloads(rows, [self._bodies.read(location) for _, location in rows])
+            self._add_rows(self._space(ns), rows)
         added.clear()
 
-    def _index(self, ns: bytes) -> VectorIndex:
-        if ns not in self._indexes:
-            self._indexes[ns] = VectorIndex(self._namespaces[ns].dim)
-        return self._indexes[ns]
+    def _space(self, ns: bytes) -> Space:
+        if ns not in self._spaces:
+            self._spaces[ns] = Space(self._namespaces[ns].dim, self._bodies.maps)
+        return self._spaces[ns]
 
     def _advance(self) -> None:
         self._fold.advance(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
 
     def _publish(self, changed: Iterable[bytes]) -> None:
         position = self._log.size
-        indexes = {**self.published.indexes, **{ns: self._indexes[ns].publish(position) for ns in changed}}
+        indexes = {**self.published.indexes, **{ns: self._spaces[ns].publish() for ns in changed}}
         self.published = Published(
             position, self._log.root, self._fold.digest, self._bodies.tail, dict(self._namespaces), indexes
         )

@@ -1,4 +1,4 @@
-"""The native codes: the bound holds on any magnitude, kernels agree, buffers are checked, cosines have fixed bits."""
+"""The native codes: the bound holds on any magnitude, kernels agree, cosines have fixed bits, bad bodies are refused."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from index import datasets
+from index.written import Segments, digest_of, payload_of
 
-from engram.native._core import Codes, exact_cosines, scan_kernels
+from engram.index import BodyMaps, Space
+from engram.native._core import exact_cosines, scan_kernels
 
 LARGEST = float(np.finfo(np.float32).max)
 SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
@@ -95,32 +97,30 @@ def test_cosines_of_any_magnitude_follow_it_too(table: np.ndarray) -> None:
 @example(np.array([[1, 0, 0], [LARGEST, SMALLEST, 0], [SMALLEST, 0, 0], [0, LARGEST, 0]], np.float32), 1)
 @example(np.full((5, 64), LARGEST, np.float32), 2)
 @example(np.full((5, 65), SMALLEST, np.float32), 2)
-def test_candidates_hold_the_best_and_their_ties_on_any_magnitude(table: np.ndarray, k: int) -> None:
+def test_the_best_and_their_order_are_found_on_any_magnitude(table: np.ndarray, k: int) -> None:
     query, rows = table[0], table[1:]
-    codes = Codes(table.shape[1])
-    codes.append(rows.tobytes())
+    segments = Segments()
+    space = Space(table.shape[1], segments.maps)
+    assert space.add(segments.write_vectors(rows)) == []
     scores = exact_cosines(query.tobytes(), [row.tobytes() for row in rows])
     truth = datasets.cosines(query, rows)
     assert np.abs(np.array(scores) - truth).max() <= datasets.score_error(table.shape[1])
-    last = sorted(scores, reverse=True)[:k][-1]
-    needed = {row for row, score in enumerate(scores) if score >= last}
-    found = [codes.snapshot().candidates(query.tobytes(), k, kernel=kernel) for kernel in scan_kernels()]
-    assert needed <= set(found[0])
-    assert all(other == found[0] for other in found)
+    best = sorted((-score, digest_of(row)) for row, score in enumerate(scores))[:k]
+    for kernel in scan_kernels():
+        hits, mode, _, damaged = space.publish().search(query.tobytes(), k, kernel=kernel)
+        assert [(-score, digest) for digest, _, score, _ in hits] == best
+        assert (mode, damaged) == ("exact", [])
 
 
 @pytest.mark.parametrize("name", datasets.SETS)
-def test_kernels_agree_on_candidates_and_on_the_bits_of_scores(name: str) -> None:
-    vectors = datasets.make(name, 20, 600)
-    codes = Codes(vectors.shape[1])
-    codes.append(vectors.tobytes())
-    query, rows = datasets.make(name, 21, 1)[0].tobytes(), [row.tobytes() for row in vectors]
-    assert len({tuple(codes.snapshot().candidates(query, 10, kernel=kernel)) for kernel in scan_kernels()}) == 1
+def test_kernels_agree_on_the_bits_of_scores(name: str) -> None:
+    rows = [row.tobytes() for row in datasets.make(name, 20, 600)]
+    query = datasets.make(name, 21, 1)[0].tobytes()
     assert len({struct.pack("600f", *exact_cosines(query, rows, kernel=kernel)) for kernel in scan_kernels()}) == 1
 
 
 def run_with_kernel(name: str) -> subprocess.CompletedProcess[str]:
-    script = "from engram.native._core import Codes; Codes(3); print('ready')"
+    script = "from engram.index import BodyMaps, Space; Space(3, BodyMaps()); print('ready')"
     environment = {**os.environ, "ENGRAM_KERNEL": name}
     return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
 
@@ -137,55 +137,34 @@ def test_the_environment_chooses_the_kernel_or_is_told_what_it_may() -> None:
         assert "scalar" in refused.stderr
 
 
-def payload(vector: np.ndarray, *, magic: bytes = b"EPR1", dtype: int = 0, dim: int | None = None) -> bytes:
-    header = magic + bytes([0, dtype]) + struct.pack("<H", len(vector) if dim is None else dim)
-    return header.ljust(64, b"\x07") + vector.tobytes() + b'{"a":1}v1'
-
-
-def test_payloads_give_the_codes_of_their_vectors() -> None:
-    vectors = datasets.make("text", 30, 2500)
-    whole, parts = Codes(384), Codes(384)
-    whole.append(vectors.tobytes())
-    body = memoryview(b"".join(payload(vector) for vector in vectors))
-    size = len(body) // len(vectors)
-    parts.append_payloads([body[at : at + size] for at in range(0, len(body), size)])
-    query = datasets.make("text", 31, 1)[0].tobytes()
-    assert len(parts) == 2500
-    for k in (1, 10, 100):
-        assert parts.snapshot().candidates(query, k) == whole.snapshot().candidates(query, k)
+ONES = np.ones(4, np.float32)
 
 
 @pytest.mark.parametrize(
-    ("bad", "text"),
+    "bad",
     [
-        (payload(np.ones(3, np.float32)), "needs 80 bytes|dim must be 4, got 3"),
-        (payload(np.ones(5, np.float32)), "dim must be 4, got 5"),
-        (payload(np.ones(4, np.float32), magic=b"EPR2"), "not a record payload"),
-        (payload(np.ones(4, np.float32), dtype=1), "not a record payload"),
-        (payload(np.zeros(4, np.float32)), "zero"),
-        (b"", "needs 80 bytes"),
+        pytest.param(payload_of(np.ones(3, np.float32)), id="another dimension"),
+        pytest.param(payload_of(ONES)[:79], id="too short"),
+        pytest.param(payload_of(np.ones(5, np.float32), dim=4)[:70], id="cut in its vector"),
+        pytest.param(payload_of(ONES, magic=b"EPR2"), id="no record"),
+        pytest.param(payload_of(ONES, dtype=1), id="another type"),
+        pytest.param(payload_of(np.zeros(4, np.float32)), id="zero"),
+        pytest.param(payload_of(np.array([1, np.nan, 0, 0], np.float32)), id="NaN"),
+        pytest.param(payload_of(np.array([1, np.inf, 0, 0], np.float32)), id="infinite"),
+        pytest.param(b"x", id="hardly anything"),
     ],
 )
-def test_a_bad_payload_is_named_and_nothing_is_appended(bad: bytes, text: str) -> None:
-    codes = Codes(4)
-    with pytest.raises(ValueError, match=f"(payload|vector) 1: .*({text})"):
-        codes.append_payloads([payload(np.ones(4, np.float32)), bad])
-    assert len(codes) == 0
-
-
-def test_any_byte_buffer_is_taken_and_wrong_ones_are_refused() -> None:
-    vectors = datasets.make("four", 40, 2).tobytes()
-    codes = Codes(4)
-    for buffer in (vectors, bytearray(vectors), memoryview(vectors)):
-        codes.append(buffer)
-    assert len(codes) == 6
-    for refused, error in [(vectors[:-1], ValueError), ([1.0], TypeError), ("text", TypeError)]:
-        with pytest.raises(error):
-            codes.append(refused)
-    assert len(codes) == 6
+def test_a_body_without_a_vector_is_named_and_the_others_are_added(bad: bytes) -> None:
+    segments = Segments()
+    space = Space(4, segments.maps)
+    rows = segments.write([(digest_of(0), payload_of(ONES)), (digest_of(1), bad), (digest_of(2), payload_of(-ONES))])
+    assert space.add(rows) == [rows[1][1]]
+    hits, _, _, damaged = space.publish().search(ONES.tobytes(), 5)
+    assert [(digest, score) for digest, _, score, _ in hits] == [(digest_of(0), 1.0), (digest_of(2), -1.0)]
+    assert damaged == []
 
 
 @pytest.mark.parametrize("dim", [0, 4097])
 def test_a_dimension_out_of_range_is_refused(dim: int) -> None:
     with pytest.raises(ValueError, match=f"dim must be 1..4096, got {dim}"):
-        Codes(dim)
+        Space(dim, BodyMaps())

@@ -34,7 +34,7 @@ def test_a_read_that_fails_after_a_commit_does_not_empty_the_index(tmp_path):
     disk = Descriptorless()
     store = open_store(tmp_path / "data", disk)
     store.commit([put(store, "east", 1.0)], NOW)
-    store._bodies._maps.clear()
+    store._bodies._views.clear()
     disk.out = True
     with pytest.raises(StorageFailed, match="Too many open files"):
         store.commit([put(store, "north", 0.0, 1.0)], NOW)

@@ -327,7 +327,7 @@ def test_a_segment_of_bodies_that_is_gone_or_lost_its_end_at_a_frames_is_found(f
     _, at, _ = damage(folder, "bodies")
     store = open_small(folder)
     gone.unlink()
-    store._bodies._maps.clear()
+    store._bodies._views.clear()
     short.write_bytes(short.read_bytes()[:at])
     findings = one_pass(Scrub(store))
     assert {(finding.part, finding.file) for finding in findings} == {

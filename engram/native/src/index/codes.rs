@@ -2,14 +2,10 @@
 //!
 //! Of a row x with direction u = x/|x| we keep integers c (round(127 x / max|x|)) and a scale s, the projection of u on c
 //! rounded down; so |s c| <= 1, and e >= |u - s c| is measured after s is rounded, and rounded up itself.
-//! Appending never touches what a snapshot sees: full chunks are shared, the last one is copied on write.
-use std::sync::Arc;
-
+use super::rows::{Slab, stride_of};
 use super::simd::Block;
 use super::{IndexError, read_vector};
 
-/// Rows of a chunk; a bitmap's chunk is 32 whole bytes.
-pub const CHUNK_ROWS: usize = 256;
 /// The largest dimension: 127 * 127 * 4096 is far below what an i32 holds.
 pub const MAX_DIM: usize = 4096;
 
@@ -19,47 +15,16 @@ const ROUNDING: f64 = 1.0 / (1u64 << 38) as f64;
 /// integer's two's complement.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
-/// Up to [`CHUNK_ROWS`] coded rows.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pub blocks: Vec<Block>,
-    pub scales: Vec<f32>,
-    pub errors: Vec<f32>,
-}
-
-impl Chunk {
-    fn new(stride: usize) -> Self {
-        Self {
-            blocks: Vec::with_capacity(stride * CHUNK_ROWS),
-            scales: Vec::with_capacity(CHUNK_ROWS),
-            errors: Vec::with_capacity(CHUNK_ROWS),
-        }
-    }
-
-    pub fn rows(&self) -> usize {
-        self.scales.len()
-    }
-}
-
-impl Clone for Chunk {
-    /// Copy with room for a full chunk, because a copy is made only to append to it.
-    fn clone(&self) -> Self {
-        let mut copy = Self::new(self.blocks.len() / self.rows().max(1));
-        copy.blocks.extend_from_slice(&self.blocks);
-        copy.scales.extend_from_slice(&self.scales);
-        copy.errors.extend_from_slice(&self.errors);
-        copy
-    }
-}
-
-/// Coded rows that are not appended yet.
+/// Coded rows that no part holds yet.
 #[derive(Debug)]
 pub struct Batch {
     encoder: Encoder,
     row: Vec<f32>,
-    blocks: Vec<Block>,
-    scales: Vec<f32>,
-    errors: Vec<f32>,
+    pub(super) blocks: Vec<Block>,
+    pub(super) scales: Vec<f32>,
+    pub(super) errors: Vec<f32>,
+    pub(super) tags: Vec<u32>,
+    pub(super) locations: Vec<u64>,
 }
 
 impl Batch {
@@ -72,125 +37,38 @@ impl Batch {
             blocks: Vec::new(),
             scales: Vec::new(),
             errors: Vec::new(),
+            tags: Vec::new(),
+            locations: Vec::new(),
         })
     }
 
-    /// Code one row, given as `dim` little-endian f32.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
+    /// Code one row, given as `dim` little-endian f32, whose body stands at `location` and has the digest of `tag`.
+    pub fn push(&mut self, bytes: &[u8], tag: u32, location: u64) -> Result<(), IndexError> {
         read_vector(bytes, &mut self.row)?;
         let coded = self.encoder.encode(&self.row);
         self.encoder.blocks_into(&mut self.blocks);
         self.scales.push(coded.scale);
         self.errors.push(coded.error);
+        self.tags.push(tag);
+        self.locations.push(location);
         Ok(())
     }
 
-    /// The number of rows coded.
-    pub fn len(&self) -> usize {
-        self.scales.len()
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.scales.is_empty()
-    }
-}
-
-/// The codes of one index, in the hands of its one writer.
-#[derive(Debug)]
-pub struct Codes {
-    dim: usize,
-    rows: usize,
-    chunks: Vec<Arc<Chunk>>,
-}
-
-impl Codes {
-    /// Make an index of `dim` components a row.
-    pub fn new(dim: usize) -> Result<Self, IndexError> {
-        check_dim(dim)?;
-        Ok(Self {
-            dim,
-            rows: 0,
-            chunks: Vec::new(),
-        })
-    }
-
-    /// The number of rows.
-    pub fn len(&self) -> usize {
-        self.rows
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
-    /// Append a batch of the same dimension; snapshots taken before do not see it.
-    pub fn append(&mut self, batch: &Batch) -> Result<(), IndexError> {
-        assert_eq!(
-            batch.row.len(),
-            self.dim,
-            "the batch is of another dimension"
-        );
-        if self.rows + batch.len() > u32::MAX as usize {
-            return Err(IndexError::TooManyRows);
-        }
-        let stride = stride_of(self.dim);
-        let mut from = 0;
-        while from < batch.len() {
-            if self.rows.is_multiple_of(CHUNK_ROWS) {
-                self.chunks.push(Arc::new(Chunk::new(stride)));
-            }
-            let take = (CHUNK_ROWS - self.rows % CHUNK_ROWS).min(batch.len() - from);
-            let last = self
-                .chunks
-                .last_mut()
-                .expect("a chunk was pushed when there was none");
-            let chunk = Arc::make_mut(last);
-            let to = from + take;
-            chunk
-                .blocks
-                .extend_from_slice(&batch.blocks[from * stride..to * stride]);
-            chunk.scales.extend_from_slice(&batch.scales[from..to]);
-            chunk.errors.extend_from_slice(&batch.errors[from..to]);
-            self.rows += take;
-            from = to;
-        }
-        Ok(())
-    }
-
-    /// Publish what is there now; it never changes.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            dim: self.dim,
-            rows: self.rows,
-            chunks: self.chunks.clone(),
-        }
-    }
-}
-
-/// The rows that were there when it was taken; any number of threads may search it.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    pub(super) dim: usize,
-    pub(super) rows: usize,
-    pub(super) chunks: Vec<Arc<Chunk>>,
-}
-
-impl Snapshot {
     /// The number of components of a row.
     pub fn dim(&self) -> usize {
-        self.dim
+        self.row.len()
     }
 
-    /// The number of rows.
-    pub fn len(&self) -> usize {
-        self.rows
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
+    /// Lend the rows.
+    pub fn slab(&self) -> Slab<'_> {
+        Slab {
+            blocks: &self.blocks,
+            scales: &self.scales,
+            errors: &self.errors,
+            signs: None,
+            tags: &self.tags,
+            locations: &self.locations,
+        }
     }
 }
 
@@ -234,6 +112,11 @@ impl Encoder {
         }
     }
 
+    /// Give the direction of the vector just coded, its `dim` components rounded to f32.
+    pub fn direction(&self, dim: usize) -> Vec<f32> {
+        self.unit[..dim].iter().map(|&x| x as f32).collect()
+    }
+
     /// Code what the codes just made leave out, as `(step, error)`: unit = scale * codes + step * codes' + error.
     /// The codes of the residue replace those of the vector. None if nothing is left.
     pub fn encode_residue(&mut self, scale: f32) -> Option<(f64, f64)> {
@@ -267,11 +150,6 @@ pub(super) fn check_dim(dim: usize) -> Result<(), IndexError> {
         1..=MAX_DIM => Ok(()),
         _ => Err(IndexError::Dim(dim)),
     }
-}
-
-/// Blocks of a row of `dim` components.
-pub(super) fn stride_of(dim: usize) -> usize {
-    dim.div_ceil(Block::LEN)
 }
 
 /// Round each component to a level of -127..=127 and return the step between levels; None if all are zero.

@@ -1,22 +1,40 @@
-//! The exact scan: 8-bit codes with a proven error, a filtered scan over them, and the cosine that ranks.
+//! The index: signs of rows, 8-bit codes with a proven error, a filtered scan over them, and the cosine that ranks.
 //!
-//! The stored f32 rows are not here but in the bodies on disk, so a search has two phases: [`Snapshot::candidates`]
-//! gives every row that the codes cannot rule out of the top k, and [`Cosines`] scores the rows fetched for them.
-//! `docs/index.md` proves that the two together equal brute force over the stored rows, on any data.
+//! Vectors, digests and metadata are not here but in the bodies on disk. [`Space`] is the writer's side, [`View`] what a
+//! reader searches. `docs/index.md` proves that an exact search equals brute force over the stored vectors, on any data,
+//! and says when a fast one is made.
 mod codes;
 mod exact;
+mod fast;
+mod head;
+mod maps;
+mod mask;
+mod query;
+mod rows;
 mod scan;
+mod search;
+mod signs;
 #[allow(unsafe_code)]
 mod simd;
+mod space;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::fmt;
 
-pub use codes::{Batch, CHUNK_ROWS, Codes, MAX_DIM, Snapshot};
+pub use codes::{Batch, MAX_DIM};
 pub use exact::Cosines;
-pub use scan::{Query, bitmap};
-pub use simd::Kernel;
+pub use fast::{Fast, Kept, earn};
+pub use maps::{Body, BodyMaps, Map, Maps, vector_of};
+pub use mask::{CHUNK_ROWS, Mask};
+pub use query::Query;
+pub use rows::{Signs, Slab, Stored, stride_of, tag_of, words_of};
+pub use search::{Ask, EXACT_ROWS, Found, Hit, Mode, Step};
+pub use signs::extend as extend_signs;
+pub use simd::{Block, Kernel};
+pub use space::Space;
+pub use view::{Allowed, Part, Rows, View};
 
 /// Why the index refuses its input. Nothing has changed when one is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +47,8 @@ pub enum IndexError {
     NotFinite,
     /// Every component is zero, so there is no direction.
     Zero,
-    /// A row id that the snapshot does not have.
-    NoSuchRow { row: i64, rows: usize },
+    /// A sealed part that cannot take the place of what it is to replace.
+    NotReplaced,
     /// More rows than a u32 can name.
     TooManyRows,
     /// A kernel that is unknown, or that this CPU lacks.
@@ -61,7 +79,7 @@ impl fmt::Display for IndexError {
             }
             Self::NotFinite => write!(f, "a component is NaN or infinite"),
             Self::Zero => write!(f, "every component is zero"),
-            Self::NoSuchRow { row, rows } => write!(f, "row {row} is not one of the {rows} rows"),
+            Self::NotReplaced => write!(f, "the segment does not hold what it is to replace"),
             Self::TooManyRows => write!(f, "more than {} rows", u32::MAX),
             Self::Kernel(text) => write!(f, "{text}"),
             Self::At { index, reason } => write!(f, "vector {index}: {reason}"),

@@ -1,149 +1,129 @@
-//! Phase one of the exact search: which rows can be among the top k, by the codes alone.
+//! Which rows can be among the best, by the codes alone.
 //!
-//! A row's cosine lies within `margin` of what its codes say. Every allowed row whose upper bound reaches the k-th largest
-//! lower bound is kept, first under the query's 8-bit codes, then, of those that are left, under its 16-bit ones, which
-//! takes the query's own error out of the margin. `docs/index.md` has the derivation.
+//! A row's cosine lies within `margin` of what its codes say. Every row whose upper bound reaches the k-th largest lower
+//! bound is kept, first under the query's 8-bit codes, then, of those that are left, under its 16-bit ones, which takes
+//! the query's own error out of the margin. `docs/index.md` has the derivation. There is one such bound for all parts.
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::codes::{CHUNK_ROWS, Chunk, Encoder, Snapshot, check_dim, stride_of};
-use super::exact::ranking_error;
-use super::simd::{Block, Kernel};
-use super::{IndexError, read_vector};
+use super::mask::{CHUNK_ROWS, Mask};
+use super::query::Query;
+use super::rows::Slab;
+use super::simd::Kernel;
 
-const MASK_BYTES: usize = CHUNK_ROWS / 8;
-/// Every row of a chunk, for the scan without a filter.
-const EVERY_ROW: [u16; CHUNK_ROWS] = {
-    let mut rows = [0; CHUNK_ROWS];
-    let mut row = 0;
-    while row < CHUNK_ROWS {
-        rows[row] = row as u16;
-        row += 1;
-    }
-    rows
-};
+/// Rows whose codes are fetched ahead of those that are looked at.
+const AHEAD: usize = 8;
 
-/// A query's codes: eight bits, and eight more for what the first leave out.
-#[derive(Debug)]
-pub struct Query {
-    dim: usize,
-    coarse: Vec<Block>,
-    scale: f64,
-    coarse_error: f64,
-    fine: Vec<Block>,
-    step: f64,
-    fine_error: f64,
+/// A row of one of several parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowId {
+    pub part: usize,
+    pub row: usize,
 }
 
-impl Query {
-    /// Code a query given as `dim` little-endian f32; NaN, infinity and zero are refused.
-    pub fn new(dim: usize, bytes: &[u8]) -> Result<Self, IndexError> {
-        check_dim(dim)?;
-        let mut vector = vec![0.0; dim];
-        read_vector(bytes, &mut vector)?;
-        let mut encoder = Encoder::new(dim);
-        let coded = encoder.encode(&vector);
-        let (mut coarse, mut fine) = (Vec::new(), Vec::new());
-        encoder.blocks_into(&mut coarse);
-        let residue = encoder.encode_residue(coded.scale);
-        let (step, fine_error) = residue.unwrap_or((0.0, f64::from(coded.error)));
-        match residue {
-            Some(_) => encoder.blocks_into(&mut fine),
-            None => fine.resize(stride_of(dim), Block::ZERO),
+impl RowId {
+    /// Give the row that comes so many rows later.
+    pub fn after(self, rows: u32) -> Self {
+        Self {
+            part: self.part,
+            row: self.row + rows as usize,
         }
-        // The ranking itself is f32 arithmetic; its own error is in every margin, so that ties are kept as it sees them.
-        let ranking = ranking_error(dim);
-        Ok(Self {
-            dim,
-            coarse,
-            scale: f64::from(coded.scale),
-            coarse_error: f64::from(coded.error) + ranking,
-            fine,
-            step,
-            fine_error: fine_error + ranking,
-        })
     }
 }
 
-impl Snapshot {
-    /// Give the rows, ascending, that hold the `k` best allowed ones and whatever ties with the last of them.
-    ///
-    /// A mask is a bitmap of rows: bit i % 8 of byte i / 8 is row i, and rows past its end are not allowed. A row must
-    /// be in every mask. There are never fewer rows than the smaller of `k` and the number allowed.
-    pub fn candidates(&self, kernel: Kernel, query: &Query, k: usize, masks: &[&[u8]]) -> Vec<u32> {
-        assert_eq!(query.dim, self.dim, "the query is of another dimension");
-        let near = self.scan(kernel, query, k, masks);
-        let near = if near.len() > k {
-            self.refine(kernel, query, k, &near)
-        } else {
-            near
-        };
-        near.into_iter().map(|(row, _)| row).collect()
-    }
+/// A row, and what its codes say of its cosine: within `margin` of `value`.
+#[derive(Debug, Clone, Copy)]
+pub struct Near {
+    pub id: RowId,
+    pub value: f64,
+    pub margin: f64,
+}
 
-    fn scan(&self, kernel: Kernel, query: &Query, k: usize, masks: &[&[u8]]) -> Vec<(u32, f64)> {
-        let mut best = Best::new(k);
-        let mut selected = Vec::with_capacity(CHUNK_ROWS);
-        let mut dots = [0; CHUNK_ROWS];
-        for (number, chunk) in self.chunks.iter().enumerate() {
-            let rows = select(number, chunk.rows(), masks, &mut selected);
-            kernel.dots(&query.coarse, &chunk.blocks, rows, &mut dots);
-            let first = number * CHUNK_ROWS;
-            for (&row, &dot) in rows.iter().zip(&dots) {
-                let row = usize::from(row);
-                let value = query.scale * f64::from(chunk.scales[row]) * f64::from(dot);
-                best.offer(
-                    first + row,
-                    value,
-                    f64::from(chunk.errors[row]) + query.coarse_error,
-                );
-            }
+/// Offer every row of a slab that the mask holds. Row 0 of the slab is `first`.
+pub fn scan(
+    kernel: Kernel,
+    query: &Query,
+    first: RowId,
+    slab: &Slab<'_>,
+    mask: Mask<'_>,
+    best: &mut Best,
+) {
+    let mut selected = Vec::new();
+    let mut dots = [0; CHUNK_ROWS];
+    for start in (0..slab.rows()).step_by(CHUNK_ROWS) {
+        let chunk = slab.part(start, slab.rows().min(start + CHUNK_ROWS));
+        let rows = mask.select(first.row + start, chunk.rows(), &mut selected);
+        kernel.dots(&query.coarse, chunk.blocks, rows, &mut dots);
+        for (&row, &dot) in rows.iter().zip(&dots) {
+            let at = row as usize;
+            let value = query.scale * f64::from(chunk.scales[at]) * f64::from(dot);
+            let margin = f64::from(chunk.errors[at]) + query.coarse_error;
+            best.offer(first.after(start as u32 + row), value, margin);
         }
-        best.finish()
     }
+}
 
-    fn refine(
-        &self,
-        kernel: Kernel,
-        query: &Query,
-        k: usize,
-        near: &[(u32, f64)],
-    ) -> Vec<(u32, f64)> {
-        let mut best = Best::new(k);
-        for &(row, _) in near {
-            let (chunk, at) = self.find(row);
-            let (mut coarse, mut fine) = ([0], [0]);
-            kernel.dots(&query.coarse, &chunk.blocks, &[at], &mut coarse);
-            kernel.dots(&query.fine, &chunk.blocks, &[at], &mut fine);
-            let at = usize::from(at);
-            let value = query.scale * f64::from(coarse[0]) + query.step * f64::from(fine[0]);
-            let value = f64::from(chunk.scales[at]) * value;
-            best.offer(
-                row as usize,
-                value,
-                f64::from(chunk.errors[at]) + query.fine_error,
-            );
+/// Offer some rows of a part, wherever they stand; `find` lends the slab of a row, and gives its place there.
+pub fn scan_some<'a>(
+    kernel: Kernel,
+    query: &Query,
+    rows: &[RowId],
+    find: impl Fn(RowId) -> (Slab<'a>, usize),
+    best: &mut Best,
+) {
+    let stride = query.coarse.len();
+    let fetch = |&id: &RowId| {
+        let (slab, at) = find(id);
+        kernel.prefetch(&slab.blocks[at * stride..(at + 1) * stride]);
+    };
+    rows.iter().take(AHEAD).for_each(fetch);
+    let mut dot = [0];
+    for (number, &id) in rows.iter().enumerate() {
+        if let Some(later) = rows.get(number + AHEAD) {
+            fetch(later);
         }
-        best.finish()
+        let (slab, at) = find(id);
+        kernel.dots(&query.coarse, slab.blocks, &[at as u32], &mut dot);
+        let value = query.scale * f64::from(slab.scales[at]) * f64::from(dot[0]);
+        let margin = f64::from(slab.errors[at]) + query.coarse_error;
+        best.offer(id, value, margin);
     }
+}
 
-    fn find(&self, row: u32) -> (&Chunk, u16) {
-        let row = row as usize;
-        (&self.chunks[row / CHUNK_ROWS], (row % CHUNK_ROWS) as u16)
+/// Look at rows again with all that is known of the query, and keep those that can be among the best `k`.
+pub fn refine<'a>(
+    kernel: Kernel,
+    query: &Query,
+    k: usize,
+    near: &[Near],
+    find: impl Fn(RowId) -> (Slab<'a>, usize),
+) -> Vec<Near> {
+    let mut best = Best::new(k);
+    for &Near { id, .. } in near {
+        let (slab, at) = find(id);
+        let (mut coarse, mut fine) = ([0], [0]);
+        kernel.dots(&query.coarse, slab.blocks, &[at as u32], &mut coarse);
+        kernel.dots(&query.fine, slab.blocks, &[at as u32], &mut fine);
+        let value = query.scale * f64::from(coarse[0]) + query.step * f64::from(fine[0]);
+        let margin = f64::from(slab.errors[at]) + query.fine_error;
+        best.offer(id, f64::from(slab.scales[at]) * value, margin);
     }
+    best.finish()
 }
 
 /// Rows whose upper bound may still reach the k-th largest lower bound.
-struct Best {
+#[derive(Debug)]
+pub struct Best {
     k: usize,
     lowers: BinaryHeap<Reverse<Bound>>,
     floor: f64,
-    near: Vec<(u32, f64)>,
+    near: Vec<Near>,
     prune_at: usize,
 }
 
 impl Best {
-    fn new(k: usize) -> Self {
+    /// Make one for the best `k`.
+    pub fn new(k: usize) -> Self {
         let floor = if k == 0 {
             f64::INFINITY
         } else {
@@ -158,17 +138,18 @@ impl Best {
         }
     }
 
+    /// Take a row whose cosine lies within `margin` of `value`.
     #[inline]
-    fn offer(&mut self, row: usize, value: f64, margin: f64) {
+    pub fn offer(&mut self, id: RowId, value: f64, margin: f64) {
         if value + margin >= self.floor {
-            self.keep(row, value, margin);
+            self.keep(Near { id, value, margin });
         }
     }
 
     #[inline(never)]
-    fn keep(&mut self, row: usize, value: f64, margin: f64) {
-        self.near.push((row as u32, value + margin));
-        let lower = value - margin;
+    fn keep(&mut self, near: Near) {
+        self.near.push(near);
+        let lower = near.value - near.margin;
         if self.lowers.len() < self.k {
             self.lowers.push(Reverse(Bound(lower)));
         } else if lower > self.floor {
@@ -190,17 +171,18 @@ impl Best {
 
     fn prune(&mut self) {
         let floor = self.floor;
-        self.near.retain(|&(_, upper)| upper >= floor);
+        self.near.retain(|near| near.value + near.margin >= floor);
     }
 
-    fn finish(mut self) -> Vec<(u32, f64)> {
+    /// Give the rows that are left.
+    pub fn finish(mut self) -> Vec<Near> {
         self.prune();
         self.near
     }
 }
 
 /// A bound, ordered; it is never NaN.
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Bound(f64);
 
 impl Eq for Bound {}
@@ -215,47 +197,4 @@ impl Ord for Bound {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.total_cmp(&other.0)
     }
-}
-
-/// List the rows of a chunk that are in every mask.
-fn select<'a>(
-    number: usize,
-    rows: usize,
-    masks: &[&[u8]],
-    selected: &'a mut Vec<u16>,
-) -> &'a [u16] {
-    if masks.is_empty() {
-        return &EVERY_ROW[..rows];
-    }
-    let mut bits = [u8::MAX; MASK_BYTES];
-    for mask in masks {
-        let from = mask.len().min(number * MASK_BYTES);
-        let mask = &mask[from..mask.len().min(from + MASK_BYTES)];
-        bits.iter_mut()
-            .zip(mask)
-            .for_each(|(bit, mask)| *bit &= mask);
-        bits[mask.len()..].fill(0);
-    }
-    selected.clear();
-    for (byte, &bits) in bits.iter().enumerate() {
-        let mut left = bits;
-        while left != 0 {
-            selected.push((byte * 8) as u16 + left.trailing_zeros() as u16);
-            left &= left - 1;
-        }
-    }
-    selected.truncate(selected.partition_point(|&row| usize::from(row) < rows));
-    selected
-}
-
-/// Make the bitmap that allows the named rows out of `rows`.
-pub fn bitmap(rows: usize, allowed: &[i64]) -> Result<Vec<u8>, IndexError> {
-    let mut bits = vec![0; rows.div_ceil(8)];
-    for &row in allowed {
-        match usize::try_from(row) {
-            Ok(at) if at < rows => bits[at / 8] |= 1 << (at % 8),
-            _ => return Err(IndexError::NoSuchRow { row, rows }),
-        }
-    }
-    Ok(bits)
 }

@@ -1,5 +1,6 @@
 //! Kernels against each other and against wide arithmetic; the error bound against f64 on hostile magnitudes.
-use super::codes::{Encoder, stride_of};
+use super::codes::Encoder;
+use super::rows::stride_of;
 use super::simd::Block;
 use super::{Batch, Codes, Cosines, IndexError, Kernel, Query};
 
@@ -93,7 +94,7 @@ fn kernels_give_identical_integers() {
                 products.map(|(q, x)| i64::from(q) * i64::from(x)).sum()
             };
             let rows = [4, 0, 1, 2, 3];
-            let expected = rows.map(|row| wide(usize::from(row)));
+            let expected = rows.map(|row| wide(row as usize));
             for kernel in Kernel::available() {
                 let mut out = [0; 5];
                 kernel.dots(&query, &blocks, &rows, &mut out);

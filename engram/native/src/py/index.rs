@@ -1,21 +1,23 @@
-//! The exact scan for Python: buffers in, row ids and scores out. A refused argument is a `ValueError`.
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! The index for Python: buffers in, hits out. A refused argument is a `ValueError`.
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
-use crate::index::{self, Batch, Cosines, IndexError, Kernel, Query};
+use super::maps::{BodyMaps, digest_of};
+use crate::index::{self, Ask, Cosines, IndexError, Kernel, Mode, Query};
 
-/// Vectors copied with the GIL held before they are coded without it: about 100 µs of copying.
+/// Vectors copied with the GIL held before they are worked on without it: about 100 µs of copying.
 const COPY_ROWS: usize = 1024;
-/// Components that take about 20 µs to scan and to work on in floating point; below, the GIL is kept, because taking it
-/// back beside a busy thread can cost milliseconds.
-const SCAN_DETACH: usize = 262_144;
+/// Components that take about 20 µs to work on in floating point; below, the GIL is kept, because taking it back beside
+/// a busy thread can cost milliseconds.
 const FLOAT_DETACH: usize = 16_384;
-/// Bytes of a record payload before its vector.
-const PAYLOAD_HEADER: usize = 64;
+/// What a search may be expected to take with the GIL held, for the same reason.
+const SEARCH_DETACH_NS: usize = 100_000;
 
 fn refused(reason: IndexError) -> PyErr {
     PyValueError::new_err(reason.to_string())
@@ -42,163 +44,204 @@ fn copy(buffer: &Bound<'_, PyAny>, into: &mut Vec<u8>) -> PyResult<usize> {
     Ok(into.len() - from)
 }
 
-/// Append-only 8-bit codes of one dimension (1..4096), with a proven error: one writer, any number of snapshots.
+/// The rows of one namespace, of one dimension (1..4096), in the hands of its one writer; readers search its views.
 ///
-/// Vectors are little-endian float32 of any length but zero. `ValueError` refuses a whole call and changes nothing.
+/// A row is known by its location: where its body stands in `bodies`.
 #[pyclass(frozen, module = "engram.native._core")]
-struct Codes {
-    dim: usize,
-    inner: Mutex<index::Codes>,
+struct Space {
+    inner: Mutex<index::Space>,
 }
 
-impl Codes {
-    /// Held for as long as a copy takes, and never while waiting for the GIL.
-    fn lock(&self) -> MutexGuard<'_, index::Codes> {
+impl Space {
+    /// Held for as long as a change takes, and never while waiting for the GIL.
+    fn lock(&self) -> MutexGuard<'_, index::Space> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Add the codes of whole vectors to a batch, the GIL released.
-    fn code(&self, py: Python<'_>, vectors: &[u8], batch: &mut Batch) -> PyResult<()> {
-        let code = || {
-            vectors.chunks_exact(self.dim * 4).try_for_each(|vector| {
-                let at = batch.len();
-                batch.push(vector).map_err(|reason| reason.at(at))
+#[pymethods]
+impl Space {
+    #[new]
+    #[pyo3(signature = (dim, bodies, *, kernel=None))]
+    fn new(dim: usize, bodies: &BodyMaps, kernel: Option<&str>) -> PyResult<Self> {
+        let kernel = kernel_of(kernel).map_err(refused)?;
+        let inner = index::Space::new(dim, kernel, Arc::clone(&bodies.0)).map_err(refused)?;
+        Ok(Self {
+            inner: Mutex::new(inner),
+        })
+    }
+
+    #[getter]
+    fn dim(&self) -> usize {
+        self.lock().dim()
+    }
+
+    fn __len__(&self) -> usize {
+        self.lock().living()
+    }
+
+    /// The number of rows of the head, dead ones included.
+    #[getter]
+    fn head_rows(&self) -> usize {
+        self.lock().head_rows()
+    }
+
+    /// Add the rows of bodies, each given as (digest of 32 bytes, location). Give the locations of those that are not
+    /// added, because the body there is not sound, not of that digest, or holds no vector of `dim` components.
+    ///
+    /// A row that is there and alive stays as it is; one that was removed comes as a new one.
+    fn add(&self, py: Python<'_>, rows: Vec<(PyBackedBytes, u64)>) -> PyResult<Vec<u64>> {
+        let rows = rows
+            .iter()
+            .map(|(digest, location)| Ok((digest_of(digest)?, *location)));
+        let rows = rows.collect::<PyResult<Vec<_>>>()?;
+        let dim = self.lock().dim();
+        let long = rows.len() * dim >= FLOAT_DETACH;
+        released_if(long, py, || self.lock().add(&rows)).map_err(refused)
+    }
+
+    /// Take the row at a location off what is published next; False if there is none alive.
+    fn remove(&self, location: u64) -> bool {
+        self.lock().remove(location)
+    }
+
+    /// Give readers what is here now.
+    fn publish(&self) -> View {
+        View(self.lock().publish())
+    }
+}
+
+type HitRow<'py> = (Bound<'py, PyBytes>, u64, f32, Bound<'py, PyBytes>);
+type FastWay<'py> = (u32, f32, Option<Bound<'py, PyBytes>>);
+
+/// The rows of a namespace as they were published; any number of threads may search it at once.
+#[pyclass(frozen, module = "engram.native._core")]
+struct View(index::View);
+
+#[pymethods]
+impl View {
+    #[getter]
+    fn dim(&self) -> usize {
+        self.0.dim
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.living
+    }
+
+    /// The parts: (id, rows, dead ones included), the head last. Under an id, a row keeps its number in every view.
+    #[getter]
+    fn parts(&self) -> Vec<(u64, usize)> {
+        let parts = self.0.parts.iter();
+        parts.map(|part| (part.id, part.rows.count())).collect()
+    }
+
+    /// How each part is searched fast: (r1, recall in the self-test, mean as f32 or None); None where it is not.
+    #[getter]
+    fn fast<'py>(&self, py: Python<'py>) -> Vec<Option<FastWay<'py>>> {
+        let way = |part: &index::Part| {
+            part.rows.fast().map(|(fast, r1)| {
+                let mean = fast.mean.as_ref().map(|mean| {
+                    let bytes: Vec<u8> = mean.iter().flat_map(|x| x.to_le_bytes()).collect();
+                    PyBytes::new(py, &bytes)
+                });
+                (r1 as u32, fast.recall, mean)
             })
         };
-        let long = vectors.len() / 4 >= FLOAT_DETACH;
-        released_if(long, py, code).map_err(refused)
+        self.0.parts.iter().map(way).collect()
     }
 
-    fn publish(&self, py: Python<'_>, batch: &Batch) -> PyResult<()> {
-        let long = batch.len() * self.dim >= SCAN_DETACH;
-        released_if(long, py, || self.lock().append(batch)).map_err(refused)
-    }
-}
-
-#[pymethods]
-impl Codes {
-    #[new]
-    fn new(dim: usize) -> PyResult<Self> {
-        Kernel::chosen().map_err(refused)?;
-        let inner = Mutex::new(index::Codes::new(dim).map_err(refused)?);
-        Ok(Self { dim, inner })
-    }
-
-    #[getter]
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn __len__(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Append the n * dim floats of n rows. `bytes` are read in place; another buffer is copied first.
-    fn append(&self, vectors: &Bound<'_, PyAny>) -> PyResult<()> {
-        let mut copied = Vec::new();
-        let bytes = if let Ok(bytes) = vectors.cast::<PyBytes>() {
-            bytes.as_bytes()
-        } else {
-            copy(vectors, &mut copied)?;
-            &copied
+    /// Give (row, location) of the living rows of a part, from row `start` on. `ValueError` for a part that is not here.
+    #[pyo3(signature = (part, start=0))]
+    fn living(&self, part: u64, start: usize) -> PyResult<Vec<(usize, u64)>> {
+        let mut parts = self.0.parts.iter();
+        let Some(part) = parts.find(|known| known.id == part) else {
+            return Err(PyValueError::new_err(format!("no part {part} here")));
         };
-        let size = self.dim * 4;
-        if !bytes.len().is_multiple_of(size) {
-            let text = format!(
-                "vectors must be a multiple of {size} bytes, got {}",
-                bytes.len()
-            );
-            return Err(PyValueError::new_err(text));
-        }
-        let mut batch = Batch::new(self.dim).map_err(refused)?;
-        self.code(vectors.py(), bytes, &mut batch)?;
-        self.publish(vectors.py(), &batch)
+        let mut living = Vec::new();
+        part.rows.for_each_slab(|first, slab| {
+            let rows = (first..).zip(slab.locations.iter().copied());
+            living.extend(rows.filter(|&(row, _)| row >= start && part.is_alive(row)));
+        });
+        Ok(living)
     }
 
-    /// Append the vector of each record payload.
-    fn append_payloads(&self, py: Python<'_>, payloads: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
-        let mut batch = Batch::new(self.dim).map_err(refused)?;
-        let (mut payload, mut vectors) = (Vec::new(), Vec::new());
-        for part in payloads.chunks(COPY_ROWS) {
-            vectors.clear();
-            for (at, buffer) in part.iter().enumerate() {
-                payload.clear();
-                copy(buffer, &mut payload)?;
-                let vector = vector_of(&payload, self.dim).map_err(|text| {
-                    PyValueError::new_err(format!("payload {}: {text}", batch.len() + at))
-                })?;
-                vectors.extend_from_slice(vector);
-            }
-            self.code(py, &vectors, &mut batch)?;
-        }
-        self.publish(py, &batch)
-    }
-
-    /// Publish the rows that are there now.
-    fn snapshot(&self) -> CodesSnapshot {
-        CodesSnapshot(self.lock().snapshot())
-    }
-}
-
-/// Find the vector in a record payload: "EPR1", flags, dtype 0, dim u16 at 6, and f32 * dim at 64.
-fn vector_of(payload: &[u8], dim: usize) -> Result<&[u8], String> {
-    let end = PAYLOAD_HEADER + dim * 4;
-    if payload.len() < end {
-        return Err(format!(
-            "needs {end} bytes for {dim} components, got {}",
-            payload.len()
-        ));
-    }
-    if payload[..4] != *b"EPR1" || payload[5] != 0 {
-        return Err("is not a record payload of f32".to_owned());
-    }
-    match u16::from_le_bytes([payload[6], payload[7]]) {
-        found if usize::from(found) == dim => Ok(&payload[PAYLOAD_HEADER..end]),
-        found => Err(format!("dim must be {dim}, got {found}")),
-    }
-}
-
-/// The codes as they were when it was taken; any number of threads may use it at once.
-#[pyclass(frozen, module = "engram.native._core")]
-struct CodesSnapshot(index::Snapshot);
-
-#[pymethods]
-impl CodesSnapshot {
-    #[getter]
-    fn dim(&self) -> usize {
-        self.0.dim()
-    }
-
-    fn __len__(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Give the rows, ascending, that hold the k largest `exact_cosines`, and all that tie with the last of them.
+    /// Find the `k` rows nearest to `query` (f32) by cosine, of those that are alive and allowed: all if there are fewer.
     ///
-    /// Only rows in both bitmaps count (row i is bit i % 8 of byte i // 8; rows past the end are not in it); None holds
-    /// every row. `kernel`, one of `scan_kernels()`, goes before ENGRAM_KERNEL.
-    #[pyo3(signature = (query, k, allowed=None, alive=None, *, kernel=None))]
-    fn candidates(
+    /// Gives (hits, mode, steps, damaged). A hit is (digest, location, score, payload), its body proved; the order is
+    /// score descending, then digest ascending. `mode` is "exact" or "fast". `steps`, with `explain` only: (name, rows
+    /// left, µs). `damaged`: locations of bodies that were met and are not sound; no hit is of them, and none is missing
+    /// for them. `excluded`: ranges of locations of bodies known to be so. `kernel`, one of `scan_kernels()`, goes before
+    /// ENGRAM_KERNEL.
+    #[pyo3(signature = (query, k, *, exact=false, allowed=None, excluded=Vec::new(), explain=false, kernel=None))]
+    #[allow(clippy::too_many_arguments, clippy::type_complexity)]
+    fn search<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         query: &[u8],
         k: usize,
-        allowed: Option<&[u8]>,
-        alive: Option<&[u8]>,
+        exact: bool,
+        allowed: Option<&Allowed>,
+        excluded: Vec<(u64, u64)>,
+        explain: bool,
         kernel: Option<&str>,
-    ) -> PyResult<Vec<u32>> {
+    ) -> PyResult<(Vec<HitRow<'py>>, &'static str, Vec<index::Step>, Vec<u64>)> {
+        if k == 0 {
+            return Err(PyValueError::new_err("k must be at least 1, got 0"));
+        }
         let kernel = kernel_of(kernel).map_err(refused)?;
-        let query = Query::new(self.0.dim(), query).map_err(refused)?;
-        let masks: Vec<&[u8]> = allowed.into_iter().chain(alive).collect();
-        let scan = || self.0.candidates(kernel, &query, k, &masks);
-        let long = self.0.len() * self.0.dim() >= SCAN_DETACH;
-        Ok(released_if(long, py, scan))
+        let query = Query::new(self.0.dim, query).map_err(refused)?;
+        let started = Instant::now();
+        let clock = move || started.elapsed().as_nanos() as f64 / 1e3;
+        let ask = Ask {
+            kernel,
+            k,
+            exact,
+            allowed: allowed.map(|allowed| &allowed.0),
+            excluded: &excluded,
+            clock: explain.then_some(&clock),
+        };
+        let long = self.0.expected_ns(&ask) >= SEARCH_DETACH_NS;
+        let found = released_if(long, py, || self.0.search(&query, &ask));
+        let hit = |hit: &index::Hit| {
+            let (digest, payload) = (
+                PyBytes::new(py, &hit.digest),
+                PyBytes::new(py, &hit.payload),
+            );
+            (digest, hit.location, hit.score, payload)
+        };
+        let mode = match found.mode {
+            Mode::Exact => "exact",
+            Mode::Fast => "fast",
+        };
+        Ok((
+            found.hits.iter().map(hit).collect(),
+            mode,
+            found.steps,
+            found.damaged,
+        ))
     }
+}
 
-    /// Make the bitmap of these rows; `ValueError` for one that is not here.
-    fn bitmap<'py>(&self, py: Python<'py>, rows: Vec<i64>) -> PyResult<Bound<'py, PyBytes>> {
-        let bits = index::bitmap(self.0.len(), &rows).map_err(refused)?;
-        Ok(PyBytes::new(py, &bits))
+/// The rows that a filter lets pass: for each part, by its id, a bitmap of its rows. A part that is not named has none.
+#[pyclass(frozen, module = "engram.native._core")]
+struct Allowed(index::Allowed);
+
+#[pymethods]
+impl Allowed {
+    /// Make it of (part, bitmap): row i is bit i % 8 of byte i // 8, rows past the end are not allowed.
+    #[new]
+    fn new(parts: Vec<(u64, Vec<u8>)>) -> Self {
+        let words = |bytes: &[u8]| {
+            let words = bytes.chunks(8).map(|chunk| {
+                let mut word = [0; 8];
+                word[..chunk.len()].copy_from_slice(chunk);
+                u64::from_le_bytes(word)
+            });
+            words.collect()
+        };
+        let parts = parts.iter().map(|(id, bytes)| (*id, words(bytes)));
+        Self(index::Allowed(parts.collect()))
     }
 }
 
@@ -244,8 +287,10 @@ fn scan_kernels() -> Vec<&'static str> {
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Codes>()?;
-    module.add_class::<CodesSnapshot>()?;
+    module.add_class::<BodyMaps>()?;
+    module.add_class::<Space>()?;
+    module.add_class::<View>()?;
+    module.add_class::<Allowed>()?;
     module.add_function(wrap_pyfunction!(exact_cosines, module)?)?;
     module.add_function(wrap_pyfunction!(scan_kernels, module)?)
 }

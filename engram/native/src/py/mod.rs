@@ -5,6 +5,8 @@ mod embed;
 mod ground;
 mod index;
 mod log;
+#[allow(unsafe_code)]
+mod maps;
 mod msgpack;
 
 #[pymodule(gil_used = true)]

@@ -1,8 +1,10 @@
-//! The two inner loops, for each kind of CPU, chosen at run time: integer dot products of codes, and the f32 sums of the
-//! exact cosine. Every kernel gives the same integers and the same bits: integers add in any order, and the f32 sums are
+//! The inner loops, for each kind of CPU, chosen at run time: how many signs differ, integer dot products of codes, and
+//! the f32 sums of the exact cosine. Every kernel gives the same integers and the same bits: integers add in any order, and the f32 sums are
 //! sixteen lanes of fused multiply-adds whose lane i takes components i, i + 16, i + 32, and so on.
 //!
 //! The only unsafe code of the index. A [`Kernel`] exists only if this CPU has it, which is what its loops rely on.
+mod bits;
+
 use std::sync::OnceLock;
 
 use super::IndexError;
@@ -115,7 +117,7 @@ impl Kernel {
     }
 
     /// Put the dot product of `query` with each named row of `blocks` into `out`. A row is `query.len()` blocks.
-    pub(super) fn dots(self, query: &[Block], blocks: &[Block], rows: &[u16], out: &mut [i32]) {
+    pub fn dots(self, query: &[Block], blocks: &[Block], rows: &[u32], out: &mut [i32]) {
         match self.0 {
             // SAFETY: a Kernel of this kind is made only where `is_here` found the features.
             #[cfg(target_arch = "x86_64")]
@@ -125,6 +127,21 @@ impl Kernel {
             Kind::Avx2 => unsafe { x86::dots_avx2(query, blocks, rows, out) },
             _ => dots_scalar(query, blocks, rows, out),
         }
+    }
+
+    /// Have the CPU fetch blocks that will be wanted soon.
+    pub fn prefetch(self, blocks: &[Block]) {
+        #[cfg(target_arch = "x86_64")]
+        for block in blocks {
+            // SAFETY: a prefetch reads nothing that the program sees, and faults nowhere.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                    block.0.as_ptr(),
+                );
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = blocks;
     }
 
     /// Sum a*b and b*b in sixteen lanes each; both slices have the same length, a multiple of sixteen.
@@ -142,10 +159,10 @@ impl Kernel {
     }
 }
 
-fn dots_scalar(query: &[Block], blocks: &[Block], rows: &[u16], out: &mut [i32]) {
+fn dots_scalar(query: &[Block], blocks: &[Block], rows: &[u32], out: &mut [i32]) {
     let stride = query.len();
     for (&row, out) in rows.iter().zip(out) {
-        let start = usize::from(row) * stride;
+        let start = row as usize * stride;
         let blocks = &blocks[start..start + stride];
         *out = query.iter().zip(blocks).map(|(q, x)| dot_block(q, x)).sum();
     }
@@ -190,11 +207,11 @@ mod x86 {
 
     /// Sixteen partial sums a block: |q| times the row's code with q's sign is unsigned times signed, as maddubs wants.
     #[target_feature(enable = "avx2,fma")]
-    pub fn dots_avx2(query: &[Block], blocks: &[Block], rows: &[u16], out: &mut [i32]) {
+    pub fn dots_avx2(query: &[Block], blocks: &[Block], rows: &[u32], out: &mut [i32]) {
         let stride = query.len();
         let ones = _mm256_set1_epi16(1);
         for (&row, out) in rows.iter().zip(out) {
-            let start = usize::from(row) * stride;
+            let start = row as usize * stride;
             let mut sums = [_mm256_setzero_si256(); 2];
             for (q, x) in query.iter().zip(&blocks[start..start + stride]) {
                 for (sum, (q, x)) in sums.iter_mut().zip(halves(q).into_iter().zip(halves(x))) {
@@ -225,12 +242,12 @@ mod x86 {
 
     /// VNNI multiplies unsigned by signed, so the row's codes are raised by 128, and 128 * sum(q) comes off at the end.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub fn dots_avx512(query: &[Block], blocks: &[Block], rows: &[u16], out: &mut [i32]) {
+    pub fn dots_avx512(query: &[Block], blocks: &[Block], rows: &[u32], out: &mut [i32]) {
         let stride = query.len();
         let raise = _mm512_set1_epi8(-128);
         let raised = 128 * query.iter().flat_map(|q| q.0).map(i32::from).sum::<i32>();
         for (&row, out) in rows.iter().zip(out) {
-            let start = usize::from(row) * stride;
+            let start = row as usize * stride;
             let mut sum = _mm512_setzero_si512();
             for (q, x) in query.iter().zip(&blocks[start..start + stride]) {
                 sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(whole(x), raise), whole(q));
