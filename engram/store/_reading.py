@@ -106,9 +106,10 @@ class Reader:
         # CROSS JOIN: from the few records of a content to their memberships, where SQLite would walk all of the
         # namespace's memberships; so in `with_content`.
         row: tuple[bytes, int] | None = self._row(
-            """SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
-               WHERE r.content = ? AND r.metadata = ? AND r.model_version = ? AND m.ns = ? AND m.signer = ? AND m.alive
-               ORDER BY m.digest LIMIT 1""",
+            f"""SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+                WHERE r.content = ? AND r.{tables.HAS_CONTENT} AND r.metadata = ? AND r.model_version = ?
+                  AND m.ns = ? AND m.signer = ? AND m.alive
+                ORDER BY m.digest LIMIT 1""",  # noqa: S608 (a constant)
             (content, hashlib.sha256(metadata).digest(), model_version, ns, signer),
         )
         return row
@@ -137,8 +138,9 @@ class Reader:
         self._check_trusted()
         with self._reading:
             rows = self._reader.execute(
-                """SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
-                   WHERE r.content = ? AND m.ns = ? AND m.alive ORDER BY m.digest LIMIT ?""",
+                f"""SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+                    WHERE r.content = ? AND r.{tables.HAS_CONTENT} AND m.ns = ? AND m.alive
+                    ORDER BY m.digest LIMIT ?""",  # noqa: S608 (a constant)
                 (content, ns, limit),
             ).fetchall()
         return [digest for (digest,) in rows]
