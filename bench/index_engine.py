@@ -63,13 +63,16 @@ class Engine:
     @property
     def ways(self) -> str:
         """How each part is searched by default: by signs, raw or centred, and how many of them; or by codes alone."""
-        ways = (
-            "codes" if fast is None else f"{'raw' if fast[2] is None else 'centred'} {fast[0]}"
-            for fast in self.view.fast
-        )
-        return ", ".join(ways)
+        return ", ".join(map(_way, self.view.fast))
 
     def search(self, query: np.ndarray, kernel: str | None = None, *, exact: bool = False) -> list[int]:
         """Give the nearest rows, best first."""
         hits = self.view.search(query.tobytes(), K, exact=exact, kernel=kernel)[0]
         return [self._number[hit[0]] for hit in hits]
+
+
+def _way(fast: tuple[int, float, bytes | None] | None) -> str:
+    if fast is None:
+        return "codes"
+    rows, _, mean = fast
+    return f"{'raw' if mean is None else 'centred'} {rows}"

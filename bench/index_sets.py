@@ -42,8 +42,11 @@ def sets(glosses: np.ndarray, count: int) -> dict[str, Callable[[], np.ndarray]]
         drawn = split(glosses, count - HELD_OUT)
         return np.concatenate([drawn.rows, drawn.queries])
 
+    def normal(dim: int) -> np.ndarray:
+        return rng.standard_normal((count, dim), dtype=np.float32) + np.float32(0)  # a record refuses -0.0
+
     def dominant() -> np.ndarray:
-        values = rng.standard_normal((count, DIM), dtype=np.float32)
+        values = normal(DIM)
         values[:, 7] += DOMINANT_SIGMAS
         return values
 
@@ -57,7 +60,7 @@ def sets(glosses: np.ndarray, count: int) -> dict[str, Callable[[], np.ndarray]]
         "non-negative": lambda: np.abs(text()),
         "uniform": lambda: rng.random((count, DIM), dtype=np.float32),
         "4 dimensions, positive": lambda: rng.random((count, 4), dtype=np.float32) + np.float32(0.01),
-        "16 dimensions": lambda: rng.standard_normal((count, 16), dtype=np.float32),
+        "16 dimensions": lambda: normal(16),
         "one dominant component": dominant,
         "duplicates, 20 alike": duplicates,
         "all equal": lambda: np.tile(text()[:1], (count, 1)),
