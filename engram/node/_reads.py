@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from engram.store import Store, View
     from engram.wire import Get, List, Query, Record
 
-_QUICK_BYTES = 2 * 1024 * 1024
-"""Codes that are scanned in about 300 µs by one core, and in less where it has wide registers."""
+_QUICK_US = 300.0
 _OTHERS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
 
@@ -98,7 +97,9 @@ class Reads:
         With a filter it is never said to be: how long one takes that was not asked before, nobody knows.
         """
         index = self._store.published.indexes.get(search.space.ns)
-        return search.tree is None and (index is None or len(index) * index.dim <= _QUICK_BYTES)
+        return search.tree is None and (
+            index is None or index.expected_us(search.top_k, exact=search.exact) <= _QUICK_US
+        )
 
     def search(self, search: Search, vector: bytes) -> QueryResult:
         """Find what a query asks for, by its vector or that of its text."""

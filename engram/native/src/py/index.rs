@@ -194,6 +194,12 @@ impl View {
         Ok((Allowed(allowed), steps))
     }
 
+    /// Say about how many microseconds a search of all rows takes, for whoever has to choose a thread for it.
+    #[pyo3(signature = (k, *, exact=false))]
+    fn expected_us(&self, k: usize, exact: bool) -> f64 {
+        self.0.expected_ns(k, exact) as f64 / 1e3
+    }
+
     /// Find the `k` rows nearest to `query` (f32) by cosine, of those that are alive and allowed: all if there are fewer.
     ///
     /// Gives (hits, mode, steps, damaged). A hit is (digest, location, score, payload), its body proved; the order is
@@ -229,7 +235,7 @@ impl View {
             excluded: &excluded,
             clock: explain.then_some(&clock),
         };
-        let long = self.0.expected_ns(&ask) >= SEARCH_DETACH_NS;
+        let long = self.0.expected_ns(k, exact) >= SEARCH_DETACH_NS;
         let found = released_if(long, py, || self.0.search(&query, &ask));
         let hit = |hit: &index::Hit| {
             let (digest, payload) = (
