@@ -106,9 +106,10 @@ class Reader:
         # CROSS JOIN: from the few records of a content to their memberships, where SQLite would walk all of the
         # namespace's memberships; so in `with_content`.
         row: tuple[bytes, int] | None = self._row(
-            """SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
-               WHERE r.content = ? AND r.metadata = ? AND r.model_version = ? AND m.ns = ? AND m.signer = ? AND m.alive
-               ORDER BY m.digest LIMIT 1""",
+            f"""SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+                WHERE r.content = ? AND r.{tables.HAS_CONTENT} AND r.metadata = ? AND r.model_version = ?
+                  AND m.ns = ? AND m.signer = ? AND m.alive
+                ORDER BY m.digest LIMIT 1""",  # noqa: S608 (a constant)
             (content, hashlib.sha256(metadata).digest(), model_version, ns, signer),
         )
         return row
@@ -137,8 +138,9 @@ class Reader:
         self._check_trusted()
         with self._reading:
             rows = self._reader.execute(
-                """SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
-                   WHERE r.content = ? AND m.ns = ? AND m.alive ORDER BY m.digest LIMIT ?""",
+                f"""SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+                    WHERE r.content = ? AND r.{tables.HAS_CONTENT} AND m.ns = ? AND m.alive
+                    ORDER BY m.digest LIMIT ?""",  # noqa: S608 (a constant)
                 (content, ns, limit),
             ).fetchall()
         return [digest for (digest,) in rows]
@@ -232,7 +234,7 @@ class Reader:
         if body is None:
             self.met_damage |= {location}
             return None
-        return View(memoryview(body))
+        return View(body)
 
     def _metadata(self, location: int) -> dict[str, Any]:
         """Give the metadata that a filter looks at, unproved; none where they cannot be read."""
@@ -311,7 +313,7 @@ class Reader:
 def _grouped(hits: Iterable[tuple[bytes, int, float, bytes]]) -> list[Found]:
     best: dict[bytes, Found] = {}
     for digest, _, score, payload in hits:
-        view = View(memoryview(payload))
+        view = View(payload)
         parent = role_of(bytes(view.metadata)).parent
         best.setdefault(parent or digest, Found(digest, score, view, parent))
     return list(best.values())
