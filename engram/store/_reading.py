@@ -203,7 +203,8 @@ class Reader:
         view = published.indexes.get(ns)
         if view is None:
             return Answer([], published.position, "exact", [])
-        allowed, filtered = None, []
+        allowed = None
+        filtered: list[tuple[str, int, float]] = []
         if tree is not None:
             allowed, filtered = view.allow(FilterPlan(tree, filters.value_test), explain=explain)
         k = top_k
