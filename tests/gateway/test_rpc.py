@@ -248,14 +248,14 @@ async def test_calls_that_came_together_and_may_be_are_carried_out_in_one_go(sta
     assert service.runs == [["a", "b", "c"], ["d", "e"]]
 
 
-async def test_no_more_are_carried_out_in_one_go_than_half_of_32(start, connect):
+async def test_no_more_than_32_are_carried_out_in_one_go(start, connect):
     service = Together()
     server, _ = await start(service)
     peer = await connect(server)
     await peer.send(*puts(*map(str, range(40))))
     assert sorted(await answers(peer, 40)) == list(range(40))
     assert [text for run in service.runs for text in run] == [str(number) for number in range(40)]
-    assert max(map(len, service.runs)) == 16
+    assert max(map(len, service.runs)) == 32
 
 
 async def test_of_calls_in_one_go_each_is_refused_alone(start, connect):
