@@ -66,7 +66,7 @@ TOUCH_THE_WORLD = {
     "store._index_files": {"threading"},  # a lock: nothing is written once the folder is released
     "store._opening": {"sqlite3"},  # its error class
     "store._verify_tables": {"sqlite3"},  # its error class
-    "store._reading": {"threading"},  # a lock around the reading connection, and one around what filters remember
+    "store._reading": {"threading"},  # a lock around the reading connection
     "store._store": {"sqlite3"},  # its error class
 }
 

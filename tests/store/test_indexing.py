@@ -61,7 +61,7 @@ class Folder:
         self.put(20, 21)
         return self
 
-    def again(self, change=lambda disk: None):
+    def again(self, change=lambda _: None):
         self.store.close(NOW)
         change(self.disk)
         return self.open()

@@ -1,6 +1,7 @@
 //! The PyO3 layer: arguments in, errors out, the GIL released around long work. No algorithm lives here.
 use pyo3::prelude::*;
 
+mod attributes;
 mod embed;
 mod ground;
 mod index;
@@ -19,6 +20,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     msgpack::register(module)?;
     index::register(module)?;
     segment::register(module)?;
+    attributes::register(module)?;
     embed::register(module)?;
     Ok(())
 }
