@@ -24,7 +24,7 @@ sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 from wordnet_jsonl import FOLDER, PARTS, synsets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 NAMESPACE, MODEL, DIM = "bench", "bench/1", 384
 _BATCH = 5000
@@ -42,20 +42,21 @@ def make_texts(path: Path, count: int) -> None:
 
 
 def make_vectors(path: Path, count: int) -> None:
+    memories = glosses(count)
+    fill(path, memories, random_vectors(len(memories)))
+
+
+def fill(path: Path, memories: Iterable[dict[str, Any]], vectors: np.ndarray) -> None:
+    """Make a folder of these memories, each with its vector, in the namespace `bench`."""
     with engram.open(path) as memory:
-        memory.namespaces.create(NAMESPACE, dim=DIM, model=MODEL)
-        rest = iter(_with_vectors(glosses(count)))
+        memory.namespaces.create(NAMESPACE, dim=vectors.shape[1], model=MODEL)
+        rest = (given | {"vector": vector} for given, vector in zip(memories, vectors, strict=True))
         while batch := list(itertools.islice(rest, _BATCH)):
             _check(memory.ingest_many(batch, namespace=NAMESPACE))
 
 
 def random_vectors(count: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, DIM), dtype=np.float32)
-
-
-def _with_vectors(memories: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for memory, vector in zip(memories, random_vectors(len(memories)), strict=True):
-        yield memory | {"vector": vector}
 
 
 def _check(outcomes: list[str | Exception]) -> None:

@@ -78,6 +78,9 @@ class DictService:
         await trio.lowlevel.checkpoint()
         return await getattr(self, f"_{request.method}")(request)
 
+    def answer_now(self, _):
+        return None
+
     async def _hello(self, _: Hello):
         return HelloResult(
             protocol=1, agent="dict", nonce=b"\2" * 32, node_key=b"\3" * 32, role="miner", model_version="v1",

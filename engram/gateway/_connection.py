@@ -1,4 +1,4 @@
-"""The clients of the RPC door: one `ServerConnection` each, every call a task of its own.
+"""The clients of the RPC door: one `ServerConnection` each, every call that waits for anything a task of its own.
 
 What bounds them: connections (the next one is told `busy`), requests in flight a connection (then its socket is not
 read), bytes of requests held by the whole door, the time of a call, of a write to a slow reader, and of half a message.
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 64 * 1024
 _LINGER_S = 2.0
 """How long a closing connection reads on: closing on unread bytes resets it, and the last words would be lost."""
-_TOGETHER = 16
-"""Calls that are carried out in one go, at most: of 32 in flight one half is prepared while the other is synced."""
+_TOGETHER = 32
+"""Calls that are carried out in one go, at most: with more of them others would wait for the loop."""
 _REFUSALS = 64
 """Connections over the limit that are told so at one time; those beyond are only closed."""
 _RETRY_S = 1.0
@@ -185,6 +185,10 @@ class _Connection:
         if self._door.held_bytes + event.size_bytes > self._door.settings.held_bytes:
             await self._send(self._codec.send_error(event.id, self._busy()))
             return
+        if (answered := self._at_once(event)) is not None:
+            self._begin(calls)
+            await self._send(answered)
+            return
         if not self._slots.value:
             self._begin(calls)
             await self._slots.acquire()
@@ -198,6 +202,15 @@ class _Connection:
             self._begin(calls)
         self._run.append(event)
         self._kind = kind
+
+    def _at_once(self, call: Call) -> bytes | None:
+        try:
+            answer = self._door.service.answer_now(call.request)
+        except EngramError as error:
+            return self._codec.send_error(call.id, error)
+        except Exception as error:  # noqa: BLE001 - the gateway's edge, as in `_outcome`
+            return self._codec.send_error(call.id, self._internal(call.request, error))
+        return None if answer is None else self._encoded(call, answer)
 
     def _begin(self, calls: trio.Nursery) -> None:
         """Have what has come together carried out."""
@@ -249,14 +262,19 @@ class _Connection:
     async def _send(self, data: bytes) -> None:
         """Send, or find that nobody reads: then the connection is closed, and what follows is dropped."""
         try:
-            async with self._sending:
-                with trio.fail_after(self._door.settings.write_deadline_s):
-                    await self._stream.send_all(data)
+            self._sending.acquire_nowait()  # to wait for a lock that is free costs a turn of the loop
+        except trio.WouldBlock:
+            await self._sending.acquire()
+        try:
+            with trio.fail_after(self._door.settings.write_deadline_s):
+                await self._stream.send_all(data)
         except trio.TooSlowError:
             log.info("rpc_reader_too_slow", write_deadline_s=self._door.settings.write_deadline_s)
             await trio.aclose_forcefully(self._stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.stop()
+        finally:
+            self._sending.release()
 
     def _hold(self, pending_bytes: int) -> bool:
         """Count the half message among the bytes that the door holds. False: they are too many."""

@@ -171,11 +171,12 @@ def item_result(item: Prepared) -> ItemResult:
 
 def hit_of(found: Found) -> Hit:
     """Give what was found as a hit: a long text's chunk as one of the whole text."""
-    metadata = record.decode_metadata(bytes(found.view.metadata))
+    view = found.view
+    metadata = record.decode_metadata(bytes(view.metadata))
     cid = cids.from_digest(found.digest)
-    place = documents.place_of(metadata)
+    place = None if found.parent is None else documents.place_of(metadata)
     if place is None:
-        return Hit(cid=cid, score=found.score, metadata=metadata, text=found.view.text)
+        return Hit(cid=cid, score=found.score, metadata=metadata, text=view.text)
     return Hit(
         cid=place.parent,
         score=found.score,

@@ -95,13 +95,14 @@ class Memory(Api):
         return self._cross(lambda service: service.ask(actor, message))
 
     def _call(self, request: Request[T]) -> T:
+        service = self._service
+        if service is None:
+            raise self._gone()
+        if (failure := service.reads.failure) is not None:
+            raise failure  # the memory is about to close with it, and says so from now on
         request = checked(request)
         read = self._reading.get(type(request))
-        if read is None:
-            return cast("T", self._cross(lambda service: service.call(request)))
-        if self._service is None:
-            raise self._gone()
-        return cast("T", read(self._service, request))
+        return cast("T", read(service, request) if read else self._cross(lambda service: service.call(request)))
 
     # -- reading, in the caller's thread --
 
@@ -123,8 +124,6 @@ class Memory(Api):
     def _read(self, service: NodeService, read: Callable[[], R], position: int) -> R:
         if service.reads.position < position:
             self._cross(lambda service: service.reach(position))
-        if (failure := service.reads.failure) is not None:
-            raise failure
         return self._gate.run(read)
 
     # -- on the memory's thread --
@@ -141,7 +140,7 @@ class Memory(Api):
         if isinstance(self._error, EngramError):
             return self._error
         if self._service is not None and (failure := self._service.reads.failure) is not None:
-            return failure  # the memory's thread is on its way to end with it
+            return failure
         return Unavailable("this memory is closed; open it again")
 
     def _live(self) -> None:

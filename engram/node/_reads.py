@@ -15,7 +15,7 @@ import msgspec
 from engram import cid as cids
 from engram import filter as filters
 from engram.documents import role_of
-from engram.errors import BadRequest, NotFound, StorageFailed, Unprocessable
+from engram.errors import BadRequest, NotFound, Unprocessable
 from engram.identity import PUBLIC_NAMESPACE, namespace_id
 from engram.limits import LIMITS
 from engram.node._checks import checked_text, checked_vector, hit_of, predicate, record_answer, within
@@ -25,6 +25,7 @@ from engram.wire import IndexStatus, ListResult, NamespaceInfo, NamespaceListRes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from engram.errors import EngramError
     from engram.filter import Filter
     from engram.store import Store, View
     from engram.wire import Get, List, Query, Record
@@ -58,10 +59,9 @@ class Reads:
         return self._store.published.position
 
     @property
-    def failure(self) -> StorageFailed | None:
-        """What ends the store, where its disk or its tables have failed."""
-        reason = self._store.failure
-        return None if reason is None else StorageFailed(reason)
+    def failure(self) -> EngramError | None:
+        """What ends the store, where its disk, its tables or its log have failed."""
+        return self._store.failure
 
     def namespace(self, name: str | None) -> Namespace:
         """Give the namespace of a name; None is the public one. `NotFound`, `Unprocessable`."""

@@ -137,6 +137,15 @@ class NodeService:
         """Carry out a request; raises the `EngramError` that its caller should see."""
         return await self._calls[type(request)](request)
 
+    def answer_now(self, request: Request[Any]) -> Answer | None:
+        """Answer a query by vector that the planner expects to be quick; None for what is to wait or to take longer."""
+        if type(request) is not Query or request.vector is None or request.min_position > self.reads.position:
+            return None
+        search = self.reads.query(request)
+        if search.vector is None or not self.reads.is_quick(search):
+            return None
+        return self.reads.search(search, search.vector)
+
     async def ask(self, actor: str, message: Message[R]) -> R:
         """Ask a plug-in, by its name; for who has its messages, which are types of Python's."""
         ref = self.plugins.get(actor)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
+import select
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -92,10 +95,16 @@ class LinkLost(Exception):
 
 
 class Link:
-    """One connection to a node."""
+    """One connection to a node.
+
+    The socket never blocks: what is ready is taken at once, and only else waited for. A socket with a timeout would be
+    set anew, and waited on, before each call.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
         self._socket = sock
+        self._poll = select.poll()
         self._codec = ClientConnection()
         self._outcomes: dict[int, Answer | EngramError] = {}
         self._told: EngramError | None = None
@@ -107,12 +116,16 @@ class Link:
         """Give the call's id and its bytes. Raise for what cannot be sent; the link is as it was."""
         return self._codec.call(request)
 
-    def send(self, data: bytes, deadline: float) -> None:
-        """Send a prepared call. Raise `TimeoutError` or `LinkLost`."""
-        self.owed += 1
+    def send(self, data: bytes, deadline: float, calls: int = 1) -> None:
+        """Send prepared calls. Raise `TimeoutError` or `LinkLost`."""
+        self.owed += calls
+        rest = memoryview(data)
         try:
-            self._socket.settimeout(_left_s(deadline))
-            self._socket.sendall(data)
+            while rest:
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except BlockingIOError:
+                    self._wait(select.POLLOUT, deadline)
         except TimeoutError:
             raise
         except OSError:
@@ -127,12 +140,15 @@ class Link:
         self.owed -= 1
         return self._outcomes.pop(call_id)
 
+    def has_outcome(self, call_id: int) -> bool:
+        """Whether a call's outcome has come already."""
+        return call_id in self._outcomes
+
     @property
     def reusable(self) -> bool:
         """Whether the node has neither closed it nor said that something is wrong."""
         if self.closed or self._told is not None:
             return False
-        self._socket.settimeout(0)
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -149,8 +165,7 @@ class Link:
     def _receive(self, deadline: float) -> bool:
         """Take what comes. False: the node has closed."""
         try:
-            self._socket.settimeout(_left_s(deadline))
-            data = self._socket.recv(_CHUNK_BYTES)
+            data = self._awaited(deadline)
         except TimeoutError:
             raise
         except OSError:
@@ -161,6 +176,20 @@ class Link:
             else:
                 self._outcomes[message.id] = message.outcome
         return bool(data)
+
+    def _awaited(self, deadline: float) -> bytes:
+        while True:
+            self._wait(select.POLLIN, deadline)
+            with contextlib.suppress(BlockingIOError):
+                return self._socket.recv(_CHUNK_BYTES)
+
+    def _wait(self, event: int, deadline: float) -> None:
+        """Wait until the socket is ready, or broken or closed, which its next call tells. Raise `TimeoutError`."""
+        if self.closed:
+            return
+        self._poll.register(self._socket, event)
+        if not self._poll.poll(math.ceil(1000 * _left_s(deadline))):
+            raise TimeoutError
 
     def _read_last_words(self, deadline: float) -> None:
         while self._receive(deadline):

@@ -56,6 +56,7 @@ class Store(Reader):
         self._spaces: dict[bytes, Space] = {}
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self._failed: str | None = None
+        self._failed_as: type[EngramError] = StorageFailed
         self._checkpoint_size = parts.checkpoint.size if parts.checkpoint else 0
 
     @classmethod
@@ -333,9 +334,9 @@ class Store(Reader):
         return self._log
 
     @property
-    def failure(self) -> str | None:
-        """Why nothing more is written, where the disk or the tables have failed; None while all is well."""
-        return self._failed
+    def failure(self) -> EngramError | None:
+        """What nothing more is written for, where the disk or the tables have failed; None while all is well."""
+        return None if self._failed is None else self._failed_as(self._failed)
 
     @property
     def skipped(self) -> frozenset[str]:
@@ -350,7 +351,7 @@ class Store(Reader):
 
     def fail(self, error: EngramError) -> None:
         """End the store for what was found in its files: nothing more is written."""
-        self._failed = error.message
+        self._failed, self._failed_as = error.message, type(error)
 
     def body_at(self, location: int) -> bytes | None:
         """Give the id that stands at a location in the bodies; None where they end before. Raises `OSError`."""

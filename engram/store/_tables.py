@@ -5,11 +5,13 @@ Here is what the tables are, how far they say that they have come, and what is a
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from engram import record
+from engram.cid import NO_CONTENT
 from engram.events import LogStart, is_known
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ FOLD_VERSION = 4
 EVERYWHERE = b""
 """The key of the tally of all living records, whatever namespaces they are in."""
 
+HAS_CONTENT = f"content != x'{NO_CONTENT.hex()}'"
+"""What a query says of `records` that is to use their index by content: records without any are not in it."""
+
 _SCHEMA = (
     """CREATE TABLE projection (
   name TEXT PRIMARY KEY, fold_version INTEGER NOT NULL, position INTEGER NOT NULL, root BLOB NOT NULL,
@@ -39,7 +44,7 @@ _SCHEMA = (
   digest BLOB PRIMARY KEY, payload BLOB NOT NULL, content BLOB NOT NULL, metadata BLOB NOT NULL,
   model_version TEXT NOT NULL, indexed INTEGER NOT NULL, parent BLOB, lives INTEGER NOT NULL
 ) WITHOUT ROWID""",
-    "CREATE INDEX records_by_content ON records (content, metadata, model_version)",
+    f"CREATE INDEX records_by_content ON records (content, metadata, model_version) WHERE {HAS_CONTENT}",
     "CREATE INDEX records_by_parent ON records (parent) WHERE parent IS NOT NULL",
     """CREATE TABLE memberships (
   position INTEGER PRIMARY KEY, ns BLOB NOT NULL, digest BLOB NOT NULL, signer BLOB NOT NULL,
@@ -182,16 +187,27 @@ def membership(connection: sqlite3.Connection, ns: bytes, digest: bytes, signer:
     return Membership(row[0], bool(row[1]), row[2]) if row else None
 
 
+_LENGTHS = struct.Struct("<4xBxHIH")
+_VECTOR_AT = 64
+
+
 class View:
-    """The parts of a payload that is known to be right, without copying it. Formats §2."""
+    """The parts of a payload, each as a slice of it. Formats §2. ValueError for what is too short to be one.
 
-    __slots__ = ("_data", "_metadata_at", "_version_at", "dim")
+    Nothing else is looked at: where the payload is not known to be right, the slices may be short or empty.
+    """
 
-    def __init__(self, data: memoryview) -> None:
+    __slots__ = ("_blob_at", "_data", "_metadata_at", "_version_at", "dim", "flags")
+
+    def __init__(self, data: bytes | memoryview) -> None:
         self._data = data
-        self.dim = int.from_bytes(data[6:8], "little")
-        self._metadata_at = 64 + 4 * self.dim
-        self._version_at = self._metadata_at + int.from_bytes(data[8:12], "little")
+        try:
+            self.flags, self.dim, metadata_bytes, version_bytes = _LENGTHS.unpack_from(data)
+        except struct.error:
+            raise ValueError(f"a payload has at least {_LENGTHS.size} bytes, not {len(data)}") from None
+        self._metadata_at = _VECTOR_AT + 4 * self.dim
+        self._version_at = self._metadata_at + metadata_bytes
+        self._blob_at = self._version_at + version_bytes
 
     @property
     def size(self) -> int:
@@ -199,28 +215,19 @@ class View:
         return len(self._data)
 
     @property
-    def flags(self) -> int:
-        """The payload's flags."""
-        return self._data[4]
-
-    @property
-    def content(self) -> memoryview:
+    def content(self) -> bytes | memoryview:
         """The hash of the content."""
-        return self._data[32:64]
+        return self._data[32:_VECTOR_AT]
 
     @property
-    def embedding(self) -> memoryview:
+    def embedding(self) -> bytes | memoryview:
         """Little-endian float32."""
-        return self._data[64 : self._metadata_at]
+        return self._data[_VECTOR_AT : self._metadata_at]
 
     @property
-    def metadata(self) -> memoryview:
+    def metadata(self) -> bytes | memoryview:
         """Canonical JSON."""
         return self._data[self._metadata_at : self._version_at]
-
-    @property
-    def _blob_at(self) -> int:
-        return self._version_at + int.from_bytes(self._data[12:14], "little")
 
     @property
     def model_version(self) -> str:

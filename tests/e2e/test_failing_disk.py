@@ -85,8 +85,13 @@ def test_an_embedded_memory_closes_and_every_later_call_says_why(tmp_path, call)
     disk.at = len(disk.called) + per_write.index(call)
     with pytest.raises(StorageFailed, match="Input/output error"):
         memory.ingest_embedding(vector(9))
-    memory._thread.join(10)
-    for later in (memory.status, lambda: memory.get(kept[0]), lambda: memory.ingest_embedding(vector(1))):
+    reads = [
+        lambda: memory.query_by_vector(vector(1)),
+        lambda: memory.get(kept[0]),
+        memory.list,
+        memory.namespaces.list,
+    ]
+    for later in (*reads, memory.status, lambda: memory.ingest_embedding(vector(1)), *reads):
         with pytest.raises(StorageFailed, match="Input/output error"):
             later()
     memory.close()

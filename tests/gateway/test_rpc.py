@@ -15,6 +15,7 @@ from engram.errors import Conflict, Unavailable, Unprocessable
 from engram.gateway import RpcSettings, serve_rpc
 from engram.limits import Limits
 from engram.native._core import MessageScanner
+from engram.wire import Put, Query, QueryResult
 
 pytestmark = pytest.mark.trio
 pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
@@ -155,12 +156,162 @@ async def test_an_answer_that_cannot_be_encoded_is_a_bug_too(start, connect):
     assert logs[0]["event"] == "rpc_call_failed"
 
 
+class AtOnce(DictService):
+    """Answers a query where it is asked, unless it is by text."""
+
+    def answer_now(self, request):
+        if not isinstance(request, Query) or request.text is not None:
+            return None
+        if request.top_k == 0:
+            raise Unprocessable("top_k: 0 is not between 1 and 1000", field="top_k")
+        if request.top_k == 13:
+            raise RuntimeError("secret words of a user")
+        return QueryResult(hits=[], position=request.top_k, mode="exact")
+
+
+async def test_what_is_answered_at_once_waits_for_no_call_before_it(start, connect):
+    service = AtOnce()
+    server, _ = await start(service, limits=Limits(in_flight=1))
+    peer = await connect(server)
+    asked = [[0, number, "query", [{"vector": [1.0], "top_k": number}]] for number in range(2, 52)]
+    await peer.send([0, 1, "put", [{"text": "wait"}]], *asked)
+    assert [(await peer.receive())[1] for _ in asked] == list(range(2, 52))
+    service.gate.set()
+    assert (await peer.receive())[1] == 1
+    assert (await peer.call("query", {"text": "cat"}, 2))[2] is None
+    assert [type(request) for request in service.requests] == [Put, Query]
+
+
+async def test_an_error_at_once_is_answered_as_any_other(start, connect):
+    server, _ = await start(AtOnce())
+    peer = await connect(server)
+    answer = await peer.call("query", {"vector": [1.0], "top_k": 0})
+    assert answer == [
+        1,
+        1,
+        {"code": "unprocessable", "message": "top_k: 0 is not between 1 and 1000", "field": "top_k"},
+        None,
+    ]
+    with capture_logs() as logs:
+        answer = await peer.call("query", {"vector": [1.0], "top_k": 13})
+    assert answer[2]["code"] == "internal"
+    assert "secret" not in repr((logs, answer))
+    assert (await peer.call("query", {"vector": [1.0]}))[3] == {"hits": [], "position": 10, "mode": "exact"}
+
+
 async def test_a_call_past_its_deadline_is_answered(start, connect, service):
     server, _ = await start(settings=RpcSettings(call_deadline_s=0.05))
     peer = await connect(server)
     answer = await peer.call("put", {"text": "wait"})
     assert answer[2]["code"] == "deadline"
     assert (await peer.call("status", {}))[2] is None
+
+
+class Together(DictService):
+    """Says of puts that they may be carried out with those of the same namespace; `runs` are the texts of each run."""
+
+    def __init__(self):
+        super().__init__()
+        self.runs = []
+
+    def together(self, request):
+        return request.namespace or "" if request.method == "put" else None
+
+    async def call_together(self, requests):
+        self.runs.append([request.text for request in requests])
+        outcomes = []
+        for request in requests:
+            try:
+                outcomes.append(await self.call(request))
+            except Conflict as error:
+                outcomes.append(error)
+        return outcomes
+
+
+def puts(*texts, first=0, **more):
+    return [[0, first + at, "put", [{"text": text} | more]] for at, text in enumerate(texts)]
+
+
+async def answers(peer, count):
+    return {message[1]: message[2:] for message in [await peer.receive() for _ in range(count)]}
+
+
+async def test_calls_that_came_together_and_may_be_are_carried_out_in_one_go(start, connect):
+    service = Together()
+    server, _ = await start(service)
+    peer = await connect(server)
+    await peer.send(*puts("a", "b", "c"), *puts("d", "e", first=3, namespace="n"), [0, 5, "status", [{}]])
+    await peer.send(*puts("f", first=6))
+    outcomes = await answers(peer, 7)
+    assert all(error is None for error, _ in outcomes.values())
+    assert outcomes[0][1]["cid"] != outcomes[1][1]["cid"] == (await peer.call("put", {"text": "b"}, 9))[3]["cid"]
+    assert service.runs == [["a", "b", "c"], ["d", "e"]]
+
+
+async def test_no_more_than_32_are_carried_out_in_one_go(start, connect):
+    service = Together()
+    server, _ = await start(service)
+    peer = await connect(server)
+    await peer.send(*puts(*map(str, range(40))))
+    assert sorted(await answers(peer, 40)) == list(range(40))
+    assert [text for run in service.runs for text in run] == [str(number) for number in range(40)]
+    assert max(map(len, service.runs)) == 32
+
+
+async def test_of_calls_in_one_go_each_is_refused_alone(start, connect):
+    class Refuses(Together):
+        async def _put(self, request):
+            if request.text == "no":
+                raise Conflict("another was first", field="text")
+            return await super()._put(request)
+
+    server, _ = await start(Refuses())
+    peer = await connect(server)
+    await peer.send(*puts("a", "no", "b"))
+    outcomes = await answers(peer, 3)
+    assert [outcomes[number][0] and outcomes[number][0]["code"] for number in range(3)] == [None, "conflict", None]
+
+
+async def test_what_refuses_all_of_them_is_told_to_each(start, connect):
+    class Full(Together):
+        async def call_together(self, _):
+            raise Unavailable("no more today")
+
+    server, _ = await start(Full())
+    peer = await connect(server)
+    await peer.send(*puts("a", "b", "c"))
+    assert [error["code"] for error, _ in (await answers(peer, 3)).values()] == ["unavailable"] * 3
+
+
+async def test_a_bug_in_one_of_them_costs_the_others_nothing(start, connect):
+    service = Together()
+    server, _ = await start(service)
+    peer = await connect(server)
+    with capture_logs() as logs:
+        await peer.send(*puts("a", "bug", "b"))
+        outcomes = await answers(peer, 3)
+    assert [outcomes[number][0] and outcomes[number][0]["code"] for number in range(3)] == [None, "internal", None]
+    assert [entry["event"] for entry in logs] == ["rpc_call_failed"]
+
+
+async def test_calls_in_one_go_past_their_deadline_are_answered(start, connect):
+    server, _ = await start(Together(), settings=RpcSettings(call_deadline_s=0.05))
+    peer = await connect(server)
+    await peer.send(*puts("wait", "wait"))
+    assert [error["code"] for error, _ in (await answers(peer, 2)).values()] == ["deadline"] * 2
+    assert (await peer.call("status", {}, 7))[2] is None
+
+
+async def test_calls_in_one_go_take_a_place_in_flight_each(start, connect):
+    service = Together()
+    server, _ = await start(service, limits=Limits(in_flight=3))
+    peer = await connect(server)
+    await peer.send(*puts("wait", "wait", "wait", "a", "b"))
+    await wait_until(lambda: service.waiting == 1)
+    await trio.testing.wait_all_tasks_blocked()
+    assert service.runs == [["wait"] * 3]
+    service.gate.set()
+    assert sorted(await answers(peer, 5)) == list(range(5))
 
 
 # -- limits --

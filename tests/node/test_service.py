@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import struct
+
 import pytest
 
-from engram.errors import BadRequest, NotFound
+from engram.errors import BadRequest, NotFound, Unprocessable
 from engram.identity import hello_message, verify
 from engram.node import Config, real_world, running
 from engram.wire import METHODS, Delete, Hello, Item, Put, PutMany, Query, Status
+
+VECTOR = struct.pack("<384f", *[0.5] * 384)
 
 
 @pytest.fixture
@@ -72,3 +76,21 @@ async def test_a_hello_that_will_not_do_names_its_field(service, hello, field):
     with pytest.raises(BadRequest) as caught:
         await service.call(hello)
     assert caught.value.field == field
+
+
+async def test_a_query_is_answered_at_once_where_it_is_quick_and_waits_for_nothing(service):
+    done = await service.call(Put(vector=VECTOR))
+    seen = done.position + 1
+    answer = service.answer_now(Query(vector=VECTOR, min_position=seen))
+    assert ([hit.cid for hit in answer.hits], answer.position, answer.mode) == ([done.cid], seen, "exact")
+    assert answer == await service.call(Query(vector=VECTOR))
+    for other in (
+        Query(text="a cat"),
+        Query(vector=VECTOR, min_position=seen + 1),
+        Query(vector=VECTOR, filter="n = 1"),
+        Status(),
+        Put(vector=VECTOR),
+    ):
+        assert service.answer_now(other) is None
+    with pytest.raises(Unprocessable, match="top_k"):
+        service.answer_now(Query(vector=VECTOR, top_k=0))
