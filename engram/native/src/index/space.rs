@@ -147,7 +147,7 @@ impl Space {
             return Err(IndexError::NotReplaced);
         }
         let living = self.living_in(replaces, head_rows);
-        let dead = dead_but(&stored.slab().locations, &living).ok_or(IndexError::NotReplaced)?;
+        let dead = dead_but(stored.slab().locations, &living).ok_or(IndexError::NotReplaced)?;
         self.sealed.retain(|part| !replaces.contains(&part.id));
         self.highest = self
             .highest
