@@ -20,14 +20,14 @@ from engram.identity import PUBLIC_NAMESPACE, namespace_id
 from engram.limits import LIMITS
 from engram.node._checks import checked_text, checked_vector, hit_of, predicate, record_answer, within
 from engram.store import PUBLIC, Namespace
-from engram.wire import IndexStatus, ListResult, NamespaceInfo, NamespaceListResult, QueryResult, Step
+from engram.wire import IndexStatus, ListResult, NamespaceInfo, NamespaceListResult, QueryResult, Recall, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engram.errors import EngramError
     from engram.filter import Filter
-    from engram.store import Store, View
+    from engram.store import RecallCheck, Store, View
     from engram.wire import Get, List, Query, Record
 
 _QUICK_US = 300.0
@@ -50,8 +50,9 @@ class Search(msgspec.Struct, frozen=True):
 class Reads:
     """What a node's callers may read of a store; any thread may call."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, recall: RecallCheck) -> None:
         self._store = store
+        self._recall = recall
 
     @property
     def position(self) -> int:
@@ -172,4 +173,12 @@ class Reads:
     def index_status(self) -> IndexStatus:
         """Say of the public namespace's index what it holds."""
         index = self._store.published.indexes.get(PUBLIC.ns)
-        return IndexStatus(rows=len(index), head_rows=len(index)) if index else IndexStatus(rows=0)
+        if index is None:
+            return IndexStatus(rows=0)
+        return IndexStatus(rows=len(index), head_rows=len(index), recall=self._measured(PUBLIC.ns))
+
+    def _measured(self, ns: bytes) -> Recall | None:
+        latest = self._recall.latest(ns)
+        if latest is None:
+            return None
+        return Recall(recall=latest.recall, queries=latest.queries, mode=latest.mode, widening=latest.widening)
