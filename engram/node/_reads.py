@@ -8,6 +8,7 @@ thread, and both by the same rules.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from engram.store import Store, View
     from engram.wire import Get, List, Query, Record
 
-_QUICK_BYTES = 2 * 1024 * 1024
-"""Codes that are scanned in about 300 µs by one core, and in less where it has wide registers."""
+_QUICK_US = 300.0
+_QUICK_HITS = 50
+"""Bodies that are read, and their metadata decoded, in about as much."""
+_ANY_QUERY = struct.pack(f"<{PUBLIC.dim}f", *[1.0] * PUBLIC.dim)
 _OTHERS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
 
@@ -97,8 +100,10 @@ class Reads:
 
         With a filter it is never said to be: how long one takes that was not asked before, nobody knows.
         """
+        if search.tree is not None or search.top_k > _QUICK_HITS:
+            return False
         index = self._store.published.indexes.get(search.space.ns)
-        return search.tree is None and (index is None or len(index) * index.dim <= _QUICK_BYTES)
+        return index is None or index.expected_us(search.top_k, exact=search.exact) < _QUICK_US
 
     def search(self, search: Search, vector: bytes) -> QueryResult:
         """Find what a query asks for, by its vector or that of its text."""
@@ -171,4 +176,8 @@ class Reads:
     def index_status(self) -> IndexStatus:
         """Say of the public namespace's index what it holds."""
         index = self._store.published.indexes.get(PUBLIC.ns)
-        return IndexStatus(rows=len(index), head_rows=len(index)) if index else IndexStatus(rows=0)
+        if index is None:
+            return IndexStatus(rows=0)
+        *sealed, (_, head_rows) = index.parts
+        _, mode, *_ = index.search(_ANY_QUERY, 10)
+        return IndexStatus(rows=len(index), sealed=len(sealed), head_rows=head_rows, mode=mode)

@@ -95,14 +95,15 @@ impl View {
     /// Say about how many nanoseconds a search will take, for whoever has to choose a thread for it.
     pub fn expected_ns(&self, ask: &Ask<'_>) -> usize {
         let fast = !ask.exact && self.living > EXACT_ROWS;
-        let bytes = |part: &super::view::Part| {
+        let wide = |part: &super::view::Part| {
             let rows = part.rows.count();
             match part.fast_for(ask.k, Mask(None)) {
-                Some((_, r1)) if fast => rows * self.dim / 8 / 4 + r1 * self.dim / 8,
-                _ => rows * (self.dim / 10 + 4),
+                Some((_, r1)) if fast => rows * self.dim / 8 / 20 + r1 * self.dim / 8,
+                _ => rows * (self.dim / 16 + 4),
             }
         };
-        self.parts.iter().map(bytes).sum()
+        let slower = if ask.kernel.name() == "scalar" { 4 } else { 1 };
+        self.parts.iter().map(wide).sum::<usize>() * slower
     }
 
     /// List the locations of living rows, of those not known yet, whose bodies are not sound.

@@ -151,6 +151,20 @@ impl View {
         self.0.parts.iter().map(way).collect()
     }
 
+    /// Say about how many microseconds a search without a filter will take here, for whoever chooses a thread for it.
+    #[pyo3(signature = (k, *, exact=false, kernel=None))]
+    fn expected_us(&self, k: usize, exact: bool, kernel: Option<&str>) -> PyResult<f64> {
+        let ask = Ask {
+            kernel: kernel_of(kernel).map_err(refused)?,
+            k,
+            exact,
+            allowed: None,
+            excluded: &[],
+            clock: None,
+        };
+        Ok(self.0.expected_ns(&ask) as f64 / 1e3)
+    }
+
     /// Give (row, location) of the living rows of a part, from row `start` on. `ValueError` for a part that is not here.
     #[pyo3(signature = (part, start=0))]
     fn living(&self, part: u64, start: usize) -> PyResult<Vec<(usize, u64)>> {
@@ -286,11 +300,25 @@ fn scan_kernels() -> Vec<&'static str> {
     Kernel::available().into_iter().map(Kernel::name).collect()
 }
 
+/// The planner's constants, by name.
+#[pyfunction]
+fn planner() -> Vec<(&'static str, f64)> {
+    vec![
+        ("exact_rows", index::EXACT_ROWS as f64),
+        ("min_dim", index::MIN_DIM as f64),
+        ("recall", index::RECALL),
+        ("least_r1", index::R1S[0] as f64),
+        ("most_r1", index::R1S[index::R1S.len() - 1] as f64),
+        ("test_rows", index::TEST_ROWS as f64),
+    ]
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<BodyMaps>()?;
     module.add_class::<Space>()?;
     module.add_class::<View>()?;
     module.add_class::<Allowed>()?;
     module.add_function(wrap_pyfunction!(exact_cosines, module)?)?;
-    module.add_function(wrap_pyfunction!(scan_kernels, module)?)
+    module.add_function(wrap_pyfunction!(scan_kernels, module)?)?;
+    module.add_function(wrap_pyfunction!(planner, module)?)
 }
