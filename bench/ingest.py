@@ -1,36 +1,29 @@
-"""Time writing: texts against the embedder alone, and durable vectors against sqlite3, in the same run.
+"""Time the writing of texts against the embedder alone, in the same run; `index_ingest.py` has vectors.
 
-Usage: python bench/ingest.py [--texts 2000] [--vectors 5000] [--in-flight 32]
+Usage: python bench/ingest.py [--texts 2000]
 
-Texts are WordNet glosses, into a fresh node each time. A vector put is one call, 384 dimensions, answered when it is
-durable; `--in-flight` threads of one client call at once. The baseline for vectors commits the same payloads to sqlite3
-(WAL, synchronous=FULL), a transaction each, on the same file system.
+Texts are WordNet glosses, into a fresh node each time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import statistics
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from folders import DIM, MODEL, NAMESPACE, glosses, random_vectors
+from folders import glosses
 from node_process import ENGRAM, NodeProcess
 
-from engram import record
 from engram.embed import find_model, load_embedder
 from engram.sdk import EngramClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import numpy as np
 
 ROUNDS = 3
 
@@ -73,46 +66,6 @@ def through_cli(memories: list[dict]) -> Callable[[Path], float]:
     return run
 
 
-def sqlite_full(vectors: np.ndarray) -> Callable[[Path], float]:
-    payloads = [record.encode_vector(row.tobytes(), b"{}", MODEL) for row in vectors]
-
-    def run(folder: Path) -> float:
-        connection = sqlite3.connect(folder.with_suffix(".db"), isolation_level=None)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("CREATE TABLE records (id BLOB PRIMARY KEY, payload BLOB) WITHOUT ROWID")
-        started = time.perf_counter()
-        for digest, payload in payloads:
-            connection.execute("INSERT INTO records VALUES (?, ?)", (digest, payload))
-        taken = time.perf_counter() - started
-        connection.close()
-        return taken
-
-    return run
-
-
-def one_by_one(vectors: np.ndarray, in_flight: int) -> Callable[[Path], float]:
-    def run(folder: Path) -> float:
-        with NodeProcess(folder) as node, EngramClient(node.url) as client, ThreadPoolExecutor(in_flight) as pool:
-            client.namespaces.create(NAMESPACE, dim=DIM, model=MODEL)
-            started = time.perf_counter()
-            list(pool.map(lambda row: client.ingest_embedding(row, namespace=NAMESPACE), vectors))
-            return time.perf_counter() - started
-
-    return run
-
-
-def in_batches(vectors: np.ndarray) -> Callable[[Path], float]:
-    def run(folder: Path) -> float:
-        with NodeProcess(folder) as node, EngramClient(node.url) as client:
-            client.namespaces.create(NAMESPACE, dim=DIM, model=MODEL)
-            started = time.perf_counter()
-            assert all(isinstance(cid, str) for cid in client.ingest_embeddings(vectors, namespace=NAMESPACE))
-            return time.perf_counter() - started
-
-    return run
-
-
 def table(unit: str, count: int, contestants: dict[str, Callable[[Path], float]]) -> None:
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(ROUNDS):
@@ -129,12 +82,9 @@ def table(unit: str, count: int, contestants: dict[str, Callable[[Path], float]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=2000)
-    parser.add_argument("--vectors", type=int, default=5000)
-    parser.add_argument("--in-flight", type=int, default=32)
     options = parser.parse_args()
     memories = glosses(options.texts)
     texts = [memory["text"] for memory in memories]
-    vectors = random_vectors(options.vectors)
     table(
         "texts",
         options.texts,
@@ -142,16 +92,6 @@ def main() -> None:
             "embedder alone, one thread": embedder_alone(texts),
             "SDK, ingest_many": through_sdk(texts),
             "engram ingest --file, whole command": through_cli(memories),
-        },
-    )
-    table(
-        "vectors",
-        options.vectors,
-        {
-            "sqlite3, synchronous=FULL, one a transaction": sqlite_full(vectors),
-            f"node, one a call, {options.in_flight} in flight": one_by_one(vectors, options.in_flight),
-            "node, one a call, 1 in flight": one_by_one(vectors, 1),
-            "node, ingest_embeddings": in_batches(vectors),
         },
     )
 

@@ -65,7 +65,7 @@ TOUCH_THE_WORLD = {
     "store._bodies": {"threading"},  # a lock: any thread may have a segment mapped
     "store._opening": {"sqlite3"},  # its error class
     "store._verify_tables": {"sqlite3"},  # its error class
-    "store._reading": {"threading"},  # a lock around the reading connection, and one around what filters remember
+    "store._reading": {"threading"},  # a lock around the reading connection
     "store._store": {"sqlite3"},  # its error class
 }
 

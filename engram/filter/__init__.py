@@ -31,7 +31,7 @@ from engram.filter._ast import (
     StartsWith,
 )
 from engram.filter._json import from_json
-from engram.filter._match import compile, matches  # noqa: A004 - `filter.compile`, as in `re.compile`
+from engram.filter._match import compile, matches, value_test  # noqa: A004 - `filter.compile`, as in `re.compile`
 from engram.filter._parse import parse
 from engram.filter._text import from_text
 from engram.filter._write import to_json, to_text
@@ -69,4 +69,5 @@ __all__ = [
     "parse",
     "to_json",
     "to_text",
+    "value_test",
 ]

@@ -46,6 +46,8 @@ class Filter(msgspec.Struct, frozen=True, eq=False):
 class And(Filter, frozen=True):
     """Match where every one of two or more parts does."""
 
+    sign: ClassVar[str] = "$and"
+
     parts: tuple[Filter, ...]
 
     def __post_init__(self) -> None:
@@ -56,6 +58,8 @@ class And(Filter, frozen=True):
 class Or(Filter, frozen=True):
     """Match where at least one of two or more parts does."""
 
+    sign: ClassVar[str] = "$or"
+
     parts: tuple[Filter, ...]
 
     def __post_init__(self) -> None:
@@ -65,6 +69,8 @@ class Or(Filter, frozen=True):
 
 class Not(Filter, frozen=True):
     """Match where the part does not, a missing field included."""
+
+    sign: ClassVar[str] = "$not"
 
     part: Filter
 

@@ -69,7 +69,7 @@ def compile(tree: Filter | None) -> Predicate:  # noqa: A001 - `filter.compile`,
         case Not(part):
             return _inverse(compile(part))
     assert isinstance(tree, Comparison)
-    return _on_field(tree.field, _test(tree))
+    return _on_field(tree.field, value_test(tree))
 
 
 def _every(tests: list[Predicate]) -> Predicate:
@@ -124,7 +124,8 @@ def _find(node: Metadata, path: str) -> Any:
     return found
 
 
-def _test(tree: Comparison) -> Test:
+def value_test(tree: Comparison) -> Test:
+    """Make the function that tells whether the value of its field, where there is one, passes a comparison."""
     match tree:
         case Eq(_, value):
             return _any_element(_one_of((value,)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from engram.errors import BadRequest
@@ -21,5 +22,14 @@ def parse(spec: str | dict[str, Any] | Filter | None) -> Filter | None:
     if isinstance(spec, dict):
         return from_json(spec)
     if isinstance(spec, str):
-        return from_json_text(spec) if spec.lstrip(" \t\r\n").startswith("{") else from_text(spec)
+        return _of_text(spec) if len(spec) > _REMEMBERED_LENGTH else _remembered(spec)
     raise BadRequest(f"filter: needs a string or an object, found {kind(spec)}", field="filter")
+
+
+def _of_text(spec: str) -> Filter | None:
+    return from_json_text(spec) if spec.lstrip(" \t\r\n").startswith("{") else from_text(spec)
+
+
+_REMEMBERED_LENGTH = 4096
+_remembered = lru_cache(maxsize=256)(_of_text)
+"""A program asks the same filters again and again; a tree is valid for ever and never changes."""

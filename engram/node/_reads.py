@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from engram.wire import Get, List, Query, Record
 
 _QUICK_US = 300.0
-_QUICK_HITS = 50
-"""Bodies that are read, and their metadata decoded, in about as much."""
 _ANY_QUERY = struct.pack(f"<{PUBLIC.dim}f", *[1.0] * PUBLIC.dim)
 _OTHERS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
@@ -100,7 +98,7 @@ class Reads:
 
         With a filter it is never said to be: how long one takes that was not asked before, nobody knows.
         """
-        if search.tree is not None or search.top_k > _QUICK_HITS:
+        if search.tree is not None:
             return False
         index = self._store.published.indexes.get(search.space.ns)
         return index is None or index.expected_us(search.top_k, exact=search.exact) < _QUICK_US

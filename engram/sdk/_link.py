@@ -116,9 +116,9 @@ class Link:
         """Give the call's id and its bytes. Raise for what cannot be sent; the link is as it was."""
         return self._codec.call(request)
 
-    def send(self, data: bytes, deadline: float) -> None:
-        """Send a prepared call. Raise `TimeoutError` or `LinkLost`."""
-        self.owed += 1
+    def send(self, data: bytes, deadline: float, calls: int = 1) -> None:
+        """Send prepared calls. Raise `TimeoutError` or `LinkLost`."""
+        self.owed += calls
         rest = memoryview(data)
         try:
             while rest:
@@ -139,6 +139,10 @@ class Link:
                 raise self._told or LinkLost()
         self.owed -= 1
         return self._outcomes.pop(call_id)
+
+    def has_outcome(self, call_id: int) -> bool:
+        """Whether a call's outcome has come already."""
+        return call_id in self._outcomes
 
     @property
     def reusable(self) -> bool:

@@ -8,6 +8,8 @@ for its answer may still come.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import threading
 import time
@@ -33,7 +35,7 @@ from engram.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 R = TypeVar("R", bound=Answer)
 
@@ -82,17 +84,23 @@ class Transport:
                 raise outcome
             return cast("R", outcome)
 
-    def call_many(self, requests: Iterable[Request[R]]) -> Iterator[R | EngramError]:
-        """Carry out requests that may be repeated, several in flight; give each one's answer or error, in order."""
+    def call_many(self, requests: Iterable[Request[R]], window: int = _WINDOW) -> Iterator[R | EngramError]:
+        """Carry out requests that may be repeated, `window` in flight; give each one's answer or error, in order.
+
+        Those whose turn it is are sent in one go, so that a node carries out small ones in one go too.
+        """
+        rest = iter(requests)
         waiting: deque[tuple[Request[R], _Sent | None]] = deque()
         try:
-            for request in requests:
-                on_way = (sent.link for _, sent in waiting if sent is not None and not sent.link.closed)
-                waiting.append((request, self._submit(request, next(on_way, None))))
-                if len(waiting) == _WINDOW:
-                    yield self._finish(*waiting.popleft())
-            while waiting:
+            while True:
+                if some := list(itertools.islice(rest, window - len(waiting))):
+                    on_way = (sent.link for _, sent in waiting if sent is not None and not sent.link.closed)
+                    waiting.extend(zip(some, self._submit(some, next(on_way, None)), strict=True))
+                if not waiting:
+                    return
                 yield self._finish(*waiting.popleft())
+                while waiting and (sent := waiting[0][1]) is not None and sent.link.has_outcome(sent.call_id):
+                    yield self._finish(*waiting.popleft())
         finally:
             for _, sent in waiting:
                 if sent is not None:
@@ -127,25 +135,30 @@ class Transport:
 
     # -- a call of many --
 
-    def _submit(self, request: Request[R], link: Link | None) -> _Sent | None:
-        """Send a call behind those on their way. None: not now; it is made by itself when its turn comes."""
-        deadline = time.monotonic() + self._limit_s(request)
+    def _submit(self, requests: Sequence[Request[R]], link: Link | None) -> list[_Sent | None]:
+        """Send calls behind those on their way. None: not now; it is made by itself when its turn comes."""
+        nothing: list[_Sent | None] = [None] * len(requests)
+        deadline = time.monotonic() + max(map(self._limit_s, requests))
         try:
             link = link or self._take(deadline)
         except (EngramError, TimeoutError):
-            return None
-        try:
-            call_id, data = link.prepare(self._positioned(request))
-        except EngramError:
+            return nothing
+        sent, data = list(nothing), []
+        for at, request in enumerate(requests):
+            with contextlib.suppress(EngramError):  # it is raised again when its turn comes
+                call_id, message = link.prepare(self._positioned(request))
+                data.append(message)
+                sent[at] = _Sent(link, call_id)
+        if not data:
             if not link.owed:
                 self._give_back(link)
-            return None
+            return nothing
         try:
-            link.send(data, deadline)
+            link.send(b"".join(data), deadline, calls=len(data))
         except (EngramError, LinkLost, TimeoutError):
             link.close()
-            return None
-        return _Sent(link, call_id)
+            return nothing
+        return sent
 
     def _finish(self, request: Request[R], sent: _Sent | None) -> R | EngramError:
         outcome = None if sent is None else self._receive(sent, request)

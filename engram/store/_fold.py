@@ -91,7 +91,8 @@ class Fold:
             wanted.setdefault((ns, signer), []).append(digest)
         digests = list(dict.fromkeys(digest for of_one in wanted.values() for digest in of_one))
         self._expect_bodies(digests)
-        known = select_among(self.connection, "SELECT digest FROM records WHERE digest IN", digests)
+        there = [digest for digest in digests if digest not in self._no_bodies]  # a record has a body
+        known = select_among(self.connection, "SELECT digest FROM records WHERE digest IN", there)
         self._no_records = set(digests).difference(digest for (digest,) in known)
         self._no_memberships = set()
         for (ns, signer), of_one in wanted.items():

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from engram import cid as cids
+from engram import filter as filters
 from engram import record
 from engram.documents import role_of
 from engram.errors import BodiesCorrupt, Unavailable
 from engram.identity import PUBLIC_NAMESPACE
+from engram.index import FilterPlan
 from engram.store import _tables as tables
-from engram.store._allowed import AllowedRows
 from engram.store._digest import EMPTY, digest_of
 from engram.store._group import Namespace
 from engram.store._tables import Count, View
@@ -92,8 +93,6 @@ class Reader:
         self._connect = connect
         self._reader = connect(readonly=True)
         self._reading = threading.Lock()
-        self._allowed = AllowedRows()
-        self._filtering = threading.Lock()
         self._distrusted = False
         self._damaged: tuple[tuple[int, int], ...] = ()
         self.met_damage: frozenset[int] = frozenset()
@@ -107,9 +106,10 @@ class Reader:
         # CROSS JOIN: from the few records of a content to their memberships, where SQLite would walk all of the
         # namespace's memberships; so in `with_content`.
         row: tuple[bytes, int] | None = self._row(
-            """SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
-               WHERE r.content = ? AND r.metadata = ? AND r.model_version = ? AND m.ns = ? AND m.signer = ? AND m.alive
-               ORDER BY m.digest LIMIT 1""",
+            f"""SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+                WHERE r.content = ? AND r.{tables.HAS_CONTENT} AND r.metadata = ? AND r.model_version = ?
+                  AND m.ns = ? AND m.signer = ? AND m.alive
+                ORDER BY m.digest LIMIT 1""",  # noqa: S608 (a constant)
             (content, hashlib.sha256(metadata).digest(), model_version, ns, signer),
         )
         return row
@@ -138,8 +138,9 @@ class Reader:
         self._check_trusted()
         with self._reading:
             rows = self._reader.execute(
-                """SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
-                   WHERE r.content = ? AND m.ns = ? AND m.alive ORDER BY m.digest LIMIT ?""",
+                f"""SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+                    WHERE r.content = ? AND r.{tables.HAS_CONTENT} AND m.ns = ? AND m.alive
+                    ORDER BY m.digest LIMIT ?""",  # noqa: S608 (a constant)
                 (content, ns, limit),
             ).fetchall()
         return [digest for (digest,) in rows]
@@ -203,9 +204,9 @@ class Reader:
         if view is None:
             return Answer([], published.position, "exact", [])
         allowed = None
+        filtered: list[tuple[str, int, float]] = []
         if tree is not None:
-            with self._filtering:
-                allowed = self._allowed.rows(ns, tree, view, self._metadata)
+            allowed, filtered = view.allow(FilterPlan(tree, filters.value_test), explain=explain)
         k = top_k
         while True:
             hits, mode, steps, damaged = view.search(
@@ -216,7 +217,7 @@ class Reader:
             found = _grouped(hits)
             # The hits begin the whole ranking, so their groups begin those of all of it.
             if len(found) >= top_k or len(hits) < k:
-                return Answer(found[:top_k], published.position, mode, [Step(*step) for step in steps])
+                return Answer(found[:top_k], published.position, mode, [Step(*step) for step in [*filtered, *steps]])
             k *= _MORE_HITS
 
     def _excluded(self) -> list[tuple[int, int]]:

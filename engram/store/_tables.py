@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram import record
+from engram.cid import NO_CONTENT
 from engram.events import LogStart, is_known
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ FOLD_VERSION = 4
 EVERYWHERE = b""
 """The key of the tally of all living records, whatever namespaces they are in."""
 
+HAS_CONTENT = f"content != x'{NO_CONTENT.hex()}'"
+"""What a query says of `records` that is to use their index by content: records without any are not in it."""
+
 _SCHEMA = (
     """CREATE TABLE projection (
   name TEXT PRIMARY KEY, fold_version INTEGER NOT NULL, position INTEGER NOT NULL, root BLOB NOT NULL,
@@ -40,7 +44,7 @@ _SCHEMA = (
   digest BLOB PRIMARY KEY, payload BLOB NOT NULL, content BLOB NOT NULL, metadata BLOB NOT NULL,
   model_version TEXT NOT NULL, indexed INTEGER NOT NULL, parent BLOB, lives INTEGER NOT NULL
 ) WITHOUT ROWID""",
-    "CREATE INDEX records_by_content ON records (content, metadata, model_version)",
+    f"CREATE INDEX records_by_content ON records (content, metadata, model_version) WHERE {HAS_CONTENT}",
     "CREATE INDEX records_by_parent ON records (parent) WHERE parent IS NOT NULL",
     """CREATE TABLE memberships (
   position INTEGER PRIMARY KEY, ns BLOB NOT NULL, digest BLOB NOT NULL, signer BLOB NOT NULL,

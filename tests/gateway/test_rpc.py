@@ -207,6 +207,113 @@ async def test_a_call_past_its_deadline_is_answered(start, connect, service):
     assert (await peer.call("status", {}))[2] is None
 
 
+class Together(DictService):
+    """Says of puts that they may be carried out with those of the same namespace; `runs` are the texts of each run."""
+
+    def __init__(self):
+        super().__init__()
+        self.runs = []
+
+    def together(self, request):
+        return request.namespace or "" if request.method == "put" else None
+
+    async def call_together(self, requests):
+        self.runs.append([request.text for request in requests])
+        outcomes = []
+        for request in requests:
+            try:
+                outcomes.append(await self.call(request))
+            except Conflict as error:
+                outcomes.append(error)
+        return outcomes
+
+
+def puts(*texts, first=0, **more):
+    return [[0, first + at, "put", [{"text": text} | more]] for at, text in enumerate(texts)]
+
+
+async def answers(peer, count):
+    return {message[1]: message[2:] for message in [await peer.receive() for _ in range(count)]}
+
+
+async def test_calls_that_came_together_and_may_be_are_carried_out_in_one_go(start, connect):
+    service = Together()
+    server, _ = await start(service)
+    peer = await connect(server)
+    await peer.send(*puts("a", "b", "c"), *puts("d", "e", first=3, namespace="n"), [0, 5, "status", [{}]])
+    await peer.send(*puts("f", first=6))
+    outcomes = await answers(peer, 7)
+    assert all(error is None for error, _ in outcomes.values())
+    assert outcomes[0][1]["cid"] != outcomes[1][1]["cid"] == (await peer.call("put", {"text": "b"}, 9))[3]["cid"]
+    assert service.runs == [["a", "b", "c"], ["d", "e"]]
+
+
+async def test_no_more_than_32_are_carried_out_in_one_go(start, connect):
+    service = Together()
+    server, _ = await start(service)
+    peer = await connect(server)
+    await peer.send(*puts(*map(str, range(40))))
+    assert sorted(await answers(peer, 40)) == list(range(40))
+    assert [text for run in service.runs for text in run] == [str(number) for number in range(40)]
+    assert max(map(len, service.runs)) == 32
+
+
+async def test_of_calls_in_one_go_each_is_refused_alone(start, connect):
+    class Refuses(Together):
+        async def _put(self, request):
+            if request.text == "no":
+                raise Conflict("another was first", field="text")
+            return await super()._put(request)
+
+    server, _ = await start(Refuses())
+    peer = await connect(server)
+    await peer.send(*puts("a", "no", "b"))
+    outcomes = await answers(peer, 3)
+    assert [outcomes[number][0] and outcomes[number][0]["code"] for number in range(3)] == [None, "conflict", None]
+
+
+async def test_what_refuses_all_of_them_is_told_to_each(start, connect):
+    class Full(Together):
+        async def call_together(self, _):
+            raise Unavailable("no more today")
+
+    server, _ = await start(Full())
+    peer = await connect(server)
+    await peer.send(*puts("a", "b", "c"))
+    assert [error["code"] for error, _ in (await answers(peer, 3)).values()] == ["unavailable"] * 3
+
+
+async def test_a_bug_in_one_of_them_costs_the_others_nothing(start, connect):
+    service = Together()
+    server, _ = await start(service)
+    peer = await connect(server)
+    with capture_logs() as logs:
+        await peer.send(*puts("a", "bug", "b"))
+        outcomes = await answers(peer, 3)
+    assert [outcomes[number][0] and outcomes[number][0]["code"] for number in range(3)] == [None, "internal", None]
+    assert [entry["event"] for entry in logs] == ["rpc_call_failed"]
+
+
+async def test_calls_in_one_go_past_their_deadline_are_answered(start, connect):
+    server, _ = await start(Together(), settings=RpcSettings(call_deadline_s=0.05))
+    peer = await connect(server)
+    await peer.send(*puts("wait", "wait"))
+    assert [error["code"] for error, _ in (await answers(peer, 2)).values()] == ["deadline"] * 2
+    assert (await peer.call("status", {}, 7))[2] is None
+
+
+async def test_calls_in_one_go_take_a_place_in_flight_each(start, connect):
+    service = Together()
+    server, _ = await start(service, limits=Limits(in_flight=3))
+    peer = await connect(server)
+    await peer.send(*puts("wait", "wait", "wait", "a", "b"))
+    await wait_until(lambda: service.waiting == 1)
+    await trio.testing.wait_all_tasks_blocked()
+    assert service.runs == [["wait"] * 3]
+    service.gate.set()
+    assert sorted(await answers(peer, 5)) == list(range(5))
+
+
 # -- limits --
 
 

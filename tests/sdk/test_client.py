@@ -23,8 +23,10 @@ from engram.errors import (
     Unavailable,
     Unprocessable,
 )
+from engram.native._core import MessageScanner
 from engram.sdk import EngramClient, Kept
-from engram.wire import PutMany, Query
+from engram.sdk._transport import Transport
+from engram.wire import Put, PutMany, PutResult, Query
 
 pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 
@@ -142,6 +144,48 @@ def slots_of(items):
     from engram.sdk._items import slots_of
 
     return slots_of(items)
+
+
+def test_single_calls_in_flight_keep_their_order_and_their_errors(node):
+    texts = [f"text {n}" if n % 5 else "refuse me" for n in range(40)]
+    transport = Transport(node.url, 20)
+    outcomes = list(transport.call_many((Put(text=text) for text in texts), window=7))
+    assert [isinstance(outcome, Unprocessable) for outcome in outcomes] == [text == "refuse me" for text in texts]
+    kept = [outcome.cid for outcome in outcomes if not isinstance(outcome, EngramError)]
+    assert kept == [transport.call(Put(text=text)).cid for text in texts if text != "refuse me"]
+    transport.close()
+
+
+def test_calls_whose_turn_it_is_leave_together(node):
+    """A node carries out what came together in one go: one call in each packet would be one at a time."""
+
+    def answers(peer, stream):
+        scanner = MessageScanner()
+        for _ in range(3):
+            messages = []
+            while len(messages) < 8:
+                messages += scanner.feed(stream.recv(100_000))[0]
+            peer.received.append(len(messages))
+            done = [
+                [1, unpack(message)[1], None, {"cid": "v1::1", "position": 3, "created": True}] for message in messages
+            ]
+            stream.sendall(b"".join(map(pack, done)))
+        stream.recv(1)
+
+    with Flaky(answers) as peer:
+        transport = Transport(peer.url, 20)
+        outcomes = list(transport.call_many((Put(text="a") for _ in range(24)), window=8))
+        transport.close()
+    assert [outcome.cid for outcome in outcomes] == ["v1::1"] * 24
+    assert peer.received == [8, 8, 8]
+
+
+def test_one_that_cannot_be_sent_holds_up_none_of_those_beside_it(node):
+    transport = Transport(node.url, 20)
+    texts = ["a", "x" * 9_000_000, "b", "\ud800", "c"]
+    outcomes = list(transport.call_many((Put(text=text) for text in texts), window=8))
+    assert [type(outcome) for outcome in outcomes] == [PutResult, TooLarge, PutResult, Unprocessable, PutResult]
+    transport.close()
 
 
 def test_embed_gives_one_vector_or_many(client):

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::rows::tag_of;
 use crate::bodies::{ERASED, HEADER};
 use crate::hash::Digest;
+use crate::record::METADATA_LIMIT;
 use crate::segment::{SEGMENT_LIMIT, digest_at, u32_at};
 
 /// Bytes of a payload before its vector.
@@ -107,6 +108,28 @@ impl Maps {
         }
         map.copy(at + head.len(), vector);
         Some(digest)
+    }
+
+    /// Copy the metadata of the body at a location, unproved, into an empty buffer; say whether any can stand there.
+    pub fn metadata(&self, location: u64, into: &mut Vec<u8>) -> bool {
+        let Some((map, at)) = self.find(location) else {
+            return false;
+        };
+        let mut head = [0; HEADER + PAYLOAD_HEADER];
+        if map.size() - at < head.len() {
+            return false;
+        }
+        map.copy(at, &mut head);
+        let (payload, length) = (&head[HEADER..], u32_at(&head, HEADER + 8) as usize);
+        let before = PAYLOAD_HEADER + usize::from(u16::from_le_bytes([payload[6], payload[7]])) * 4;
+        let end = HEADER + before + length;
+        let fits = payload[..4] == *b"EPR1" && u32_at(&head, 8) as usize >= before + length;
+        if !fits || length > METADATA_LIMIT || map.size() - at < end {
+            return false;
+        }
+        into.resize(length, 0);
+        map.copy(at + HEADER + before, into);
+        true
     }
 
     fn find(&self, location: u64) -> Option<(&Arc<dyn Map>, usize)> {

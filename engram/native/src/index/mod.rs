@@ -6,6 +6,7 @@
 mod codes;
 mod exact;
 mod fast;
+mod filter;
 mod head;
 mod maps;
 mod mask;

@@ -2,8 +2,8 @@
 //!
 //! A row is known by its location. One thread writes; publishing never waits for a reader, nor a reader for the writer:
 //! what a view holds is shared, and copied before it is changed.
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::IndexError;
 use super::codes::{Batch, check_dim};
@@ -13,6 +13,7 @@ use super::mask::{CHUNK_ROWS, is_set, set};
 use super::rows::{Stored, tag_of};
 use super::simd::Kernel;
 use super::view::{Part, Rows, View};
+use crate::attributes::Columns;
 use crate::hash::Digest;
 
 /// The next part's id. Never used again in this process, so that what is remembered of a part is of no other.
@@ -27,6 +28,7 @@ pub struct Space {
     sealed: Vec<Part>,
     head: Head,
     head_id: u64,
+    head_columns: Arc<Mutex<Columns>>,
     head_dead: Option<Arc<Vec<u64>>>,
     highest: u64,
     living: usize,
@@ -49,6 +51,7 @@ impl Space {
             sealed: Vec::new(),
             head: Head::default(),
             head_id: next_id(),
+            head_columns: Arc::default(),
             head_dead: None,
             highest: 0,
             living: 0,
@@ -118,6 +121,7 @@ impl Space {
         parts.push(Part {
             id: self.head_id,
             rows: Rows::Head(self.head.clone()),
+            columns: Arc::clone(&self.head_columns),
             dead: self.head_dead.clone(),
         });
         View {
@@ -151,11 +155,13 @@ impl Space {
         self.sealed.push(Part {
             id: next_id(),
             rows: Rows::Sealed(stored),
+            columns: Arc::default(),
             dead: dead.map(Arc::new),
         });
         if head_rows > 0 {
             self.head.drop_first(head_rows);
             self.head_id = next_id();
+            self.head_columns = Arc::default();
             self.head_dead = self.head_dead.take().map(|dead| {
                 let words = dead.len().min(head_rows.div_ceil(64));
                 Arc::new(dead[words..].to_vec())

@@ -1,5 +1,5 @@
 //! What readers see of a namespace: its parts as they were when they were published. It never changes.
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::fast::Fast;
 use super::fast::ROWS_PER_R1;
@@ -7,6 +7,7 @@ use super::head::Head;
 use super::maps::BodyMaps;
 use super::mask::{Mask, is_set, set};
 use super::rows::{Slab, Stored};
+use crate::attributes::Columns;
 
 /// A part's rows: sealed ones, which nobody changes, or those of the head, as far as it had grown.
 #[derive(Debug, Clone)]
@@ -17,11 +18,12 @@ pub enum Rows {
 
 /// A part of a view. `id` names the part, whatever view it is in: its rows keep their numbers under it.
 ///
-/// `dead`: bits of rows that are no longer there.
+/// `dead`: bits of rows that are no longer there. `columns`: what filters have read of the rows, for every view alike.
 #[derive(Debug, Clone)]
 pub struct Part {
     pub id: u64,
     pub rows: Rows,
+    pub columns: Arc<Mutex<Columns>>,
     pub dead: Option<Arc<Vec<u64>>>,
 }
 

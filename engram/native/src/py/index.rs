@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use super::attributes::{FilterPlan, unanswered};
 use super::maps::{BodyMaps, digest_of};
 use crate::index::{self, Ask, Cosines, IndexError, Kernel, Mode, Query};
 
@@ -18,6 +19,7 @@ const COPY_ROWS: usize = 1024;
 const FLOAT_DETACH: usize = 16_384;
 /// What a search may be expected to take with the GIL held, for the same reason.
 const SEARCH_DETACH_NS: usize = 100_000;
+const FILTER_DETACH_NS: usize = 100_000;
 
 fn refused(reason: IndexError) -> PyErr {
     PyValueError::new_err(reason.to_string())
@@ -151,20 +153,6 @@ impl View {
         self.0.parts.iter().map(way).collect()
     }
 
-    /// Say about how many microseconds a search without a filter will take here, for whoever chooses a thread for it.
-    #[pyo3(signature = (k, *, exact=false, kernel=None))]
-    fn expected_us(&self, k: usize, exact: bool, kernel: Option<&str>) -> PyResult<f64> {
-        let ask = Ask {
-            kernel: kernel_of(kernel).map_err(refused)?,
-            k,
-            exact,
-            allowed: None,
-            excluded: &[],
-            clock: None,
-        };
-        Ok(self.0.expected_ns(&ask) as f64 / 1e3)
-    }
-
     /// Give (row, location) of the living rows of a part, from row `start` on. `ValueError` for a part that is not here.
     #[pyo3(signature = (part, start=0))]
     fn living(&self, part: u64, start: usize) -> PyResult<Vec<(usize, u64)>> {
@@ -178,6 +166,38 @@ impl View {
             living.extend(rows.filter(|&(row, _)| row >= start && part.is_alive(row)));
         });
         Ok(living)
+    }
+
+    /// Give the rows that a filter lets pass: (allowed, steps), the steps as of `search`.
+    ///
+    /// The fields that it names are read from the bodies' metadata, once; a row whose metadata cannot be read counts as
+    /// one without any. What the filter's test of a value raises is raised.
+    #[pyo3(signature = (plan, *, explain=false))]
+    fn allow(
+        &self,
+        py: Python<'_>,
+        plan: &FilterPlan,
+        explain: bool,
+    ) -> PyResult<(Allowed, Vec<index::Step>)> {
+        let started = Instant::now();
+        // With the GIL held nobody is waited for: who holds a part's columns may be waiting for the GIL.
+        let found = match self.0.allow_within(&plan.0, FILTER_DETACH_NS) {
+            Some(found) => found,
+            None => py.detach(|| self.0.allow(&plan.0)),
+        };
+        let allowed = found.map_err(unanswered)?;
+        let mut steps = Vec::new();
+        if explain {
+            let us = started.elapsed().as_nanos() as f64 / 1e3;
+            steps.push(("filter", allowed.count(), us));
+        }
+        Ok((Allowed(allowed), steps))
+    }
+
+    /// Say about how many microseconds a search of all rows takes, for whoever has to choose a thread for it.
+    #[pyo3(signature = (k, *, exact=false))]
+    fn expected_us(&self, k: usize, exact: bool) -> f64 {
+        self.0.expected_ns(k, exact) as f64 / 1e3
     }
 
     /// Find the `k` rows nearest to `query` (f32) by cosine, of those that are alive and allowed: all if there are fewer.
@@ -215,7 +235,7 @@ impl View {
             excluded: &excluded,
             clock: explain.then_some(&clock),
         };
-        let long = self.0.expected_ns(&ask) >= SEARCH_DETACH_NS;
+        let long = self.0.expected_ns(k, exact) >= SEARCH_DETACH_NS;
         let found = released_if(long, py, || self.0.search(&query, &ask));
         let hit = |hit: &index::Hit| {
             let (digest, payload) = (

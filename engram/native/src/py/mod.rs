@@ -1,6 +1,7 @@
 //! The PyO3 layer: arguments in, errors out, the GIL released around long work. No algorithm lives here.
 use pyo3::prelude::*;
 
+mod attributes;
 mod embed;
 mod ground;
 mod index;
@@ -16,6 +17,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     log::register(module)?;
     msgpack::register(module)?;
     index::register(module)?;
+    attributes::register(module)?;
     embed::register(module)?;
     Ok(())
 }
