@@ -8,6 +8,7 @@ thread, and both by the same rules.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from engram.wire import Get, List, Query, Record
 
 _QUICK_US = 300.0
+_ANY_QUERY = struct.pack(f"<{PUBLIC.dim}f", *[1.0] * PUBLIC.dim)
 _OTHERS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
 
@@ -97,10 +99,10 @@ class Reads:
 
         With a filter it is never said to be: how long one takes that was not asked before, nobody knows.
         """
+        if search.tree is not None:
+            return False
         index = self._store.published.indexes.get(search.space.ns)
-        return search.tree is None and (
-            index is None or index.expected_us(search.top_k, exact=search.exact) <= _QUICK_US
-        )
+        return index is None or index.expected_us(search.top_k, exact=search.exact) < _QUICK_US
 
     def search(self, search: Search, vector: bytes) -> QueryResult:
         """Find what a query asks for, by its vector or that of its text."""
@@ -175,7 +177,10 @@ class Reads:
         index = self._store.published.indexes.get(PUBLIC.ns)
         if index is None:
             return IndexStatus(rows=0)
-        return IndexStatus(rows=len(index), head_rows=len(index), recall=self._measured(PUBLIC.ns))
+        *sealed, (_, head_rows) = index.parts
+        _, mode, *_ = index.search(_ANY_QUERY, 10)
+        recall = self._measured(PUBLIC.ns)
+        return IndexStatus(rows=len(index), sealed=len(sealed), head_rows=head_rows, mode=mode, recall=recall)
 
     def _measured(self, ns: bytes) -> Recall | None:
         latest = self._recall.latest(ns)

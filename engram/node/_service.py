@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Message, Ref, Tail
     from engram.store import Count, RecallCheck, Scrub, Store
-    from engram.wire import ActorsResult, Answer, OnLong, Request
+    from engram.wire import ActorsResult, Answer, IndexStatus, OnLong, Request
 
 R = TypeVar("R")
 
@@ -282,10 +282,10 @@ class NodeService:
         del request
         published = self._store.published
 
-        def look() -> tuple[Count, int, int]:
-            return self._store.tally(), *self._store.sizes()
+        def look() -> tuple[Count, int, int, IndexStatus]:
+            return self._store.tally(), *self._store.sizes(), self.reads.index_status()
 
-        count, log_bytes, bodies_bytes = await self._offload.run("search", look)
+        count, log_bytes, bodies_bytes, index = await self._offload.run("search", look)
         return StatusResult(
             version=self._settings.version,
             role=self._settings.role,
@@ -303,7 +303,7 @@ class NodeService:
             bodies_bytes=bodies_bytes,
             queue_length=self._writer.waiting,
             scrub=scrub_status(self._scrub.place if self._scrub is not None else None),
-            index=self.reads.index_status(),
+            index=index,
         )
 
     async def _actors(self, request: Actors) -> ActorsResult:

@@ -12,6 +12,8 @@ import functools
 import sqlite3
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from engram import cid as cids
 from engram import events
 from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
@@ -338,7 +340,13 @@ class Store(Reader):
             closing.callback(self.folder.close)
             closing.callback(self._parts.close)
             closing.callback(self._close_reader)
+            closing.callback(self._let_go)
             self.checkpoint(now_ns)
+
+    def _let_go(self) -> None:
+        """Hold the maps of the bodies no longer; nobody reads any more."""
+        self._spaces.clear()
+        self.published = msgspec.structs.replace(self.published, indexes={})
 
     @property
     def log(self) -> Log:
