@@ -312,6 +312,9 @@ async def test_calls_in_one_go_take_a_place_in_flight_each(start, connect):
     assert service.runs == [["wait"] * 3]
     service.gate.set()
     assert sorted(await answers(peer, 5)) == list(range(5))
+    await peer.send(*puts("c", "d", "e"))  # every place is free again
+    assert sorted(await answers(peer, 3)) == list(range(3))
+    assert service.runs[-1] == ["c", "d", "e"]
 
 
 # -- limits --
