@@ -5,6 +5,7 @@ from engram.actors._embedder import CHUNK_TEXTS, EmbedderActor, EmbedTexts
 from engram.actors._indexer import LANE as INDEX_LANE
 from engram.actors._indexer import Indexer, IndexOnce
 from engram.actors._model import ConfiguredModel, Model
+from engram.actors._recall_checker import RecallChecker, ReplayOnce
 from engram.actors._scrubber import Scrubber, ScrubOnce
 from engram.actors._store import Commit, StoreActor
 
@@ -18,6 +19,8 @@ __all__ = [
     "IndexOnce",
     "Indexer",
     "Model",
+    "RecallChecker",
+    "ReplayOnce",
     "ScrubOnce",
     "Scrubber",
     "StoreActor",

@@ -19,6 +19,8 @@ from engram.actors import (
     Indexer,
     IndexOnce,
     Model,
+    RecallChecker,
+    ReplayOnce,
     Scrubber,
     ScrubOnce,
     StoreActor,
@@ -47,7 +49,7 @@ from engram.runtime import (
     leaf,
     raise_descriptor_limit,
 )
-from engram.store import Indexing, IndexLimits, Scrub, Store
+from engram.store import Indexing, IndexLimits, RecallCheck, Scrub, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -207,6 +209,9 @@ async def _actors(
             for model in (own, *configured.values())
         ]
         await _start_indexing(supervisor, nursery, store, world)
+        recall = await offload.run("search", functools.partial(RecallCheck, store))
+        checker = await supervisor.start("recall_checker", functools.partial(RecallChecker, recall), essential=False)
+        nursery.start_soon(keep_asking, checker, ReplayOnce, world.clock)
         scrub = await _start_scrub(config, supervisor, nursery, offload, store, world.clock)
         nursery.start_soon(own.prepare, world.model, config.model_dir, offload, world.clock, on_event)
         for name, model in configured.items():
@@ -229,6 +234,7 @@ async def _actors(
             world.clock,
             world.rng,
             lambda: actors_now(supervisor, plugins.feeds, store.published.position),
+            recall,
             scrub,
         )
         try:

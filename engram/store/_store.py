@@ -13,6 +13,8 @@ import sqlite3
 from array import array
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from engram import cid as cids
 from engram import events
 from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from engram.events import Log
     from engram.identity import NodeKey
+    from engram.index import Measure
     from engram.ports import Disk, Rng, Tables
     from engram.store._bodies import Body
     from engram.store._parts import Made
@@ -64,6 +67,8 @@ class Store(Reader):
         self.index_generation = 0
         """Goes up where the indexes are filled anew: what was built from those before has no place in them."""
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
+        self.measures: dict[bytes, Measure] = {}
+        """What was last kept of each namespace's recall, as of opening."""
         self._failed: str | None = None
         self._failed_as: type[EngramError] = StorageFailed
         self._checkpoint_size = parts.checkpoint.size if parts.checkpoint else 0
@@ -128,6 +133,7 @@ class Store(Reader):
                 ns=ns, name=name, owner=owner, model_version=model_version, dim=dim, position=position
             )
         self._bodies.cover()
+        self.measures = dict(tables.measures(self._writer))
         self._refuse_other_model()
         live = tables.locations_to_index(self._writer)
         spaces = self._namespaces.values()
@@ -139,7 +145,7 @@ class Store(Reader):
 
     def _load(self, namespace: Namespace, sealed: Iterable[bytes], live: array[int]) -> Space:
         """Open what is sealed, hold it to what lives, and add what is in none of it from the bodies."""
-        space = Space(namespace.dim, self._bodies.maps)
+        space = self._new_space(namespace)
         for digest in sealed:
             segment = self.index_files.segments[digest]
             if segment.dim == namespace.dim:
@@ -259,7 +265,9 @@ class Store(Reader):
                 self._index_rows(added)
                 self._space(change.ns).remove(change.location)
         self._index_rows(added)
-        self._publish({change.ns for change in group.changes if change.indexed})
+        for ns, measured in group.measured.items():
+            self._space(ns).widen(measured.widening)
+        self._publish({change.ns for change in group.changes if change.indexed} | set(group.measured))
 
     def _follow_again(self) -> None:
         """Make what is durable found, whatever went wrong on the way; where that fails too, end the store.
@@ -282,8 +290,14 @@ class Store(Reader):
 
     def _space(self, ns: bytes) -> Space:
         if ns not in self._spaces:
-            self._spaces[ns] = Space(self._namespaces[ns].dim, self._bodies.maps)
+            self._spaces[ns] = self._new_space(self._namespaces[ns])
         return self._spaces[ns]
+
+    def _new_space(self, namespace: Namespace) -> Space:
+        space = Space(namespace.dim, self._bodies.maps)
+        if (measured := self.measures.get(namespace.ns)) is not None:
+            space.widen(measured.widening)
+        return space
 
     def _advance(self) -> None:
         self._fold.advance(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
@@ -371,7 +385,13 @@ class Store(Reader):
             closing.callback(self.index_files.close)
             closing.callback(self._parts.close)
             closing.callback(self._close_reader)
+            closing.callback(self._let_go)
             self.checkpoint(now_ns)
+
+    def _let_go(self) -> None:
+        """Hold the maps of the bodies no longer; nobody reads any more."""
+        self._spaces.clear()
+        self.published = msgspec.structs.replace(self.published, indexes={})
 
     @property
     def log(self) -> Log:

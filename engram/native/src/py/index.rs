@@ -108,6 +108,11 @@ impl Space {
         self.lock().remove(location)
     }
 
+    /// Have fast searches of what is published next look at `times` as many rows as the parts' self-tests say.
+    fn widen(&self, times: usize) {
+        self.lock().widen(times);
+    }
+
     /// Put a segment in the place of the parts that it was built from, and of the head's first rows; None: nothing lived.
     ///
     /// What died meanwhile is dead in it. `ValueError`, and nothing changes, where a part is not here or a row is missing.
@@ -390,11 +395,25 @@ fn scan_kernels() -> Vec<&'static str> {
     Kernel::available().into_iter().map(Kernel::name).collect()
 }
 
+/// The planner's constants, by name.
+#[pyfunction]
+fn planner() -> Vec<(&'static str, f64)> {
+    vec![
+        ("exact_rows", index::EXACT_ROWS as f64),
+        ("min_dim", index::MIN_DIM as f64),
+        ("recall", index::RECALL),
+        ("least_r1", index::R1S[0] as f64),
+        ("most_r1", index::R1S[index::R1S.len() - 1] as f64),
+        ("test_rows", index::TEST_ROWS as f64),
+    ]
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<BodyMaps>()?;
     module.add_class::<Space>()?;
     module.add_class::<View>()?;
     module.add_class::<Allowed>()?;
     module.add_function(wrap_pyfunction!(exact_cosines, module)?)?;
-    module.add_function(wrap_pyfunction!(scan_kernels, module)?)
+    module.add_function(wrap_pyfunction!(scan_kernels, module)?)?;
+    module.add_function(wrap_pyfunction!(planner, module)?)
 }
