@@ -180,9 +180,11 @@ class _Connection:
     async def _take(self, event: Event, calls: trio.Nursery) -> None:
         if not isinstance(event, Call):
             assert isinstance(event, BadCall | Notice)
+            self._begin(calls)
             await self._send(self._codec.send_refusal(event))
             return
         if self._door.held_bytes + event.size_bytes > self._door.settings.held_bytes:
+            self._begin(calls)
             await self._send(self._codec.send_error(event.id, self._busy()))
             return
         if (answered := self._at_once(event)) is not None:

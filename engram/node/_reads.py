@@ -21,14 +21,14 @@ from engram.identity import PUBLIC_NAMESPACE, namespace_id
 from engram.limits import LIMITS
 from engram.node._checks import checked_text, checked_vector, hit_of, predicate, record_answer, within
 from engram.store import PUBLIC, Namespace
-from engram.wire import IndexStatus, ListResult, NamespaceInfo, NamespaceListResult, QueryResult, Step
+from engram.wire import IndexStatus, ListResult, NamespaceInfo, NamespaceListResult, QueryResult, Recall, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engram.errors import EngramError
     from engram.filter import Filter
-    from engram.store import Store, View
+    from engram.store import RecallCheck, Store, View
     from engram.wire import Get, List, Query, Record
 
 _QUICK_US = 300.0
@@ -52,8 +52,9 @@ class Search(msgspec.Struct, frozen=True):
 class Reads:
     """What a node's callers may read of a store; any thread may call."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, recall: RecallCheck) -> None:
         self._store = store
+        self._recall = recall
         self._ids: dict[str, bytes] = {}
         """Of the namespaces that are here: to hash a name again costs more than to look it up."""
 
@@ -184,4 +185,11 @@ class Reads:
             return IndexStatus(rows=0)
         *sealed, (_, head_rows) = index.parts
         _, mode, *_ = index.search(_ANY_QUERY, 10)
-        return IndexStatus(rows=len(index), sealed=len(sealed), head_rows=head_rows, mode=mode)
+        recall = self._measured(PUBLIC.ns)
+        return IndexStatus(rows=len(index), sealed=len(sealed), head_rows=head_rows, mode=mode, recall=recall)
+
+    def _measured(self, ns: bytes) -> Recall | None:
+        latest = self._recall.latest(ns)
+        if latest is None:
+            return None
+        return Recall(recall=latest.recall, queries=latest.queries, mode=latest.mode, widening=latest.widening)

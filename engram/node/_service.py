@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from engram.node._reads import Search
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Message, Ref, Tail
-    from engram.store import Count, Scrub, Store
+    from engram.store import Count, RecallCheck, Scrub, Store
     from engram.wire import ActorsResult, Answer, IndexStatus, OnLong, Request
 
 R = TypeVar("R")
@@ -99,11 +99,12 @@ class NodeService:
         clock: Clock,
         rng: Rng,
         actors: Callable[[], ActorsResult],
+        recall: RecallCheck,
         scrub: Scrub | None = None,
     ) -> None:
         """`actors`: says how the actors are."""
         self._settings = settings
-        self.reads = Reads(store)
+        self.reads = Reads(store, recall)
         """What needs no loop: an embedded memory calls it in its caller's thread."""
         self._store = store
         self._tail = tail

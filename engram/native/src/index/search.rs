@@ -103,7 +103,7 @@ impl View {
         let fast = !exact && self.living > EXACT_ROWS;
         let of_part = |part: &Part| {
             let rows = part.rows.count();
-            match part.fast_for(k, Mask(None)) {
+            match part.fast_for(self.breadth(k), Mask(None)) {
                 Some((_, r1)) if fast => rows * self.dim / FAST_A_NS + r1 * NS_A_ROW,
                 _ => rows * self.dim / CODES_A_NS,
             }
@@ -236,13 +236,16 @@ impl<'a> Search<'a> {
         let mut signed = Vec::with_capacity(self.masks.len());
         for (number, part) in self.view.parts.iter().enumerate() {
             let mask = self.mask(number);
-            let Some((way, r1)) = part.fast_for(self.ask.k, mask).filter(|_| fast) else {
+            let Some((way, r1)) = part
+                .fast_for(self.view.breadth(self.ask.k), mask)
+                .filter(|_| fast)
+            else {
                 signed.push(None);
                 continue;
             };
             let query = self.query.signs(way.mean.as_deref());
             let slabs = |work: &mut dyn FnMut(usize, Slab<'a>)| {
-                part.rows.for_each_slab(|first, slab| work(first, slab));
+                part.rows.for_each_slab(work);
             };
             let nearest = Nearest::new(self.view.dim, r1).of(kernel, &query, mask, slabs);
             let ids = nearest.into_iter().map(|row| RowId {
