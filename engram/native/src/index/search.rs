@@ -242,7 +242,7 @@ impl<'a> Search<'a> {
             };
             let query = self.query.signs(way.mean.as_deref());
             let slabs = |work: &mut dyn FnMut(usize, Slab<'a>)| {
-                part.rows.for_each_slab(|first, slab| work(first, slab));
+                part.rows.for_each_slab(work);
             };
             let nearest = Nearest::new(self.view.dim, r1).of(kernel, &query, mask, slabs);
             let ids = nearest.into_iter().map(|row| RowId {
