@@ -9,8 +9,11 @@ from engram.store._group import (
     Operation,
     PutOperation,
 )
+from engram.store._indexing import Indexing
+from engram.store._parts import IndexLimits
 from engram.store._place import Finding, Pass, Place
 from engram.store._reading import PUBLIC, Found, Published
+from engram.store._recall import RecallCheck
 from engram.store._scrub import Scrub, Stepped
 from engram.store._store import Store
 from engram.store._tables import Count, View
@@ -23,6 +26,8 @@ __all__ = [
     "Done",
     "Finding",
     "Found",
+    "IndexLimits",
+    "Indexing",
     "MeasureOperation",
     "Namespace",
     "Operation",
@@ -30,6 +35,7 @@ __all__ = [
     "Place",
     "Published",
     "PutOperation",
+    "RecallCheck",
     "Scrub",
     "Stepped",
     "Store",

@@ -24,9 +24,16 @@ def digest_of(number: int) -> bytes:
     return hashlib.sha256(b"%d" % number).digest()
 
 
-def payload_of(vector: np.ndarray, *, magic: bytes = b"EPR1", dtype: int = 0, dim: int | None = None) -> bytes:
+def payload_of(
+    vector: np.ndarray,
+    *,
+    magic: bytes = b"EPR1",
+    dtype: int = 0,
+    dim: int | None = None,
+    metadata: bytes = b'{"a":1}',
+) -> bytes:
     """Lay out a payload as formats §2 has it, as far as an index looks at it."""
-    metadata, version = b'{"a":1}', b"v1"
+    version = b"v1"
     header = magic + bytes([0, dtype]) + struct.pack("<H", len(vector) if dim is None else dim)
     header += struct.pack("<IH", len(metadata), len(version))
     return header.ljust(64, b"\x07") + vector.tobytes() + metadata + version

@@ -34,6 +34,8 @@ pub struct View {
     pub parts: Vec<Part>,
     pub bodies: Arc<BodyMaps>,
     pub living: usize,
+    /// How many times as many rows fast searches look at as the parts' self-tests say.
+    pub widening: usize,
 }
 
 /// The rows of each part that a filter lets pass, as bits, by the part's id. A part that is not named has none.
@@ -74,7 +76,22 @@ impl Rows {
     }
 }
 
+impl View {
+    /// For how many nearest rows a part's signs must do, when `k` are asked for: self-tests are for ten.
+    pub fn breadth(&self, k: usize) -> usize {
+        k.checked_next_multiple_of(10)
+            .and_then(|tens| tens.checked_mul(self.widening))
+            .unwrap_or(usize::MAX)
+    }
+}
+
 impl Part {
+    /// Count the rows that are dead.
+    pub fn dead_count(&self) -> usize {
+        let words = self.dead.iter().flat_map(|dead| dead.iter());
+        words.map(|word| word.count_ones() as usize).sum()
+    }
+
     /// Say whether a row is not dead.
     pub fn is_alive(&self, row: usize) -> bool {
         self.dead.as_ref().is_none_or(|dead| !is_set(dead, row))

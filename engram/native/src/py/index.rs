@@ -10,7 +10,8 @@ use pyo3::types::PyBytes;
 
 use super::attributes::{FilterPlan, unanswered};
 use super::maps::{BodyMaps, digest_of};
-use crate::index::{self, Ask, Cosines, IndexError, Kernel, Mode, Query};
+use super::segment::{Built, Segment};
+use crate::index::{self, Ask, Cosines, IndexError, Kernel, Mode, Query, Rows, Stored};
 
 /// Vectors copied with the GIL held before they are worked on without it: about 100 µs of copying.
 const COPY_ROWS: usize = 1024;
@@ -107,12 +108,52 @@ impl Space {
         self.lock().remove(location)
     }
 
+    /// Have fast searches of what is published next look at `times` as many rows as the parts' self-tests say.
+    fn widen(&self, times: usize) {
+        self.lock().widen(times);
+    }
+
+    /// Put a segment in the place of the parts that it was built from, and of the head's first rows; None: nothing lived.
+    ///
+    /// What died meanwhile is dead in it. `ValueError`, and nothing changes, where a part is not here or a row is missing.
+    fn adopt(
+        &self,
+        segment: Option<&Segment>,
+        parts: Vec<u64>,
+        head_rows: usize,
+        py: Python<'_>,
+    ) -> PyResult<()> {
+        if let Some(Segment(sealed)) = segment
+            && sealed.dim() != self.lock().dim()
+        {
+            let (expected, got) = (self.lock().dim(), sealed.dim());
+            let text = format!("segment: dim must be {expected}, got {got}");
+            return Err(PyValueError::new_err(text));
+        }
+        let stored = segment.map(|Segment(sealed)| Arc::clone(sealed) as Arc<dyn Stored>);
+        py.detach(|| self.lock().adopt(stored, &parts, head_rows))
+            .map_err(refused)
+    }
+
+    /// Have the living rows be those at these locations, each a u64, in any order, some of them twice; give those that no part
+    /// holds, ascending.
+    fn reconcile(&self, py: Python<'_>, live: &[u8]) -> PyResult<Vec<u64>> {
+        let (live, []) = live.as_chunks() else {
+            let text = format!("live must be a multiple of 8 bytes, got {}", live.len());
+            return Err(PyValueError::new_err(text));
+        };
+        let live = live.iter().map(|bytes| u64::from_le_bytes(*bytes));
+        let live = live.collect();
+        Ok(py.detach(|| self.lock().reconcile(live)))
+    }
+
     /// Give readers what is here now.
     fn publish(&self) -> View {
         View(self.lock().publish())
     }
 }
 
+type PartSize<'py> = (u64, usize, usize, Option<Bound<'py, PyBytes>>);
 type HitRow<'py> = (Bound<'py, PyBytes>, u64, f32, Bound<'py, PyBytes>);
 type FastWay<'py> = (u32, f32, Option<Bound<'py, PyBytes>>);
 
@@ -136,6 +177,40 @@ impl View {
     fn parts(&self) -> Vec<(u64, usize)> {
         let parts = self.0.parts.iter();
         parts.map(|part| (part.id, part.rows.count())).collect()
+    }
+
+    /// The parts as `parts` gives them: (id, rows, how many of these are dead, the segment's digest or None).
+    #[getter]
+    fn sizes<'py>(&self, py: Python<'py>) -> Vec<PartSize<'py>> {
+        let parts = self.0.parts.iter();
+        let digest = |rows: &Rows| match rows {
+            Rows::Sealed(stored) => Some(PyBytes::new(py, stored.digest())),
+            Rows::Head(_) => None,
+        };
+        parts
+            .map(|part| {
+                (
+                    part.id,
+                    part.rows.count(),
+                    part.dead_count(),
+                    digest(&part.rows),
+                )
+            })
+            .collect()
+    }
+
+    /// Build the segment of the living rows of these parts. `ValueError` for a part that is not here.
+    fn build(&self, py: Python<'_>, parts: Vec<u64>) -> PyResult<Built> {
+        let kernel = kernel_of(None).map_err(refused)?;
+        let part = |id: &u64| self.0.parts.iter().find(|part| part.id == *id).cloned();
+        let Some(parts) = parts.iter().map(part).collect::<Option<Vec<_>>>() else {
+            return Err(PyValueError::new_err(format!(
+                "parts: not all of {parts:?} are here"
+            )));
+        };
+        Ok(Built(
+            py.detach(|| index::build(kernel, self.0.dim, &parts)),
+        ))
     }
 
     /// How each part is searched fast: (r1, recall in the self-test, mean as f32 or None); None where it is not.
@@ -194,6 +269,12 @@ impl View {
         Ok((Allowed(allowed), steps))
     }
 
+    /// Say about how many microseconds a search of all rows takes, for whoever has to choose a thread for it.
+    #[pyo3(signature = (k, *, exact=false))]
+    fn expected_us(&self, k: usize, exact: bool) -> f64 {
+        self.0.expected_ns(k, exact) as f64 / 1e3
+    }
+
     /// Find the `k` rows nearest to `query` (f32) by cosine, of those that are alive and allowed: all if there are fewer.
     ///
     /// Gives (hits, mode, steps, damaged). A hit is (digest, location, score, payload), its body proved; the order is
@@ -229,7 +310,7 @@ impl View {
             excluded: &excluded,
             clock: explain.then_some(&clock),
         };
-        let long = self.0.expected_ns(&ask) >= SEARCH_DETACH_NS;
+        let long = self.0.expected_ns(k, exact) >= SEARCH_DETACH_NS;
         let found = released_if(long, py, || self.0.search(&query, &ask));
         let hit = |hit: &index::Hit| {
             let (digest, payload) = (
@@ -314,11 +395,25 @@ fn scan_kernels() -> Vec<&'static str> {
     Kernel::available().into_iter().map(Kernel::name).collect()
 }
 
+/// The planner's constants, by name.
+#[pyfunction]
+fn planner() -> Vec<(&'static str, f64)> {
+    vec![
+        ("exact_rows", index::EXACT_ROWS as f64),
+        ("min_dim", index::MIN_DIM as f64),
+        ("recall", index::RECALL),
+        ("least_r1", index::R1S[0] as f64),
+        ("most_r1", index::R1S[index::R1S.len() - 1] as f64),
+        ("test_rows", index::TEST_ROWS as f64),
+    ]
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<BodyMaps>()?;
     module.add_class::<Space>()?;
     module.add_class::<View>()?;
     module.add_class::<Allowed>()?;
     module.add_function(wrap_pyfunction!(exact_cosines, module)?)?;
-    module.add_function(wrap_pyfunction!(scan_kernels, module)?)
+    module.add_function(wrap_pyfunction!(scan_kernels, module)?)?;
+    module.add_function(wrap_pyfunction!(planner, module)?)
 }
