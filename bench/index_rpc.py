@@ -6,7 +6,8 @@ The rows are glosses of WordNet as the node's model embeds them, each with its t
 others. Every server is a process of its own on loopback, asked by one client, one query after another. The node reads
 texts and metadata from its disk; the rivals have them in memory. A graph is searched with the smallest width that has
 recall@10 >= 0.99 against float64 brute force. Each round takes every contestant in turn; --folder keeps the node's data
-for another run.
+for another run. Beside the times stands the processor time that client and server took for a query, which other work on
+the machine changes less.
 
 Rivals: pip install aiohttp faiss-cpu. Where they are not here, the node is timed alone.
 """
@@ -45,6 +46,7 @@ RECALL = 0.99
 WIDTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 400, 800)
 RIVAL = Path(__file__).with_name("index_rpc_rival.py")
 PACKAGES = ("aiohttp", "faiss")
+STATUS = "the node, status"
 
 
 class Rival:
@@ -56,6 +58,10 @@ class Rival:
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self._connection = http.client.HTTPConnection("127.0.0.1", int(self._process.stdout.readline()))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def __enter__(self) -> Self:
         return self
@@ -128,19 +134,41 @@ def measure(
         mode = client.explain(vector=queries[0], namespace=NAMESPACE).mode
         contestants[f"the node, query_by_vector, mode {mode}"] = ours
         contestants["the node, query_by_vector, exact"] = partial(ours, exact=True)
-        contestants["the node, status"] = lambda _: client.status()
+        contestants[STATUS] = lambda _: client.status()
         recalls = {
             name: truth.recall([call(query) for query in queries])
             for name, call in contestants.items()
-            if "status" not in name
+            if name != STATUS
         }
+        pids = {rival.name: rival.pid for rival in rivals}
         times = in_turns(contestants, queries, rounds)
+        taken = {name: cpu_ms(pids.get(name, node.pid), call, queries) for name, call in contestants.items()}
     print(f"\n{len(rows):,} x {rows.shape[1]}, k = {K}, {len(queries)} queries, {rounds} rounds, over loopback")
-    print(f"{'':48}{'recall@10':>10}{'p50 ms':>9}{'p99 ms':>9}{'client CPU ms':>15}{'of the best rival':>19}")
-    best = min((times[rival.name].wall for rival in rivals), default=float("nan"))
+    print(f"{'':42}{'recall@10':>10}{'p50 ms':>9}{'p99 ms':>9}{'CPU ms':>9}{'p50 of the rival':>18}{'CPU of its':>12}")
+    best = min((rival.name for rival in rivals), key=lambda name: times[name].wall, default=None)
     for name, found in times.items():
+        cpu = found.cpu + taken[name]
         recall = f"{recalls[name]:>10.4f}" if name in recalls else f"{'':10}"
-        print(f"{name:48}{recall}{found.wall:>9.3f}{found.p99:>9.3f}{found.cpu:>15.3f}{found.wall / best:>18.2f}x")
+        line = f"{name:42}{recall}{found.wall:>9.3f}{found.p99:>9.3f}{cpu:>9.3f}"
+        if best is not None:
+            line += f"{found.wall / times[best].wall:>17.2f}x{cpu / (times[best].cpu + taken[best]):>11.2f}x"
+        print(line)
+
+
+def cpu_ms(pid: int, call: Callable[[np.ndarray], Any], queries: np.ndarray) -> float:
+    """Give the processor time that a query takes in another process, in ms; 0 where the system does not tell."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return 0.0
+    before = _ticks(stat)
+    for query in queries:
+        call(query)
+    return (_ticks(stat) - before) * 1e3 / os.sysconf("SC_CLK_TCK") / len(queries)
+
+
+def _ticks(stat: Path) -> int:
+    fields = stat.read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 if __name__ == "__main__":

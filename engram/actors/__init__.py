@@ -2,6 +2,7 @@
 
 from engram.actors._embedder import CHUNK_TEXTS, EmbedderActor, EmbedTexts
 from engram.actors._model import ConfiguredModel, Model
+from engram.actors._recall_checker import RecallChecker, ReplayOnce, keep_checking
 from engram.actors._scrubber import Scrubber, ScrubOnce, keep_scrubbing
 from engram.actors._store import Commit, StoreActor
 
@@ -12,8 +13,11 @@ __all__ = [
     "EmbedTexts",
     "EmbedderActor",
     "Model",
+    "RecallChecker",
+    "ReplayOnce",
     "ScrubOnce",
     "Scrubber",
     "StoreActor",
+    "keep_checking",
     "keep_scrubbing",
 ]

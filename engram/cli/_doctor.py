@@ -144,6 +144,24 @@ def check_port(config: Config) -> Check:
     return Check("port", "ok", f"{config.port} is free")
 
 
+def check_index(_config: Config) -> Check:
+    """Name the kernel that searches, and the planner's constants: when a search is exact, what earns another mode."""
+    from engram.native._core import planner, scan_kernels
+
+    name = os.environ.get("ENGRAM_KERNEL") or scan_kernels()[0]
+    if name not in scan_kernels():
+        return Check("index", "fail", f"no kernel {name} here", f"unset ENGRAM_KERNEL, or: {', '.join(scan_kernels())}")
+    is_ = {constant: f"{value:,g}" for constant, value in planner()}
+    found = (
+        f"{_KERNELS[name]} kernel; exact up to {is_['exact_rows']} rows; beyond, fast from {is_['min_dim']} numbers a "
+        f"vector, where {is_['recall']} of the nearest stand among {is_['least_r1']} to {is_['most_r1']} rows by sign; "
+        f"tested every {is_['test_rows']} rows"
+    )
+    if name == "scalar":
+        return Check("index", "warn", found, "no AVX2 here, or ENGRAM_KERNEL asks for it: slower, the same rows")
+    return Check("index", "ok", found)
+
+
 def check_model(config: Config) -> Check:
     """Judge whether the embedding model is here, whole, and the right one."""
     from engram.embed import find_model, verify_model
@@ -203,6 +221,7 @@ CHECKS: dict[str, Callable[[Config], Check]] = {
     "free space": check_space,
     "disk sync": check_disk,
     "port": check_port,
+    "index": check_index,
     "model": check_model,
     "embedder": check_embedder,
 }

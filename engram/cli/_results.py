@@ -130,7 +130,11 @@ def status_rows(status: StatusResult) -> list[tuple[str, str]]:
 def _index(index: IndexStatus) -> str:
     """Say what the public namespace is searched in: `117,659 rows in 1 sealed part and a head of 52,123, fast`."""
     sealed = f"{plural(index.sealed, 'sealed part')} and " if index.sealed else ""
-    return f"{plural(index.rows, 'row')} in {sealed}a head of {index.head_rows:,}, mode {index.mode}"
+    said = f"{plural(index.rows, 'row')} in {sealed}a head of {index.head_rows:,}, mode {index.mode}"
+    if (recall := index.recall) is None:
+        return said
+    wider = f", looking {recall.widening} times as wide" if recall.widening > 1 else ""
+    return f"{said}, recall {recall.recall:.4f} in {plural(recall.queries, 'replay')}{wider}"
 
 
 def _scrub(scrub: ScrubStatus) -> str:

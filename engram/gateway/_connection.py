@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 64 * 1024
 _LINGER_S = 2.0
 """How long a closing connection reads on: closing on unread bytes resets it, and the last words would be lost."""
-_TOGETHER = 16
-"""Calls that are carried out in one go, at most: of 32 in flight one half is prepared while the other is synced."""
+_TOGETHER = 32
+"""Calls that are carried out in one go, at most: with more of them others would wait for the loop."""
 _REFUSALS = 64
 """Connections over the limit that are told so at one time; those beyond are only closed."""
 _RETRY_S = 1.0
@@ -180,9 +180,11 @@ class _Connection:
     async def _take(self, event: Event, calls: trio.Nursery) -> None:
         if not isinstance(event, Call):
             assert isinstance(event, BadCall | Notice)
+            self._begin(calls)
             await self._send(self._codec.send_refusal(event))
             return
         if self._door.held_bytes + event.size_bytes > self._door.settings.held_bytes:
+            self._begin(calls)
             await self._send(self._codec.send_error(event.id, self._busy()))
             return
         if (answered := self._at_once(event)) is not None:

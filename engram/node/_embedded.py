@@ -149,6 +149,7 @@ class Memory(Api):
         except BaseException as error:  # noqa: BLE001 (whoever opens or calls is told, in their own thread)
             self._error = leaf(error)
         finally:
+            self._service = None  # and with it what readers saw, which holds the maps of the bodies
             self._ready.set()
 
     async def _main(self) -> None:

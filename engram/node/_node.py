@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from engram.actors import ConfiguredModel, EmbedderActor, Model, Scrubber, StoreActor, keep_scrubbing
+from engram.actors import (
+    ConfiguredModel,
+    EmbedderActor,
+    Model,
+    RecallChecker,
+    Scrubber,
+    StoreActor,
+    keep_checking,
+    keep_scrubbing,
+)
 from engram.embed import REQUEST_TEXTS, OwnModel, RemoteSpec
 from engram.events import FORMAT, SEGMENT_BYTES
 from engram.gateway import serve_rpc
@@ -36,7 +45,7 @@ from engram.runtime import (
     leaf,
     raise_descriptor_limit,
 )
-from engram.store import Scrub, Store
+from engram.store import RecallCheck, Scrub, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -189,6 +198,9 @@ async def _actors(
             await _serve_model(model, lanes[model.name], supervisor, offload, wait_s)
             for model in (own, *configured.values())
         ]
+        recall = await offload.run("search", functools.partial(RecallCheck, store))
+        checker = await supervisor.start("recall_checker", functools.partial(RecallChecker, recall), essential=False)
+        nursery.start_soon(keep_checking, checker, world.clock)
         scrub = await _start_scrub(config, supervisor, nursery, offload, store, world.clock)
         nursery.start_soon(own.prepare, world.model, config.model_dir, offload, world.clock, on_event)
         for name, model in configured.items():
@@ -211,6 +223,7 @@ async def _actors(
             world.clock,
             world.rng,
             lambda: actors_now(supervisor, plugins.feeds, store.published.position),
+            recall,
             scrub,
         )
         try:

@@ -8,6 +8,7 @@ thread, and both by the same rules.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,18 +21,18 @@ from engram.identity import PUBLIC_NAMESPACE, namespace_id
 from engram.limits import LIMITS
 from engram.node._checks import checked_text, checked_vector, hit_of, predicate, record_answer, within
 from engram.store import PUBLIC, Namespace
-from engram.wire import IndexStatus, ListResult, NamespaceInfo, NamespaceListResult, QueryResult, Step
+from engram.wire import IndexStatus, ListResult, NamespaceInfo, NamespaceListResult, QueryResult, Recall, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engram.errors import EngramError
     from engram.filter import Filter
-    from engram.store import Store, View
+    from engram.store import RecallCheck, Store, View
     from engram.wire import Get, List, Query, Record
 
-_QUICK_BYTES = 2 * 1024 * 1024
-"""Codes that are scanned in about 300 µs by one core, and in less where it has wide registers."""
+_QUICK_US = 300.0
+_ANY_QUERY = struct.pack(f"<{PUBLIC.dim}f", *[1.0] * PUBLIC.dim)
 _OTHERS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
 
@@ -51,8 +52,9 @@ class Search(msgspec.Struct, frozen=True):
 class Reads:
     """What a node's callers may read of a store; any thread may call."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, recall: RecallCheck) -> None:
         self._store = store
+        self._recall = recall
 
     @property
     def position(self) -> int:
@@ -97,8 +99,10 @@ class Reads:
 
         With a filter it is never said to be: how long one takes that was not asked before, nobody knows.
         """
+        if search.tree is not None:
+            return False
         index = self._store.published.indexes.get(search.space.ns)
-        return search.tree is None and (index is None or len(index) * index.dim <= _QUICK_BYTES)
+        return index is None or index.expected_us(search.top_k, exact=search.exact) < _QUICK_US
 
     def search(self, search: Search, vector: bytes) -> QueryResult:
         """Find what a query asks for, by its vector or that of its text."""
@@ -171,4 +175,15 @@ class Reads:
     def index_status(self) -> IndexStatus:
         """Say of the public namespace's index what it holds."""
         index = self._store.published.indexes.get(PUBLIC.ns)
-        return IndexStatus(rows=len(index), head_rows=len(index)) if index else IndexStatus(rows=0)
+        if index is None:
+            return IndexStatus(rows=0)
+        *sealed, (_, head_rows) = index.parts
+        _, mode, *_ = index.search(_ANY_QUERY, 10)
+        recall = self._measured(PUBLIC.ns)
+        return IndexStatus(rows=len(index), sealed=len(sealed), head_rows=head_rows, mode=mode, recall=recall)
+
+    def _measured(self, ns: bytes) -> Recall | None:
+        latest = self._recall.latest(ns)
+        if latest is None:
+            return None
+        return Recall(recall=latest.recall, queries=latest.queries, mode=latest.mode, widening=latest.widening)

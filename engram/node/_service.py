@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from engram.node._reads import Search
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Message, Ref, Tail
-    from engram.store import Count, Scrub, Store
-    from engram.wire import ActorsResult, Answer, OnLong, Request
+    from engram.store import Count, RecallCheck, Scrub, Store
+    from engram.wire import ActorsResult, Answer, IndexStatus, OnLong, Request
 
 R = TypeVar("R")
 
@@ -99,11 +99,12 @@ class NodeService:
         clock: Clock,
         rng: Rng,
         actors: Callable[[], ActorsResult],
+        recall: RecallCheck,
         scrub: Scrub | None = None,
     ) -> None:
         """`actors`: says how the actors are."""
         self._settings = settings
-        self.reads = Reads(store)
+        self.reads = Reads(store, recall)
         """What needs no loop: an embedded memory calls it in its caller's thread."""
         self._store = store
         self._tail = tail
@@ -281,10 +282,10 @@ class NodeService:
         del request
         published = self._store.published
 
-        def look() -> tuple[Count, int, int]:
-            return self._store.tally(), *self._store.sizes()
+        def look() -> tuple[Count, int, int, IndexStatus]:
+            return self._store.tally(), *self._store.sizes(), self.reads.index_status()
 
-        count, log_bytes, bodies_bytes = await self._offload.run("search", look)
+        count, log_bytes, bodies_bytes, index = await self._offload.run("search", look)
         return StatusResult(
             version=self._settings.version,
             role=self._settings.role,
@@ -302,7 +303,7 @@ class NodeService:
             bodies_bytes=bodies_bytes,
             queue_length=self._writer.waiting,
             scrub=scrub_status(self._scrub.place if self._scrub is not None else None),
-            index=self.reads.index_status(),
+            index=index,
         )
 
     async def _actors(self, request: Actors) -> ActorsResult:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _DESCRIPTORS = 65_536
+_WAL_PAGES = 4096
+"""Pages of 4 KiB after which the WAL goes into the database: by then one page stands there many times."""
 
 
 class RealClock:
@@ -67,6 +69,7 @@ class RealTables:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA secure_delete=ON")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
         return connection
 
 

@@ -11,6 +11,7 @@ from engram.store._group import (
 )
 from engram.store._place import Finding, Pass, Place
 from engram.store._reading import PUBLIC, Found, Published
+from engram.store._recall import RecallCheck
 from engram.store._scrub import Scrub, Stepped
 from engram.store._store import Store
 from engram.store._tables import Count, View
@@ -30,6 +31,7 @@ __all__ = [
     "Place",
     "Published",
     "PutOperation",
+    "RecallCheck",
     "Scrub",
     "Stepped",
     "Store",

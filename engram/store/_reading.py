@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from engram.filter import Filter
+    from engram.index import Allowed
     from engram.index import View as IndexView
     from engram.store._bodies import Bodies
 
@@ -85,6 +86,18 @@ class Answer(msgspec.Struct, frozen=True):
     steps: list[Step]
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A query that was answered approximately, with the scores of what it found, the best first."""
+
+    ns: bytes
+    view: IndexView
+    query: bytes
+    k: int
+    allowed: Allowed | None
+    mode: str
+    scores: list[float]
+
+
 class Reader:
     """What a store holds, for any thread to read."""
 
@@ -97,6 +110,7 @@ class Reader:
         self._damaged: tuple[tuple[int, int], ...] = ()
         self.met_damage: frozenset[int] = frozenset()
         """The locations at which readers met a body that is not what it was, and nobody has looked for more yet."""
+        self._asked: Asked | None = None
         self.published = Published(0, b"", EMPTY, 0, {}, {})
 
     def known(
@@ -214,11 +228,23 @@ class Reader:
             )
             if damaged:
                 self.met_damage |= frozenset(damaged)
+            if self._asked is None and mode != "exact":
+                self._asked = Asked(ns, view, query, k, allowed, mode, [hit[2] for hit in hits])
             found = _grouped(hits)
             # The hits begin the whole ranking, so their groups begin those of all of it.
             if len(found) >= top_k or len(hits) < k:
                 return Answer(found[:top_k], published.position, mode, [Step(*step) for step in [*filtered, *steps]])
             k *= _MORE_HITS
+
+    def take_asked(self) -> Asked | None:
+        """Give a query that was answered approximately since this was asked last, if there was one."""
+        asked, self._asked = self._asked, None
+        return asked
+
+    def replay(self, asked: Asked) -> list[float]:
+        """Give the scores of the rows that are nearest indeed, the best first."""
+        hits, *_ = asked.view.search(asked.query, asked.k, exact=True, allowed=asked.allowed, excluded=self._excluded())
+        return [hit[2] for hit in hits]
 
     def _excluded(self) -> list[tuple[int, int]]:
         """Give the ranges of locations of what is known to be damaged."""

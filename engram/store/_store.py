@@ -12,6 +12,8 @@ import functools
 import sqlite3
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from engram import cid as cids
 from engram import events
 from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from engram.events import Log
     from engram.identity import NodeKey
+    from engram.index import Measure
     from engram.ports import Disk, Rng, Tables
     from engram.store._bodies import Body
     from engram.store._tables import View
@@ -55,6 +58,8 @@ class Store(Reader):
         self._writer = parts.fold.connection
         self._spaces: dict[bytes, Space] = {}
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
+        self.measures: dict[bytes, Measure] = {}
+        """What was last kept of each namespace's recall, as of opening."""
         self._failed: str | None = None
         self._failed_as: type[EngramError] = StorageFailed
         self._checkpoint_size = parts.checkpoint.size if parts.checkpoint else 0
@@ -118,12 +123,13 @@ class Store(Reader):
                 ns=ns, name=name, owner=owner, model_version=model_version, dim=dim, position=position
             )
         self._bodies.cover()
+        self.measures = dict(tables.measures(self._writer))
         self._spaces = {namespace.ns: self._load(namespace) for namespace in self._namespaces.values()}
         self._publish(self._spaces)
 
     def _load(self, namespace: Namespace) -> Space:
         rows = [row for row in tables.rows_to_index(self._writer, namespace.ns) if not self.is_damaged(row[1])]
-        space = Space(namespace.dim, self._bodies.maps)
+        space = self._new_space(namespace)
         if rows and namespace.ns == PUBLIC.ns:
             _refuse_other_model(self._proved(rows[0][1], rows[0][0]), self.folder.path)
         for start in range(0, len(rows), _LOAD_ROWS):
@@ -227,7 +233,9 @@ class Store(Reader):
                 self._index_rows(added)
                 self._space(change.ns).remove(change.location)
         self._index_rows(added)
-        self._publish({change.ns for change in group.changes if change.indexed})
+        for ns, measured in group.measured.items():
+            self._space(ns).widen(measured.widening)
+        self._publish({change.ns for change in group.changes if change.indexed} | set(group.measured))
 
     def _follow_again(self) -> None:
         """Make what is durable found, whatever went wrong on the way; where that fails too, end the store.
@@ -250,8 +258,14 @@ class Store(Reader):
 
     def _space(self, ns: bytes) -> Space:
         if ns not in self._spaces:
-            self._spaces[ns] = Space(self._namespaces[ns].dim, self._bodies.maps)
+            self._spaces[ns] = self._new_space(self._namespaces[ns])
         return self._spaces[ns]
+
+    def _new_space(self, namespace: Namespace) -> Space:
+        space = Space(namespace.dim, self._bodies.maps)
+        if (measured := self.measures.get(namespace.ns)) is not None:
+            space.widen(measured.widening)
+        return space
 
     def _advance(self) -> None:
         self._fold.advance(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
@@ -326,7 +340,13 @@ class Store(Reader):
             closing.callback(self.folder.close)
             closing.callback(self._parts.close)
             closing.callback(self._close_reader)
+            closing.callback(self._let_go)
             self.checkpoint(now_ns)
+
+    def _let_go(self) -> None:
+        """Hold the maps of the bodies no longer; nobody reads any more."""
+        self._spaces.clear()
+        self.published = msgspec.structs.replace(self.published, indexes={})
 
     @property
     def log(self) -> Log:

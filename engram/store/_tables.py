@@ -13,6 +13,7 @@ import msgspec
 from engram import record
 from engram.cid import NO_CONTENT
 from engram.events import LogStart, is_known
+from engram.index import Measure
 
 if TYPE_CHECKING:
     import sqlite3
@@ -273,6 +274,12 @@ def visible_records(
            ORDER BY m.position""",
         (ns, after, chunks),
     )
+
+
+def measures(connection: sqlite3.Connection) -> Iterator[tuple[bytes, Measure]]:
+    """Give what was last measured of each namespace's recall."""
+    for ns, *measured in connection.execute("SELECT ns, mode, queries, expected, found, widening FROM recalls"):
+        yield ns, Measure(*measured)
 
 
 def rows_to_index(connection: sqlite3.Connection, ns: bytes) -> list[tuple[bytes, int]]:

@@ -388,6 +388,18 @@ class ScrubStatus(Answer, frozen=True, kw_only=True):
     """At most 100 of it."""
 
 
+class Recall(Answer, frozen=True, kw_only=True):
+    """What replaying queries exactly has shown: of the nearest rows, 0..1 were found by `mode` in `queries` queries.
+
+    `widening`: how many times as many rows are looked at as a part's self-test said, because too few were found.
+    """
+
+    recall: float
+    queries: int
+    mode: str
+    widening: int = 1
+
+
 class IndexStatus(Answer, frozen=True, kw_only=True):
     """The public namespace's index: its living rows, and the parts that they stand in.
 
@@ -400,6 +412,8 @@ class IndexStatus(Answer, frozen=True, kw_only=True):
     head_rows: int = 0
     """Rows that are not in a sealed part yet."""
     mode: str = "exact"
+    recall: Recall | None = None
+    """Absent until a query was answered approximately."""
 
 
 class StatusResult(Answer, frozen=True, kw_only=True):

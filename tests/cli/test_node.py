@@ -163,6 +163,20 @@ def test_the_embedder_shows_kernel_fingerprint_and_self_test(model_files, tmp_pa
     assert "failed its self-test" in check.found
 
 
+def test_the_index_shows_its_kernel_and_the_planners_constants(tmp_path, monkeypatch):
+    monkeypatch.setenv("ENGRAM_KERNEL", "scalar")
+    check = doctor.check_index(at(tmp_path))
+    assert check.state == "warn"
+    assert check.found == (
+        "scalar kernel; exact up to 20,000 rows; beyond, fast from 64 numbers a vector, where 0.995 of the nearest "
+        "stand among 400 to 3,200 rows by sign; tested every 16,384 rows"
+    )
+    monkeypatch.delenv("ENGRAM_KERNEL")
+    assert re.match(r"(AVX-512|AVX2|NEON|scalar) kernel; exact up to", doctor.check_index(at(tmp_path)).found)
+    monkeypatch.setenv("ENGRAM_KERNEL", "mmx")
+    assert doctor.check_index(at(tmp_path)).state == "fail"
+
+
 def test_an_embedder_without_its_model_is_a_warning_that_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr("engram.embed.find_model", lambda _: None)
     check = doctor.check_embedder(at(tmp_path))

@@ -28,8 +28,19 @@ def _duplicates(rng: Random, rows: int) -> Vectors:
     return rng.standard_normal((max(1, rows // 20), 33))[rng.integers(0, max(1, rows // 20), rows)]
 
 
+def _embeddings(rng: Random, rows: int) -> Vectors:
+    """Topics in topics, most of what varies in few directions: as a model embeds text."""
+    turn = np.linalg.qr(rng.standard_normal((384, 384)))[0]
+    spread = (1.0 + np.arange(384)) ** -0.5
+    topics = rng.standard_normal((max(1, rows // 40), 384)) * spread
+    values = topics[rng.integers(0, len(topics), rows)] + 0.5 * rng.standard_normal((rows, 384)) * spread
+    return values @ turn
+
+
 SETS: dict[str, Callable[[Random, int], Vectors]] = {
     "text": _clustered,
+    "embeddings": _embeddings,
+    "embeddings_offset": lambda rng, rows: _embeddings(rng, rows) + 0.5,
     "text_offset": lambda rng, rows: _clustered(rng, rows) + 2.0,
     "non_negative": lambda rng, rows: np.abs(rng.standard_normal((rows, 100))),
     "uniform": lambda rng, rows: rng.random((rows, 128)),

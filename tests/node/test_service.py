@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 import struct
+from functools import partial
 
 import pytest
 
-from engram.errors import BadRequest, NotFound, Unprocessable
+from engram.errors import BadRequest, EngramError, NotFound, Unprocessable
 from engram.identity import hello_message, verify
 from engram.node import Config, real_world, running
-from engram.wire import METHODS, Delete, Hello, Item, Put, PutMany, Query, Status
+from engram.wire import METHODS, Delete, Hello, Item, NamespaceCreate, Put, PutMany, PutResult, Query, Status
 
 VECTOR = struct.pack("<384f", *[0.5] * 384)
 
@@ -94,3 +96,47 @@ async def test_a_query_is_answered_at_once_where_it_is_quick_and_waits_for_nothi
         assert service.answer_now(other) is None
     with pytest.raises(Unprocessable, match="top_k"):
         service.answer_now(Query(vector=VECTOR, top_k=0))
+
+
+def vector(*numbers):
+    return struct.pack("<4f", *numbers)
+
+
+@pytest.fixture
+async def bench(service):
+    await service.call(NamespaceCreate(name="bench", dim=4, model_version="bench/1"))
+    return partial(Put, namespace="bench")
+
+
+async def test_puts_of_vectors_go_together_by_their_namespace(service, bench):
+    one, other = bench(vector=vector(1, 0, 0, 0)), bench(vector=vector(0, 1, 0, 0), metadata={"n": 1})
+    assert service.together(one) == service.together(other) is not None
+    elsewhere = [Put(vector=one.vector), bench(vector=one.vector, model_version="bench/1")]
+    assert len({service.together(put) for put in [one, *elsewhere]}) == 3
+    for alone in (bench(vector=one.vector, text="a text beside it"), Put(text="a text"), Status()):
+        assert service.together(alone) is None
+
+
+async def test_puts_in_one_go_have_the_outcomes_that_each_would_have_alone(service, bench):
+    good = [bench(vector=vector(1, n, 0, 0), metadata={"n": n}) for n in range(3)]
+    wrong = [bench(vector=bytes(16)), bench(vector=vector(1, 0, 0, 0) * 2), bench(), bench(vector=b"1234", metadata={})]
+    together = [good[0], wrong[0], good[1], good[0], wrong[1], wrong[2], good[2], wrong[3]]
+    outcomes = await service.call_together(together)
+    for put, outcome in zip(together, outcomes, strict=True):
+        if isinstance(outcome, EngramError):
+            with pytest.raises(type(outcome), match=re.escape(str(outcome))):
+                await service.call(put)
+        else:
+            alone = await service.call(put)
+            assert (alone.cid, alone.position, alone.created) == (outcome.cid, outcome.position, False)
+    assert [outcome.created for outcome in outcomes if isinstance(outcome, PutResult)] == [True, True, False, True]
+    found = await service.call(Query(vector=good[2].vector, namespace="bench", top_k=1))
+    assert found.hits[0].cid == outcomes[6].cid
+
+
+async def test_what_is_wrong_with_all_of_them_is_raised(service, bench):
+    put = Put(vector=vector(1, 0, 0, 0), namespace="nowhere")
+    with pytest.raises(NotFound, match="nowhere"):
+        await service.call_together([put, put])
+    with pytest.raises(Unprocessable, match="model_version"):
+        await service.call_together([bench(vector=vector(1, 0, 0, 0), model_version="other/1")] * 2)

@@ -26,11 +26,11 @@ const QUERIES: usize = 64;
 /// The nearest that each must find again.
 const NEAREST: usize = 10;
 /// How many rows the signs may let pass for them.
-const R1S: [usize; 4] = [400, 800, 1600, 3200];
+pub const R1S: [usize; 4] = [400, 800, 1600, 3200];
 /// The share of the nearest that must be found.
-const RECALL: f64 = 0.995;
+pub const RECALL: f64 = 0.995;
 /// Components below which signs say too little.
-const MIN_DIM: usize = 64;
+pub const MIN_DIM: usize = 64;
 /// A part of fewer rows for each that the signs let pass is scanned by its codes, which costs no more.
 pub const ROWS_PER_R1: usize = 8;
 

@@ -17,16 +17,6 @@ impl Mask<'_> {
         }
     }
 
-    /// Give the bits of up to `rows` rows of the chunk that begins at row `first`, eight to a byte; None if none is set.
-    pub fn bytes(&self, first: usize, rows: usize) -> Option<[u8; CHUNK_ROWS / 8]> {
-        let words = self.words(first, rows)?;
-        let mut bytes = [0; CHUNK_ROWS / 8];
-        for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-            *bytes = word.to_le_bytes();
-        }
-        Some(bytes)
-    }
-
     /// List the rows of up to `rows` of the chunk that begins at row `first`, counted from there.
     pub fn select<'a>(&self, first: usize, rows: usize, into: &'a mut Vec<u32>) -> &'a [u32] {
         into.clear();
@@ -42,7 +32,8 @@ impl Mask<'_> {
         into
     }
 
-    fn words(&self, first: usize, rows: usize) -> Option<[u64; WORDS]> {
+    /// Give the bits of up to `rows` rows of the chunk that begins at row `first`; None if none is set.
+    pub fn words(&self, first: usize, rows: usize) -> Option<[u64; WORDS]> {
         let mut words = [u64::MAX; WORDS];
         if let Some(mask) = self.0 {
             let from = mask.len().min(first / 64);

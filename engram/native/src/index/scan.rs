@@ -63,7 +63,7 @@ pub fn scan(
     }
 }
 
-/// Offer some rows of a part, wherever they stand; `find` lends the slab of a row, and gives its place there.
+/// Offer some rows, wherever they stand; `find` lends the slab of a row, and gives its place there.
 pub fn scan_some<'a>(
     kernel: Kernel,
     query: &Query,
@@ -75,6 +75,8 @@ pub fn scan_some<'a>(
     let fetch = |&id: &RowId| {
         let (slab, at) = find(id);
         kernel.prefetch(&slab.blocks[at * stride..(at + 1) * stride]);
+        kernel.prefetch(&slab.scales[at..=at]);
+        kernel.prefetch(&slab.errors[at..=at]);
     };
     rows.iter().take(AHEAD).for_each(fetch);
     let mut dot = [0];

@@ -14,11 +14,17 @@ use super::rows::Slab;
 use super::scan::{Best, Near, RowId, refine, scan, scan_some};
 use super::signs::Nearest;
 use super::simd::Kernel;
-use super::view::{Allowed, View};
+use super::view::{Allowed, Part, View};
 use crate::hash::Digest;
 
 /// Allowed rows up to which a search is exact without being asked to be.
 pub const EXACT_ROWS: usize = 20_000;
+/// What a search takes, about: components a nanosecond that it goes over by signs and by codes, nanoseconds for each row
+/// that the signs let pass, and for each that is given.
+const FAST_A_NS: usize = 500;
+const CODES_A_NS: usize = 15;
+const NS_A_ROW: usize = 40;
+const NS_A_HIT: usize = 2000;
 /// Searches that each meet damaged bodies, after which every body is proved before one more.
 const ROUNDS: usize = 8;
 
@@ -92,17 +98,18 @@ impl View {
         }
     }
 
-    /// Say about how many nanoseconds a search will take, for whoever has to choose a thread for it.
-    pub fn expected_ns(&self, ask: &Ask<'_>) -> usize {
-        let fast = !ask.exact && self.living > EXACT_ROWS;
-        let bytes = |part: &super::view::Part| {
+    /// Say about how many nanoseconds a search of all rows takes, for whoever has to choose a thread for it.
+    pub fn expected_ns(&self, k: usize, exact: bool) -> usize {
+        let fast = !exact && self.living > EXACT_ROWS;
+        let of_part = |part: &Part| {
             let rows = part.rows.count();
-            match part.fast_for(ask.k, Mask(None)) {
-                Some((_, r1)) if fast => rows * self.dim / 8 / 4 + r1 * self.dim / 8,
-                _ => rows * (self.dim / 10 + 4),
+            match part.fast_for(self.breadth(k), Mask(None)) {
+                Some((_, r1)) if fast => rows * self.dim / FAST_A_NS + r1 * NS_A_ROW,
+                _ => rows * self.dim / CODES_A_NS,
             }
         };
-        self.parts.iter().map(bytes).sum()
+        let fixed = k.min(self.living).saturating_mul(NS_A_HIT);
+        self.parts.iter().map(of_part).sum::<usize>() + fixed
     }
 
     /// List the locations of living rows, of those not known yet, whose bodies are not sound.
@@ -229,15 +236,16 @@ impl<'a> Search<'a> {
         let mut signed = Vec::with_capacity(self.masks.len());
         for (number, part) in self.view.parts.iter().enumerate() {
             let mask = self.mask(number);
-            let Some((way, r1)) = part.fast_for(self.ask.k, mask).filter(|_| fast) else {
+            let Some((way, r1)) = part.fast_for(self.view.breadth(self.ask.k), mask).filter(|_| fast) else {
                 signed.push(None);
                 continue;
             };
             let query = self.query.signs(way.mean.as_deref());
-            let mut nearest = Nearest::new(self.view.dim, r1);
-            part.rows
-                .for_each_slab(|first, slab| nearest.look(kernel, &query, first, &slab, mask));
-            let ids = nearest.finish().into_iter().map(|row| RowId {
+            let slabs = |work: &mut dyn FnMut(usize, Slab<'a>)| {
+                part.rows.for_each_slab(work);
+            };
+            let nearest = Nearest::new(self.view.dim, r1).of(kernel, &query, mask, slabs);
+            let ids = nearest.into_iter().map(|row| RowId {
                 part: number,
                 row: row as usize,
             });

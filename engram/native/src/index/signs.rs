@@ -66,13 +66,16 @@ pub fn extend(signs: &mut Vec<Signs>, from: usize, slab: &Slab<'_>, mean: Option
 /// The `keep` rows of a part with the smallest distances, the first ones where distances are equal.
 ///
 /// Rows come in order. Once as many as wanted are held, only a row nearer than the farthest of them can be among them,
-/// so few are ever looked at, and no more than a few times `keep` are held.
+/// so few are ever looked at. To begin with, a sample of the rows says how near that will be; where it says too near,
+/// the rows are gone over again without it. Either way the rows are the same.
 #[derive(Debug)]
 pub struct Nearest {
     keep: usize,
-    limit: u64,
-    held: Vec<(u32, u32)>,
+    limit: usize,
+    /// How many of each distance are held, and how many no farther than the limit.
     counts: Vec<u32>,
+    within: usize,
+    held: Vec<(u32, u32)>,
     out: [Signs; GROUPS],
     near: [u8; GROUPS],
 }
@@ -82,16 +85,76 @@ impl Nearest {
     pub fn new(dim: usize, keep: usize) -> Self {
         Self {
             keep,
-            limit: u64::MAX,
-            held: Vec::with_capacity(2 * keep + 2 * CHUNK_ROWS),
-            counts: vec![0; dim + 1],
+            limit: dim + 1,
+            counts: vec![0; dim + 2],
+            within: 0,
+            held: Vec::with_capacity(4 * keep),
             out: [Signs::ZERO; GROUPS],
             near: [0; GROUPS],
         }
     }
 
-    /// Look at the rows of a slab, of which row 0 is row `first` of its part, as far as the part's mask holds them.
-    pub fn look(
+    /// Give the nearest rows of a part, ascending, as far as its mask holds them. `slabs` lends them in order, each with
+    /// its first row.
+    pub fn of<'a>(
+        mut self,
+        kernel: Kernel,
+        query: &[u64],
+        mask: Mask<'_>,
+        slabs: impl Fn(&mut dyn FnMut(usize, Slab<'a>)),
+    ) -> Vec<u32> {
+        let all = self.limit;
+        self.limit = self.sampled(kernel, query, mask, &slabs);
+        slabs(&mut |first, slab| self.look(kernel, query, first, &slab, mask));
+        if self.held.len() < self.keep && self.limit < all {
+            self.begin_anew(all);
+            slabs(&mut |first, slab| self.look(kernel, query, first, &slab, mask));
+        }
+        self.finish()
+    }
+
+    fn begin_anew(&mut self, limit: usize) {
+        self.held.clear();
+        self.counts.fill(0);
+        (self.within, self.limit) = (0, limit);
+    }
+
+    /// Say below what distance there are likely to be somewhat more rows than wanted: from one group of each chunk.
+    fn sampled<'a>(
+        &mut self,
+        kernel: Kernel,
+        query: &[u64],
+        mask: Mask<'_>,
+        slabs: &impl Fn(&mut dyn FnMut(usize, Slab<'a>)),
+    ) -> usize {
+        let (mut sampled, mut rows) = (0, 0);
+        slabs(&mut |first, slab| {
+            let signs = slab.signs.unwrap_or_default();
+            for start in (0..slab.rows() / Signs::ROWS).step_by(GROUPS) {
+                let group = &signs[start * query.len()..(start + 1) * query.len()];
+                kernel.distances(query, group, 0, &mut self.out[..1], &mut self.near[..1]);
+                let words = mask.words(first + start * Signs::ROWS, Signs::ROWS);
+                let bits = words.map_or(0, |words| words[0]);
+                for lane in (0..Signs::ROWS).filter(|lane| bits >> lane & 1 == 1) {
+                    self.counts[self.out[0].0[lane] as usize] += 1;
+                    sampled += 1;
+                }
+            }
+            rows += slab.rows();
+        });
+        let wanted = (self.keep * sampled).div_ceil(mask.count(rows).max(1));
+        // Three standard deviations more, or there would often be too few.
+        let wanted = wanted + 3 * wanted.isqrt() + 3;
+        let mut below = 0;
+        let limit = self.counts.iter().position(|&count| {
+            below += count as usize;
+            below >= wanted
+        });
+        self.counts.fill(0);
+        limit.map_or(self.limit, |farthest| farthest + 1)
+    }
+
+    fn look(
         &mut self,
         kernel: Kernel,
         query: &[u64],
@@ -103,59 +166,55 @@ impl Nearest {
         let rows = slab.rows();
         for (number, signs) in signs.chunks(GROUPS * query.len()).enumerate() {
             let start = number * CHUNK_ROWS;
-            let Some(bits) = mask.bytes(first + start, rows - start) else {
+            let Some(words) = mask.words(first + start, rows - start) else {
                 continue;
             };
             let groups = signs.len() / query.len();
             let (out, near) = (&mut self.out[..groups], &mut self.near[..groups]);
-            kernel.distances(query, signs, self.limit, out, near);
-            for (group, (&near, &bits)) in self.near[..groups].iter().zip(&bits).enumerate() {
-                let mut left = near & bits;
+            kernel.distances(query, signs, self.limit as u64, out, near);
+            self.near[groups..].fill(0);
+            let near = self.near;
+            for (word, (near, bits)) in near.as_chunks::<8>().0.iter().zip(words).enumerate() {
+                let mut left = u64::from_le_bytes(*near) & bits;
                 while left != 0 {
-                    let lane = left.trailing_zeros() as usize;
+                    let row = word * 64 + left.trailing_zeros() as usize;
                     left &= left - 1;
-                    let row = first + start + group * Signs::ROWS + lane;
-                    self.held.push((self.out[group].0[lane] as u32, row as u32));
+                    let distance = self.out[row / Signs::ROWS].0[row % Signs::ROWS];
+                    self.counts[distance as usize] += 1;
+                    self.within += 1;
+                    self.held
+                        .push((distance as u32, (first + start + row) as u32));
                 }
             }
-            if self.held.len() >= 2 * self.keep + CHUNK_ROWS {
-                self.prune();
-            }
+            self.tighten();
         }
     }
 
-    /// Give the rows, ascending.
-    pub fn finish(mut self) -> Vec<u32> {
-        self.prune();
-        self.held.into_iter().map(|(_, row)| row).collect()
+    /// Lower the limit to the distance of the farthest that is wanted: a later row as far away comes behind it.
+    fn tighten(&mut self) {
+        while self.limit > 0 && self.within >= self.keep + self.counts[self.limit] as usize {
+            self.within -= self.counts[self.limit] as usize;
+            self.limit -= 1;
+        }
     }
 
-    fn prune(&mut self) {
-        if self.held.len() < self.keep || self.keep == 0 {
-            return;
-        }
-        self.counts.fill(0);
-        for &(distance, _) in &self.held {
-            self.counts[distance as usize] += 1;
-        }
-        let (mut limit, mut nearer) = (0, 0);
-        while nearer + self.counts[limit] as usize <= self.keep {
-            nearer += self.counts[limit] as usize;
-            limit += 1;
-            if limit == self.counts.len() {
+    /// Give those wanted of those held.
+    fn finish(mut self) -> Vec<u32> {
+        let mut room = self.keep;
+        let mut farthest = 0;
+        for &count in &self.counts {
+            if count as usize > room {
                 break;
             }
+            room -= count as usize;
+            farthest += 1;
         }
-        // Of those at the limit itself, the first ones fill what the nearer ones leave.
-        let mut room = self.keep - nearer;
+        // Of those that are farthest, the first ones fill what the nearer ones leave.
         self.held.retain(|&(distance, _)| {
-            let at = distance as usize;
-            let first = at == limit && room > 0;
+            let first = distance as usize == farthest && room > 0;
             room -= usize::from(first);
-            at < limit || first
+            (distance as usize) < farthest || first
         });
-        // A later row at the distance of the farthest comes behind it.
-        let farthest = self.held.iter().map(|&(distance, _)| distance).max();
-        self.limit = farthest.map_or(u64::MAX, u64::from);
+        self.held.into_iter().map(|(_, row)| row).collect()
     }
 }

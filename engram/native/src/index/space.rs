@@ -32,6 +32,7 @@ pub struct Space {
     head_dead: Option<Arc<Vec<u64>>>,
     highest: u64,
     living: usize,
+    widening: usize,
 }
 
 /// Where a living row is: in a sealed part, or in the head.
@@ -55,12 +56,18 @@ impl Space {
             head_dead: None,
             highest: 0,
             living: 0,
+            widening: 1,
         })
     }
 
     /// The number of components of a row.
     pub fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// Have fast searches look at `times` as many rows as the parts' self-tests say; more of what is published next.
+    pub fn widen(&mut self, times: usize) {
+        self.widening = times.max(1);
     }
 
     /// The number of living rows.
@@ -129,6 +136,7 @@ impl Space {
             parts,
             bodies: Arc::clone(&self.bodies),
             living: self.living,
+            widening: self.widening,
         }
     }
 
@@ -147,7 +155,7 @@ impl Space {
             return Err(IndexError::NotReplaced);
         }
         let living = self.living_in(replaces, head_rows);
-        let dead = dead_but(&stored.slab().locations, &living).ok_or(IndexError::NotReplaced)?;
+        let dead = dead_but(stored.slab().locations, &living).ok_or(IndexError::NotReplaced)?;
         self.sealed.retain(|part| !replaces.contains(&part.id));
         self.highest = self
             .highest

@@ -34,6 +34,8 @@ pub struct View {
     pub parts: Vec<Part>,
     pub bodies: Arc<BodyMaps>,
     pub living: usize,
+    /// How many times as many rows fast searches look at as the parts' self-tests say.
+    pub widening: usize,
 }
 
 /// The rows of each part that a filter lets pass, as bits, by the part's id. A part that is not named has none.
@@ -71,6 +73,15 @@ impl Rows {
             Self::Sealed(part) => part.fast().map(|fast| (fast, fast.r1 as usize)),
             Self::Head(head) => head.fast(),
         }
+    }
+}
+
+impl View {
+    /// For how many nearest rows a part's signs must do, when `k` are asked for: self-tests are for ten.
+    pub fn breadth(&self, k: usize) -> usize {
+        k.checked_next_multiple_of(10)
+            .and_then(|tens| tens.checked_mul(self.widening))
+            .unwrap_or(usize::MAX)
     }
 }
 

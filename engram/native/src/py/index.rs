@@ -107,6 +107,11 @@ impl Space {
         self.lock().remove(location)
     }
 
+    /// Have fast searches of what is published next look at `times` as many rows as the parts' self-tests say.
+    fn widen(&self, times: usize) {
+        self.lock().widen(times);
+    }
+
     /// Give readers what is here now.
     fn publish(&self) -> View {
         View(self.lock().publish())
@@ -194,6 +199,12 @@ impl View {
         Ok((Allowed(allowed), steps))
     }
 
+    /// Say about how many microseconds a search of all rows takes, for whoever has to choose a thread for it.
+    #[pyo3(signature = (k, *, exact=false))]
+    fn expected_us(&self, k: usize, exact: bool) -> f64 {
+        self.0.expected_ns(k, exact) as f64 / 1e3
+    }
+
     /// Find the `k` rows nearest to `query` (f32) by cosine, of those that are alive and allowed: all if there are fewer.
     ///
     /// Gives (hits, mode, steps, damaged). A hit is (digest, location, score, payload), its body proved; the order is
@@ -229,7 +240,7 @@ impl View {
             excluded: &excluded,
             clock: explain.then_some(&clock),
         };
-        let long = self.0.expected_ns(&ask) >= SEARCH_DETACH_NS;
+        let long = self.0.expected_ns(k, exact) >= SEARCH_DETACH_NS;
         let found = released_if(long, py, || self.0.search(&query, &ask));
         let hit = |hit: &index::Hit| {
             let (digest, payload) = (
@@ -314,11 +325,25 @@ fn scan_kernels() -> Vec<&'static str> {
     Kernel::available().into_iter().map(Kernel::name).collect()
 }
 
+/// The planner's constants, by name.
+#[pyfunction]
+fn planner() -> Vec<(&'static str, f64)> {
+    vec![
+        ("exact_rows", index::EXACT_ROWS as f64),
+        ("min_dim", index::MIN_DIM as f64),
+        ("recall", index::RECALL),
+        ("least_r1", index::R1S[0] as f64),
+        ("most_r1", index::R1S[index::R1S.len() - 1] as f64),
+        ("test_rows", index::TEST_ROWS as f64),
+    ]
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<BodyMaps>()?;
     module.add_class::<Space>()?;
     module.add_class::<View>()?;
     module.add_class::<Allowed>()?;
     module.add_function(wrap_pyfunction!(exact_cosines, module)?)?;
-    module.add_function(wrap_pyfunction!(scan_kernels, module)?)
+    module.add_function(wrap_pyfunction!(scan_kernels, module)?)?;
+    module.add_function(wrap_pyfunction!(planner, module)?)
 }

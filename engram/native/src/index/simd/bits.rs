@@ -20,7 +20,16 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 if is_x86_feature_detected!("avx512vpopcntdq") => {
                 // SAFETY: the features were found, here and where the Kernel was made.
-                unsafe { x86::distances_avx512(query, signs, limit, out, near) }
+                unsafe {
+                    match query.len() {
+                        // The words of a query that stay in registers: those of 384, 512, 768 and 1024 components.
+                        6 => x86::distances_avx512::<6>(query, signs, limit, out, near),
+                        8 => x86::distances_avx512::<8>(query, signs, limit, out, near),
+                        12 => x86::distances_avx512::<12>(query, signs, limit, out, near),
+                        16 => x86::distances_avx512::<16>(query, signs, limit, out, near),
+                        _ => x86::distances_avx512_any(query, signs, limit, out, near),
+                    }
+                }
             }
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 | Kind::Avx2 if is_x86_feature_detected!("avx2") => {
@@ -55,7 +64,7 @@ fn distances_scalar(
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256i, _mm256_add_epi8, _mm256_add_epi64, _mm256_and_si256, _mm256_castsi256_pd,
+        __m256i, __m512i, _mm256_add_epi8, _mm256_add_epi64, _mm256_and_si256, _mm256_castsi256_pd,
         _mm256_cmpgt_epi64, _mm256_load_si256, _mm256_movemask_pd, _mm256_sad_epu8,
         _mm256_set1_epi8, _mm256_set1_epi64x, _mm256_setr_epi8, _mm256_setzero_si256,
         _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_store_si256, _mm256_xor_si256,
@@ -69,7 +78,27 @@ mod x86 {
     const WORDS_A_BYTE: usize = 31;
 
     #[target_feature(enable = "avx512f,avx512vpopcntdq")]
-    pub fn distances_avx512(
+    pub fn distances_avx512<const WORDS: usize>(
+        query: &[u64],
+        signs: &[Signs],
+        limit: u64,
+        out: &mut [Signs],
+        near: &mut [u8],
+    ) {
+        let limit = _mm512_set1_epi64(limit.cast_signed());
+        let query: &[u64; WORDS] = query.try_into().expect("the query has so many words");
+        let query = query.map(|word| _mm512_set1_epi64(word.cast_signed()));
+        for ((group, out), near) in signs.as_chunks::<WORDS>().0.iter().zip(out).zip(near) {
+            let mut sums = _mm512_setzero_si512();
+            for (query, word) in query.iter().zip(group) {
+                sums = _mm512_add_epi64(sums, differ_avx512(*query, word));
+            }
+            *near = finish_avx512(sums, limit, out);
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    pub fn distances_avx512_any(
         query: &[u64],
         signs: &[Signs],
         limit: u64,
@@ -81,15 +110,25 @@ mod x86 {
         for ((group, out), near) in groups.zip(out).zip(near) {
             let mut sums = _mm512_setzero_si512();
             for (query, word) in query.iter().zip(group) {
-                // SAFETY: the eight words are 64 bytes and aligned to 64.
-                let word = unsafe { _mm512_load_si512(word.0.as_ptr().cast()) };
-                let differ = _mm512_xor_si512(word, _mm512_set1_epi64(query.cast_signed()));
-                sums = _mm512_add_epi64(sums, _mm512_popcnt_epi64(differ));
+                let query = _mm512_set1_epi64(query.cast_signed());
+                sums = _mm512_add_epi64(sums, differ_avx512(query, word));
             }
-            *near = _mm512_cmplt_epu64_mask(sums, limit);
-            // SAFETY: as above.
-            unsafe { _mm512_store_si512(out.0.as_mut_ptr().cast(), sums) };
+            *near = finish_avx512(sums, limit, out);
         }
+    }
+
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    fn differ_avx512(query: __m512i, word: &Signs) -> __m512i {
+        // SAFETY: the eight words are 64 bytes and aligned to 64.
+        let word = unsafe { _mm512_load_si512(word.0.as_ptr().cast()) };
+        _mm512_popcnt_epi64(_mm512_xor_si512(word, query))
+    }
+
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    fn finish_avx512(sums: __m512i, limit: __m512i, out: &mut Signs) -> u8 {
+        // SAFETY: the eight words are 64 bytes and aligned to 64.
+        unsafe { _mm512_store_si512(out.0.as_mut_ptr().cast(), sums) };
+        _mm512_cmplt_epu64_mask(sums, limit)
     }
 
     #[target_feature(enable = "avx2")]

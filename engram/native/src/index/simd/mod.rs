@@ -19,6 +19,10 @@ impl Block {
     pub const ZERO: Self = Self([0; Self::LEN]);
 }
 
+/// Bytes of a line of the cache.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 64;
+
 /// Lanes of the f32 sums.
 pub const LANES: usize = 16;
 
@@ -129,19 +133,18 @@ impl Kernel {
         }
     }
 
-    /// Have the CPU fetch blocks that will be wanted soon.
-    pub fn prefetch(self, blocks: &[Block]) {
+    /// Have the CPU fetch values that will be wanted soon.
+    pub fn prefetch<T>(self, values: &[T]) {
         #[cfg(target_arch = "x86_64")]
-        for block in blocks {
+        for line in (0..size_of_val(values)).step_by(LINE) {
+            let at = values.as_ptr().cast::<i8>().wrapping_add(line);
             // SAFETY: a prefetch reads nothing that the program sees, and faults nowhere.
             unsafe {
-                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                    block.0.as_ptr(),
-                );
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at);
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = blocks;
+        let _ = values;
     }
 
     /// Sum a*b and b*b in sixteen lanes each; both slices have the same length, a multiple of sixteen.
@@ -245,7 +248,11 @@ mod x86 {
     pub fn dots_avx512(query: &[Block], blocks: &[Block], rows: &[u32], out: &mut [i32]) {
         let stride = query.len();
         let raise = _mm512_set1_epi8(-128);
-        let raised = 128 * query.iter().flat_map(|q| q.0).map(i32::from).sum::<i32>();
+        let mut sums = _mm512_setzero_si512();
+        for q in query {
+            sums = _mm512_dpbusd_epi32(sums, raise, whole(q));
+        }
+        let raised = _mm512_reduce_add_epi32(sums);
         for (&row, out) in rows.iter().zip(out) {
             let start = row as usize * stride;
             let mut sum = _mm512_setzero_si512();
