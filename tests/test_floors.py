@@ -63,6 +63,7 @@ TOUCH_THE_WORLD = {
     "testing._rng": {"random"},  # seeded, every one
     "testing._tables": {"sqlite3"},  # in memory
     "store._bodies": {"threading"},  # a lock: any thread may have a segment mapped
+    "store._index_files": {"threading"},  # a lock: nothing is written once the folder is released
     "store._opening": {"sqlite3"},  # its error class
     "store._verify_tables": {"sqlite3"},  # its error class
     "store._reading": {"threading"},  # a lock around the reading connection

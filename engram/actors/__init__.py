@@ -1,23 +1,28 @@
 """The actors of a node: one a file, thin; the algorithms are in the libraries."""
 
+from engram.actors._asking import keep_asking
 from engram.actors._embedder import CHUNK_TEXTS, EmbedderActor, EmbedTexts
+from engram.actors._indexer import LANE as INDEX_LANE
+from engram.actors._indexer import Indexer, IndexOnce
 from engram.actors._model import ConfiguredModel, Model
-from engram.actors._recall_checker import RecallChecker, ReplayOnce, keep_checking
-from engram.actors._scrubber import Scrubber, ScrubOnce, keep_scrubbing
+from engram.actors._recall_checker import RecallChecker, ReplayOnce
+from engram.actors._scrubber import Scrubber, ScrubOnce
 from engram.actors._store import Commit, StoreActor
 
 __all__ = [
     "CHUNK_TEXTS",
+    "INDEX_LANE",
     "Commit",
     "ConfiguredModel",
     "EmbedTexts",
     "EmbedderActor",
+    "IndexOnce",
+    "Indexer",
     "Model",
     "RecallChecker",
     "ReplayOnce",
     "ScrubOnce",
     "Scrubber",
     "StoreActor",
-    "keep_checking",
-    "keep_scrubbing",
+    "keep_asking",
 ]

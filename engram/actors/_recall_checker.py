@@ -6,12 +6,9 @@ import functools
 from typing import TYPE_CHECKING
 
 from engram.actors._store import Commit
-from engram.errors import EngramError
 from engram.runtime import Actor, Message, handle
 
 if TYPE_CHECKING:
-    from engram.ports import Clock
-    from engram.runtime import Ref
     from engram.store import RecallCheck
 
 PERIOD_S = 1.0
@@ -47,13 +44,3 @@ class RecallChecker(Actor):
             self.context.log.info("recall_measured", recall=recall, **facts)
             await self.context.refs["store"].ask(Commit([keep]))
         return PERIOD_S if replayed else IDLE_S
-
-
-async def keep_checking(checker: Ref, clock: Clock) -> None:
-    """Ask the checker to go on, for as long as it is there."""
-    while True:
-        try:
-            wait = await checker.ask(ReplayOnce())
-        except EngramError:
-            wait = IDLE_S  # it crashed, and is started again; where the node ends, so does this
-        await clock.sleep(wait)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from engram.errors import EngramError, LogCorrupt
+from engram.errors import LogCorrupt
 from engram.runtime import Actor, Message, handle
 
 if TYPE_CHECKING:
-    from engram.ports import Clock
-    from engram.runtime import Ref
     from engram.store import Finding, Scrub, Store
 
 IDLE_S = 30.0
@@ -76,13 +74,3 @@ class Scrubber(Actor):
             self._store.distrust_tables()
             await self.context.offload.run("writer", self._store.refold)
             self.context.log.warning("tables_refolded", events=self._store.published.position)
-
-
-async def keep_scrubbing(scrubber: Ref, clock: Clock) -> None:
-    """Ask the scrubber to go on, for as long as it is there."""
-    while True:
-        try:
-            wait = await scrubber.ask(ScrubOnce())
-        except EngramError:
-            wait = _LOOK_S  # it crashed, and is started again; where the node ends, so does this
-        await clock.sleep(wait)

@@ -4,6 +4,6 @@ All of it is native (`docs/index.md`); vectors, digests and metadata are read fr
 """
 
 from engram.index._recall import Measure, RecallTally
-from engram.native._core import Allowed, BodyMaps, FilterPlan, Space, View
+from engram.native._core import Allowed, BodyMaps, FilterPlan, Segment, Space, View
 
-__all__ = ["Allowed", "BodyMaps", "FilterPlan", "Measure", "RecallTally", "Space", "View"]
+__all__ = ["Allowed", "BodyMaps", "FilterPlan", "Measure", "RecallTally", "Segment", "Space", "View"]

@@ -13,14 +13,18 @@ import msgspec
 import trio
 
 from engram.actors import (
+    INDEX_LANE,
     ConfiguredModel,
     EmbedderActor,
+    Indexer,
+    IndexOnce,
     Model,
     RecallChecker,
+    ReplayOnce,
     Scrubber,
+    ScrubOnce,
     StoreActor,
-    keep_checking,
-    keep_scrubbing,
+    keep_asking,
 )
 from engram.embed import REQUEST_TEXTS, OwnModel, RemoteSpec
 from engram.events import FORMAT, SEGMENT_BYTES
@@ -45,7 +49,7 @@ from engram.runtime import (
     leaf,
     raise_descriptor_limit,
 )
-from engram.store import RecallCheck, Scrub, Store
+from engram.store import Indexing, IndexLimits, RecallCheck, Scrub, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -81,6 +85,8 @@ class World(msgspec.Struct, frozen=True):
     model: ModelSource
     segment_bytes: int = SEGMENT_BYTES
     """Where segments of the log and of the bodies end: at most the formats' 64 MiB."""
+    index_limits: IndexLimits = IndexLimits()
+    """When parts of the index are sealed, merged and made anew."""
 
 
 def real_world() -> World:
@@ -89,7 +95,8 @@ def real_world() -> World:
 
 
 def _threads(lanes: Mapping[str, int]) -> Threads:
-    return Threads(lanes, background=frozenset(lane for lane in lanes if lane.startswith(("embed", "scrub"))))
+    background = ("embed", "scrub", INDEX_LANE)
+    return Threads(lanes, background=frozenset(lane for lane in lanes if lane.startswith(background)))
 
 
 class _Lanes(msgspec.Struct, frozen=True):
@@ -127,7 +134,8 @@ async def running(
     threads = config.embedding_threads or max(1, (os.cpu_count() or 2) - 1)
     lanes = _lanes(config, threads)
     counts = {lane.name: lane.threads for own in lanes.values() for lane in (own.bulk, own.ask)}
-    offload = world.offload({"writer": 1, "search": 1, "model": 1, "scrub": 1, LOG_LANE: 1} | lanes_of(loaded) | counts)
+    single = dict.fromkeys(("writer", "search", "model", "scrub", INDEX_LANE, LOG_LANE), 1)
+    offload = world.offload(single | lanes_of(loaded) | counts)
     try:
         store = await _open_store(config.data_dir.absolute(), world, offload, on_event)
         try:
@@ -161,7 +169,7 @@ async def _open_store(path: Path, world: World, offload: Offload, on_event: OnEv
     log.debug("store_opened", records=records, position=position, seconds=round(seconds, 3))
     _tell_changes(store)
     facts = {"records": records, "position": position, "seconds": seconds, "node_key": store.key.address}
-    on_event("opened", facts)
+    on_event("opened", facts | {"index_dropped": store.index_dropped})
     return store
 
 
@@ -171,6 +179,8 @@ def _tell_changes(store: Store) -> None:
         log.info("format_upgraded", from_format=store.folder.upgraded_from, to_format=FORMAT)
     if store.refolded:
         log.info("tables_refolded", events=store.published.position)
+    if store.index_dropped:
+        log.warning("index_dropped", reasons=store.index_dropped)
     if store.skipped:
         log.warning("unknown_events_skipped", types=sorted(store.skipped))
 
@@ -198,9 +208,10 @@ async def _actors(
             await _serve_model(model, lanes[model.name], supervisor, offload, wait_s)
             for model in (own, *configured.values())
         ]
+        await _start_indexing(supervisor, nursery, store, world)
         recall = await offload.run("search", functools.partial(RecallCheck, store))
         checker = await supervisor.start("recall_checker", functools.partial(RecallChecker, recall), essential=False)
-        nursery.start_soon(keep_checking, checker, world.clock)
+        nursery.start_soon(keep_asking, checker, ReplayOnce, world.clock)
         scrub = await _start_scrub(config, supervisor, nursery, offload, store, world.clock)
         nursery.start_soon(own.prepare, world.model, config.model_dir, offload, world.clock, on_event)
         for name, model in configured.items():
@@ -246,8 +257,13 @@ async def _start_scrub(
         return None
     scrub = await offload.run("scrub", functools.partial(Scrub, store))
     make = functools.partial(Scrubber, store, scrub, config.scrub_mb_s * 1e6)
-    nursery.start_soon(keep_scrubbing, await supervisor.start("scrubber", make, essential=False), clock)
+    nursery.start_soon(keep_asking, await supervisor.start("scrubber", make, essential=False), ScrubOnce, clock)
     return scrub
+
+
+async def _start_indexing(supervisor: Supervisor, nursery: trio.Nursery, store: Store, world: World) -> None:
+    make = functools.partial(Indexer, store, Indexing(store, world.index_limits))
+    nursery.start_soon(keep_asking, await supervisor.start("indexer", make, essential=False), IndexOnce, world.clock)
 
 
 async def _serve_model(model: Model, lanes: _Lanes, supervisor: Supervisor, offload: Offload, wait_s: float) -> Served:

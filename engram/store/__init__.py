@@ -9,6 +9,8 @@ from engram.store._group import (
     Operation,
     PutOperation,
 )
+from engram.store._indexing import Indexing
+from engram.store._parts import IndexLimits
 from engram.store._place import Finding, Pass, Place
 from engram.store._reading import PUBLIC, Found, Published
 from engram.store._recall import RecallCheck
@@ -24,6 +26,8 @@ __all__ = [
     "Done",
     "Finding",
     "Found",
+    "IndexLimits",
+    "Indexing",
     "MeasureOperation",
     "Namespace",
     "Operation",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
+from array import array
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,13 +25,15 @@ from engram.store import _tables as tables
 from engram.store._fold import Fold
 from engram.store._folder import DataFolder
 from engram.store._group import Done, Group, Namespace, Operation
+from engram.store._index_files import IndexFiles
 from engram.store._opening import Opened, fold_log, mended, open_parts
+from engram.store._parts import sealed_of
 from engram.store._place import load as scrub_place
 from engram.store._reading import PUBLIC, Published, Reader
 from engram.store._verify_bodies import ranges_of, still_damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from engram.events import Log
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from engram.index import Measure
     from engram.ports import Disk, Rng, Tables
     from engram.store._bodies import Body
-    from engram.store._tables import View
+    from engram.store._parts import Made
 
 _NO_TRIE = TrieRoot(bytes(32), 0)
 
@@ -57,6 +60,12 @@ class Store(Reader):
         self._fold = parts.fold
         self._writer = parts.fold.connection
         self._spaces: dict[bytes, Space] = {}
+        self.index_files = IndexFiles(folder.disk, folder.path / "index")
+        """Where the sealed parts of the indexes are kept."""
+        self.index_dropped: list[str] = []
+        """What of them opening the folder found unfit, and filled anew from the bodies."""
+        self.index_generation = 0
+        """Goes up where the indexes are filled anew: what was built from those before has no place in them."""
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self.measures: dict[bytes, Measure] = {}
         """What was last kept of each namespace's recall, as of opening."""
@@ -113,10 +122,11 @@ class Store(Reader):
         _check_owner(self._log, self.key)
         disk, path = self.folder.disk, self.folder.path
         self.mark_damaged(ranges_of(still_damaged(disk, path, scrub_place(disk, path).findings, self._bodies.tail)))
-        self._load_all()
+        sealed, self.index_dropped = self.index_files.open(self._log.root_at)
+        self._load_all(sealed)
 
-    def _load_all(self) -> None:
-        """Fill every namespace's index from the tables, and publish them."""
+    def _load_all(self, sealed: Mapping[bytes, Sequence[bytes]]) -> None:
+        """Have every namespace's index hold what the tables say, and publish them. `sealed`: digests of segments."""
         self._namespaces = {PUBLIC.ns: PUBLIC}
         for ns, owner, name, model_version, dim, position in self._writer.execute("SELECT * FROM namespaces"):
             self._namespaces[ns] = Namespace(
@@ -124,17 +134,38 @@ class Store(Reader):
             )
         self._bodies.cover()
         self.measures = dict(tables.measures(self._writer))
-        self._spaces = {namespace.ns: self._load(namespace) for namespace in self._namespaces.values()}
+        self._refuse_other_model()
+        live = tables.locations_to_index(self._writer)
+        spaces = self._namespaces.values()
+        self._spaces = {
+            space.ns: self._load(space, sealed.get(space.ns, ()), live.get(space.ns, array("Q"))) for space in spaces
+        }
+        self.index_generation += 1
         self._publish(self._spaces)
 
-    def _load(self, namespace: Namespace) -> Space:
-        rows = [row for row in tables.rows_to_index(self._writer, namespace.ns) if not self.is_damaged(row[1])]
+    def _load(self, namespace: Namespace, sealed: Iterable[bytes], live: array[int]) -> Space:
+        """Open what is sealed, hold it to what lives, and add what is in none of it from the bodies."""
         space = self._new_space(namespace)
-        if rows and namespace.ns == PUBLIC.ns:
-            _refuse_other_model(self._proved(rows[0][1], rows[0][0]), self.folder.path)
-        for start in range(0, len(rows), _LOAD_ROWS):
-            self._add_rows(space, rows[start : start + _LOAD_ROWS])
+        for digest in sealed:
+            segment = self.index_files.segments[digest]
+            if segment.dim == namespace.dim:
+                space.adopt(segment, [], 0)
+        missing = frozenset(space.reconcile(live.tobytes()))
+        if missing:
+            rows = tables.rows_to_index(self._writer, namespace.ns)
+            rows = [row for row in rows if row[1] in missing and not self.is_damaged(row[1])]
+            for start in range(0, len(rows), _LOAD_ROWS):
+                self._add_rows(space, rows[start : start + _LOAD_ROWS])
         return space
+
+    def _refuse_other_model(self) -> None:
+        for digest, location in tables.rows_to_index(self._writer, PUBLIC.ns, limit=1):
+            view = self._proved(location, digest)
+            if view is not None and view.model_version != PUBLIC.model_version:
+                raise FolderRefused(
+                    f"the public records of {self.folder.path} are of the model {view.model_version}, and this build's "
+                    f"is {PUBLIC.model_version}: use the build that wrote them, or another folder."
+                )
 
     def _add_rows(self, space: Space, rows: list[tuple[bytes, int]]) -> None:
         """Index records, given as (digest, location); the others are found all the same where a body is damaged."""
@@ -243,7 +274,7 @@ class Store(Reader):
         It must not go on: every later group would publish indexes that lack what this one did.
         """
         try:
-            self._load_all()
+            self._load_all(self._sealed())
         except BaseException as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             self._failed = (
@@ -277,6 +308,18 @@ class Store(Reader):
             position, self._log.root, self._fold.digest, self._bodies.tail, dict(self._namespaces), indexes
         )
 
+    def adopt(self, made: Made) -> None:
+        """Put a segment in the place of the parts that it was built from, if they are still there."""
+        task = made.task
+        if self._failed is not None or task.generation != self.index_generation:
+            return
+        segment = None if made.digest is None else self.index_files.segments[made.digest]
+        self._spaces[task.ns].adopt(segment, task.parts, made.head_rows)
+        self._publish((task.ns,))
+
+    def _sealed(self) -> dict[bytes, list[bytes]]:
+        return sealed_of(self.published.indexes)
+
     def refold(self) -> None:
         """Fold the tables again from the log and the bodies, where their rows went wrong; then they are read again.
 
@@ -294,7 +337,7 @@ class Store(Reader):
             self._writer.execute("COMMIT")
             tables.expect_little(self._writer)
             self._fold = fold
-            self._load_all()
+            self._load_all(self._sealed())
         except BaseException as error:
             raise self._tables_failed(error) from error
         self._distrusted = False
@@ -338,6 +381,7 @@ class Store(Reader):
         """Write a checkpoint, if the disk is sound, and release the folder."""
         with contextlib.ExitStack() as closing:
             closing.callback(self.folder.close)
+            closing.callback(self.index_files.close)
             closing.callback(self._parts.close)
             closing.callback(self._close_reader)
             closing.callback(self._let_go)
@@ -388,11 +432,3 @@ def _check_owner(log: Log, key: NodeKey) -> None:
         raise FolderRefused("the log in this folder is of another node key; restore keys/node.key from its backup")
     if created.format > events.FORMAT:  # an older one stands there for ever: the log is never rewritten
         raise FolderRefused(f"the log has format {created.format}; this build reads format {events.FORMAT}")
-
-
-def _refuse_other_model(view: View | None, path: Path) -> None:
-    if view is not None and view.model_version != PUBLIC.model_version:
-        raise FolderRefused(
-            f"the public records of {path} are of the model {view.model_version}, and this build's is "
-            f"{PUBLIC.model_version}: use the build that wrote them, or another folder."
-        )

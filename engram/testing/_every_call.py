@@ -13,10 +13,11 @@ import msgspec
 
 from engram import wire
 from engram.errors import EngramError
-from engram.store import Store
+from engram.store import IndexLimits, Store
 from engram.testing import _plan as plan
 from engram.testing._checks import check_history
 from engram.testing._clock import START_NS
+from engram.testing._index import check_index
 from engram.testing._losses import KeepFirst, KeepOnly, LoseAll, LoseFirst, LoseNothing, LoseSome
 from engram.testing._machine import DATA
 from engram.testing._network import NetworkFaults
@@ -79,7 +80,8 @@ def _planned(seed: int, operations: int) -> plan.Plan:
         if isinstance(step.action, writes) or rng.random() < 0.2:
             steps.append(msgspec.structs.replace(step, pause_s=step.pause_s / 10))
     life = plan.LifePlan(0, "stop", None, None, "nothing", "none", 0, NetworkFaults())
-    return plan.Plan(seed, memories, tuple(steps), (life,), _SEGMENT_BYTES)
+    limits = IndexLimits(seal_rows=3, merge=2, largest_rows=32, look_s=0.05)
+    return plan.Plan(seed, memories, tuple(steps), (life,), _SEGMENT_BYTES, index_limits=limits)
 
 
 class _Crash:
@@ -132,8 +134,15 @@ class _Crash:
         except (EngramError, OSError) as error:
             tables.close()
             return f"the folder does not open again: {type(error).__name__}: {error}"
-        store.close(START_NS)
-        tables.close()
+        try:
+            check_index(store)
+            if store.index_dropped:
+                return f"parts of the index are lost: {store.index_dropped}"
+        except Violation as violation:
+            return str(violation)
+        finally:
+            store.close(START_NS)
+            tables.close()
         writes = (wire.Put, wire.PutMany, wire.Delete, wire.NamespaceCreate)
         calls = [call for call in self._simulation.history.calls if isinstance(call.request, writes)]
         try:

@@ -40,13 +40,14 @@ _EVICTED = 0.5
 class Machine:
     """One machine. `world` begins a life on it; `end` says what its end leaves."""
 
-    def __init__(self, seed: int, note: Callable[[str, str], None], segment_bytes: int) -> None:
-        self.seed = seed
+    def __init__(self, planned: plan.Plan, note: Callable[[str, str], None]) -> None:
+        self.seed = planned.seed
         self._note = note
-        self.segment_bytes = segment_bytes
+        self.segment_bytes = planned.segment_bytes
+        self._index_limits = planned.index_limits
         self.power = Power()
         self.disk = SimDisk(self.power)
-        self.tables = SimTables(self.disk, stream(seed, "tables"))
+        self.tables = SimTables(self.disk, stream(planned.seed, "tables"))
         self.offload: SimOffload | None = None
         self.watcher: Callable[[str], None] | None = None
         """Is told of each call that changes the disk, before it happens."""
@@ -73,6 +74,7 @@ class Machine:
             network=network.host(self.power),
             model=SimModel(),
             segment_bytes=self.segment_bytes,
+            index_limits=self._index_limits,
         )
 
     def end(self, life: plan.LifePlan, *, lost_power: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from engram.record import CANONICAL_DIM
+from engram.store import IndexLimits
 from engram.testing._embedder import spans_of, vector_of
 from engram.testing._network import NetworkFaults
 from engram.testing._rng import stream
@@ -32,6 +33,7 @@ _WORDS = (
 )
 
 _ASKING = 0.6
+_NEVER_SEALED = 0.3
 
 Kind = Literal["text", "long", "vector"]
 Loss = Literal["all", "nothing", "some", "few", "most", "first", "last"]
@@ -190,6 +192,7 @@ class Plan(msgspec.Struct, frozen=True):
     segment_bytes: int
     asking: bool = False
     """Whether plug-ins run beside the rest, which crash, and are asked."""
+    index_limits: IndexLimits = IndexLimits()
 
 
 def draw(seed: int) -> Plan:
@@ -205,6 +208,17 @@ def draw(seed: int) -> Plan:
         tuple(_life(number, rng) for number in range(rng.randint(1, 4))),
         rng.choice([12_288, 16_384, 32_768, 65_536, 1 << 26]),
         stream(seed, "asking").random() < _ASKING,
+        draw_index_limits(stream(seed, "index limits")),
+    )
+
+
+def draw_index_limits(rng: Random) -> IndexLimits:
+    """Draw when parts of the index are sealed and merged: mostly so early that a few memories make many segments."""
+    if rng.random() < _NEVER_SEALED:
+        return IndexLimits()
+    largest = rng.choice([4, 8, 16, 64])
+    return IndexLimits(
+        rng.choice([1, 2, 2, 3, 5]), rng.choice([2, 2, 3]), largest, look_s=rng.choice([0.01, 0.05, 0.2])
     )
 
 

@@ -24,6 +24,7 @@ from engram.testing._durable import check_durable
 from engram.testing._frames import check_frames
 from engram.testing._history import History
 from engram.testing._image import LogImage
+from engram.testing._index import check_rebuilt
 from engram.testing._loop import run_seeded
 from engram.testing._losses import LoseAll
 from engram.testing._machine import DATA, Machine
@@ -66,7 +67,7 @@ class Simulation:
     def __init__(self, planned: plan.Plan) -> None:
         self.plan = planned
         self.history = History()
-        self.machine = Machine(planned.seed, self.history.note, planned.segment_bytes)
+        self.machine = Machine(planned, self.history.note)
         self._asking = Asking(planned.seed, self.history) if planned.asking else None
         self._testimony = Testimony()
         self._lives = 0
@@ -92,6 +93,7 @@ class Simulation:
             raise Violation(f"stuck: after {_STUCK_S:.0f} s of virtual time it has not come to an end")
         self._virtual_s = trio.current_time()
         check_refold(self.machine.disk, self.machine.tables, self.plan.segment_bytes)
+        check_rebuilt(self.machine.disk, self.machine.tables, self.plan.segment_bytes)
         # Not what is seen: after a stop in peace, what was acknowledged is durable.
         files = self.machine.disk.image(LoseAll()).files()
         check_frames(files, str(DATA))
@@ -193,10 +195,11 @@ class Simulation:
                 self.machine.power.cut()
 
     def _heard(self, shared: Shared, event: str, facts: dict[str, Any]) -> None:
-        del facts
         self.history.note("node", event)
         if event == "opened" and shared.life:  # in the first there was nothing to be found
             check_durable(self.machine.disk)
+            if facts["index_dropped"] and not self.machine.faulty:
+                raise Violation(f"a node has lost parts of its index: {facts['index_dropped']}")
         elif event == "listening":
             shared.listening.set()
         elif event == "stopping":

@@ -12,7 +12,7 @@ from kernel_actors import FixedRng, TrioClock
 from store.test_scrub import damage, fill, flip, open_small
 from store.test_store import put
 
-from engram.actors import Scrubber, keep_scrubbing
+from engram.actors import Scrubber, ScrubOnce, keep_asking
 from engram.errors import LogCorrupt, StorageFailed
 from engram.runtime import Supervisor, leaf
 from engram.store import Scrub
@@ -50,7 +50,7 @@ async def scrubbing(store, scrub, bytes_per_s=1e6):
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(nursery, clock, FixedRng(0), offload=offload)
         ref = await supervisor.start("scrubber", lambda: Scrubber(store, scrub, bytes_per_s), essential=False)
-        nursery.start_soon(keep_scrubbing, ref, clock)
+        nursery.start_soon(keep_asking, ref, ScrubOnce, clock)
         yield offload
         await supervisor.stop()
         nursery.cancel_scope.cancel()

@@ -125,24 +125,35 @@ impl Head {
 
     /// Append rows. `kernel` runs the self-test, where there are enough of them for another.
     pub fn append(&mut self, kernel: Kernel, batch: &Batch) {
-        let slab = batch.slab();
+        self.extend(kernel, batch.dim(), &batch.slab());
+    }
+
+    fn extend(&mut self, kernel: Kernel, dim: usize, slab: &Slab<'_>) {
         let mut from = 0;
         while from < slab.rows() {
             let next_test = (self.rows / TEST_ROWS + 1) * TEST_ROWS;
             let room = CHUNK_ROWS - self.rows % CHUNK_ROWS;
             let to = slab.rows().min(from + room.min(next_test - self.rows));
-            self.append_to_last(&slab, from, to);
+            self.append_to_last(slab, from, to);
             self.rows += to - from;
             from = to;
             if self.rows == next_test {
-                self.test(kernel, batch.dim());
+                self.test(kernel, dim);
             }
         }
     }
 
-    /// Drop the first rows, which a sealed part holds now: whole chunks.
-    pub fn drop_first(&mut self, rows: usize) {
-        assert!(rows == self.rows || rows.is_multiple_of(CHUNK_ROWS));
+    /// Drop the first rows, which a sealed part holds now. What is left begins a chunk: if it did not, it is copied.
+    pub fn drop_first(&mut self, kernel: Kernel, dim: usize, rows: usize) {
+        if rows < self.rows && !rows.is_multiple_of(CHUNK_ROWS) {
+            let mut left = Self::default();
+            for (first, slab) in self.slabs() {
+                let from = rows.saturating_sub(first).min(slab.rows());
+                left.extend(kernel, dim, &slab.part(from, slab.rows()));
+            }
+            *self = left;
+            return;
+        }
         self.chunks.drain(..rows.div_ceil(CHUNK_ROWS));
         self.rows -= rows;
         self.chunks.shrink_to_fit();

@@ -10,10 +10,14 @@ mod filter;
 mod head;
 mod maps;
 mod mask;
+#[allow(unsafe_code)]
+mod plain;
 mod query;
 mod rows;
 mod scan;
+mod seal;
 mod search;
+mod segment;
 mod signs;
 #[allow(unsafe_code)]
 mod simd;
@@ -32,7 +36,9 @@ pub use maps::{Body, BodyMaps, Map, Maps, vector_of};
 pub use mask::{CHUNK_ROWS, Mask};
 pub use query::Query;
 pub use rows::{Signs, Slab, Stored, stride_of, tag_of, words_of};
+pub use seal::{Built, build};
 pub use search::{Ask, EXACT_ROWS, Found, Hit, Mode, Step};
+pub use segment::{Aligned, Sealed, SegmentError};
 pub use signs::extend as extend_signs;
 pub use simd::{Block, Kernel};
 pub use space::Space;

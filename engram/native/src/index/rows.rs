@@ -6,6 +6,7 @@ use std::fmt::Debug;
 
 use super::fast::Fast;
 use super::simd::Block;
+use crate::hash::Digest;
 
 /// One 64-bit word of the signs of eight rows: bit b of word w is set where component 64 w + b is negative.
 ///
@@ -63,6 +64,8 @@ pub trait Stored: Debug + Send + Sync {
     fn slab(&self) -> Slab<'_>;
     /// How the part is searched fast; None where its self-test found no way, and its slab has no signs then.
     fn fast(&self) -> Option<&Fast>;
+    /// The digest over all of it.
+    fn digest(&self) -> &Digest;
 }
 
 /// Blocks of a row of `dim` components.

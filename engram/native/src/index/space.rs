@@ -9,7 +9,7 @@ use super::IndexError;
 use super::codes::{Batch, check_dim};
 use super::head::Head;
 use super::maps::{BodyMaps, Maps, vector_of};
-use super::mask::{CHUNK_ROWS, is_set, set};
+use super::mask::{is_set, set};
 use super::rows::{Stored, tag_of};
 use super::simd::Kernel;
 use super::view::{Part, Rows, View};
@@ -140,42 +140,49 @@ impl Space {
         }
     }
 
-    /// Put a sealed part in the place of those that it was made of: sealed ones by their ids, and the head's first rows.
+    /// Put a sealed part in the place of those that it was made of, by their ids: of the head, of its first `head_rows`.
     ///
-    /// What died meanwhile is dead in it. Where it lacks a row that lives in them, or they are not here, nothing changes.
+    /// What died meanwhile is dead in it; None where nothing lived. Nothing changes where one of the parts is not here, or
+    /// where it lacks a row that lives in them.
     pub fn adopt(
         &mut self,
-        stored: Arc<dyn Stored>,
+        stored: Option<Arc<dyn Stored>>,
         replaces: &[u64],
         head_rows: usize,
     ) -> Result<(), IndexError> {
-        let known = |id: &u64| self.sealed.iter().any(|part| part.id == *id);
-        let whole = head_rows == self.head.rows() || head_rows.is_multiple_of(CHUNK_ROWS);
-        if !replaces.iter().all(known) || head_rows > self.head.rows() || !whole {
+        let known = |id: &u64| *id == self.head_id || self.sealed.iter().any(|part| part.id == *id);
+        if !replaces.iter().all(known) || head_rows > self.head.rows() {
             return Err(IndexError::NotReplaced);
         }
         let living = self.living_in(replaces, head_rows);
-        let dead = dead_but(stored.slab().locations, &living).ok_or(IndexError::NotReplaced)?;
+        let locations = stored
+            .as_ref()
+            .map_or(&[][..], |stored| stored.slab().locations);
+        let dead = dead_but(locations, &living).ok_or(IndexError::NotReplaced)?;
+        self.highest = self.highest.max(locations.last().copied().unwrap_or(0));
         self.sealed.retain(|part| !replaces.contains(&part.id));
-        self.highest = self
-            .highest
-            .max(stored.slab().locations.last().copied().unwrap_or(0));
-        self.sealed.push(Part {
+        self.sealed.extend(stored.map(|stored| Part {
             id: next_id(),
             rows: Rows::Sealed(stored),
             columns: Arc::default(),
             dead: dead.map(Arc::new),
-        });
+        }));
         if head_rows > 0 {
-            self.head.drop_first(head_rows);
-            self.head_id = next_id();
-            self.head_columns = Arc::default();
-            self.head_dead = self.head_dead.take().map(|dead| {
-                let words = dead.len().min(head_rows.div_ceil(64));
-                Arc::new(dead[words..].to_vec())
-            });
+            self.drop_from_head(head_rows);
         }
         Ok(())
+    }
+
+    fn drop_from_head(&mut self, rows: usize) {
+        self.head_dead = self.head_dead.take().and_then(|dead| {
+            let mut left = Vec::new();
+            let behind = (rows..self.head.rows()).filter(|&row| is_set(&dead, row));
+            behind.for_each(|row| set(&mut left, row - rows));
+            Some(left).filter(|left| !left.is_empty()).map(Arc::new)
+        });
+        self.head.drop_first(self.kernel, self.dim, rows);
+        self.head_id = next_id();
+        self.head_columns = Arc::default();
     }
 
     /// Have the living rows be those at these locations, as far as they are here; give the locations that no part holds.
@@ -231,7 +238,7 @@ impl Space {
                 );
             });
         }
-        living.sort_unstable();
+        living.sort(); // runs that ascend, one a part, which are merged and not sorted anew
         living
     }
 }

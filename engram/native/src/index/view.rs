@@ -86,6 +86,12 @@ impl View {
 }
 
 impl Part {
+    /// Count the rows that are dead.
+    pub fn dead_count(&self) -> usize {
+        let words = self.dead.iter().flat_map(|dead| dead.iter());
+        words.map(|word| word.count_ones() as usize).sum()
+    }
+
     /// Say whether a row is not dead.
     pub fn is_alive(&self, row: usize) -> bool {
         self.dead.as_ref().is_none_or(|dead| !is_set(dead, row))

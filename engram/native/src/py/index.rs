@@ -10,7 +10,8 @@ use pyo3::types::PyBytes;
 
 use super::attributes::{FilterPlan, unanswered};
 use super::maps::{BodyMaps, digest_of};
-use crate::index::{self, Ask, Cosines, IndexError, Kernel, Mode, Query};
+use super::segment::{Built, Segment};
+use crate::index::{self, Ask, Cosines, IndexError, Kernel, Mode, Query, Rows, Stored};
 
 /// Vectors copied with the GIL held before they are worked on without it: about 100 µs of copying.
 const COPY_ROWS: usize = 1024;
@@ -112,12 +113,47 @@ impl Space {
         self.lock().widen(times);
     }
 
+    /// Put a segment in the place of the parts that it was built from, and of the head's first rows; None: nothing lived.
+    ///
+    /// What died meanwhile is dead in it. `ValueError`, and nothing changes, where a part is not here or a row is missing.
+    fn adopt(
+        &self,
+        segment: Option<&Segment>,
+        parts: Vec<u64>,
+        head_rows: usize,
+        py: Python<'_>,
+    ) -> PyResult<()> {
+        if let Some(Segment(sealed)) = segment
+            && sealed.dim() != self.lock().dim()
+        {
+            let (expected, got) = (self.lock().dim(), sealed.dim());
+            let text = format!("segment: dim must be {expected}, got {got}");
+            return Err(PyValueError::new_err(text));
+        }
+        let stored = segment.map(|Segment(sealed)| Arc::clone(sealed) as Arc<dyn Stored>);
+        py.detach(|| self.lock().adopt(stored, &parts, head_rows))
+            .map_err(refused)
+    }
+
+    /// Have the living rows be those at these locations, each a u64, in any order, some of them twice; give those that no part
+    /// holds, ascending.
+    fn reconcile(&self, py: Python<'_>, live: &[u8]) -> PyResult<Vec<u64>> {
+        let (live, []) = live.as_chunks() else {
+            let text = format!("live must be a multiple of 8 bytes, got {}", live.len());
+            return Err(PyValueError::new_err(text));
+        };
+        let live = live.iter().map(|bytes| u64::from_le_bytes(*bytes));
+        let live = live.collect();
+        Ok(py.detach(|| self.lock().reconcile(live)))
+    }
+
     /// Give readers what is here now.
     fn publish(&self) -> View {
         View(self.lock().publish())
     }
 }
 
+type PartSize<'py> = (u64, usize, usize, Option<Bound<'py, PyBytes>>);
 type HitRow<'py> = (Bound<'py, PyBytes>, u64, f32, Bound<'py, PyBytes>);
 type FastWay<'py> = (u32, f32, Option<Bound<'py, PyBytes>>);
 
@@ -141,6 +177,40 @@ impl View {
     fn parts(&self) -> Vec<(u64, usize)> {
         let parts = self.0.parts.iter();
         parts.map(|part| (part.id, part.rows.count())).collect()
+    }
+
+    /// The parts as `parts` gives them: (id, rows, how many of these are dead, the segment's digest or None).
+    #[getter]
+    fn sizes<'py>(&self, py: Python<'py>) -> Vec<PartSize<'py>> {
+        let parts = self.0.parts.iter();
+        let digest = |rows: &Rows| match rows {
+            Rows::Sealed(stored) => Some(PyBytes::new(py, stored.digest())),
+            Rows::Head(_) => None,
+        };
+        parts
+            .map(|part| {
+                (
+                    part.id,
+                    part.rows.count(),
+                    part.dead_count(),
+                    digest(&part.rows),
+                )
+            })
+            .collect()
+    }
+
+    /// Build the segment of the living rows of these parts. `ValueError` for a part that is not here.
+    fn build(&self, py: Python<'_>, parts: Vec<u64>) -> PyResult<Built> {
+        let kernel = kernel_of(None).map_err(refused)?;
+        let part = |id: &u64| self.0.parts.iter().find(|part| part.id == *id).cloned();
+        let Some(parts) = parts.iter().map(part).collect::<Option<Vec<_>>>() else {
+            return Err(PyValueError::new_err(format!(
+                "parts: not all of {parts:?} are here"
+            )));
+        };
+        Ok(Built(
+            py.detach(|| index::build(kernel, self.0.dim, &parts)),
+        ))
     }
 
     /// How each part is searched fast: (r1, recall in the self-test, mean as f32 or None); None where it is not.

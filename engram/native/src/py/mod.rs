@@ -9,6 +9,8 @@ mod log;
 #[allow(unsafe_code)]
 mod maps;
 mod msgpack;
+#[allow(unsafe_code)]
+mod segment;
 
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -17,6 +19,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     log::register(module)?;
     msgpack::register(module)?;
     index::register(module)?;
+    segment::register(module)?;
     attributes::register(module)?;
     embed::register(module)?;
     Ok(())

@@ -1,0 +1,42 @@
+//! Parts become one: their living rows as a segment.
+use super::fast;
+use super::segment::{Aligned, Builder, Pick};
+use super::signs;
+use super::simd::Kernel;
+use super::view::{Part, Rows};
+
+/// A segment of some parts. `head_rows`: how many of the head's first rows it takes the place of.
+#[derive(Debug)]
+pub struct Built {
+    pub bytes: Aligned,
+    pub rows: usize,
+    pub head_rows: usize,
+}
+
+/// Build the segment of the rows of these parts that are not dead. The same rows give the same bytes.
+pub fn build(kernel: Kernel, dim: usize, parts: &[Part]) -> Built {
+    let mut picks = Vec::new();
+    let mut head_rows = 0;
+    for part in parts {
+        part.rows.for_each_slab(|first, slab| {
+            let rows = (0..slab.rows()).filter(|row| part.is_alive(first + row));
+            let rows = rows.map(|row| row as u32).collect();
+            picks.push(Pick { slab, rows });
+        });
+        if matches!(part.rows, Rows::Head(_)) {
+            head_rows = part.rows.count();
+        }
+    }
+    let builder = Builder::new(dim, &picks);
+    let rows = builder.slab().rows();
+    let fast = fast::earn(kernel, dim, &[(builder.slab(), None)]);
+    let mut signs = Vec::new();
+    if let Some(fast) = &fast {
+        signs::extend(&mut signs, 0, &builder.slab(), fast.mean.as_deref());
+    }
+    Built {
+        bytes: builder.finish(fast.as_ref().map(|fast| (fast, &signs[..]))),
+        rows,
+        head_rows,
+    }
+}
