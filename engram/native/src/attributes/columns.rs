@@ -54,7 +54,9 @@ impl Columns {
         });
         // Columns may have been read for whoever sees more rows.
         let mut found = found.into_owned();
-        found.remove_range(rows..);
+        if found.max().is_some_and(|last| last >= rows) {
+            found.remove_range(rows..);
+        }
         Ok(found)
     }
 
