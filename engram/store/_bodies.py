@@ -199,6 +199,7 @@ class Bodies:
         """Close the files. Views given out stay valid while somebody holds them."""
         self._writer.close()
         self._views.clear()
+        self.maps = BodyMaps()
 
     def cover(self) -> None:
         """Have `maps` hold every body that was written. Raises `OSError`."""

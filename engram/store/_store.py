@@ -150,10 +150,11 @@ class Store(Reader):
             segment = self.index_files.segments[digest]
             if segment.dim == namespace.dim:
                 space.adopt(segment, [], 0)
-        missing = frozenset(space.reconcile(live.tobytes()))
+        missing = space.reconcile(live.tobytes())
         if missing:
-            rows = tables.rows_to_index(self._writer, namespace.ns)
-            rows = [row for row in rows if row[1] in missing and not self.is_damaged(row[1])]
+            rows = tables.rows_to_index(self._writer, namespace.ns, least=missing[0])
+            among = frozenset(missing)
+            rows = [row for row in rows if row[1] in among and not self.is_damaged(row[1])]
             for start in range(0, len(rows), _LOAD_ROWS):
                 self._add_rows(space, rows[start : start + _LOAD_ROWS])
         return space
@@ -390,6 +391,7 @@ class Store(Reader):
     def _let_go(self) -> None:
         """Hold the maps of the bodies no longer; nobody reads any more."""
         self._spaces.clear()
+        self._asked = None
         self.published = msgspec.structs.replace(self.published, indexes={})
 
     @property

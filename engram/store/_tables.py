@@ -294,10 +294,17 @@ def locations_to_index(connection: sqlite3.Connection) -> dict[bytes, array[int]
     return {ns: array("Q", msgspec.json.decode(f"[{locations}]", type=list[int])) for ns, locations in rows}
 
 
-def rows_to_index(connection: sqlite3.Connection, ns: bytes, limit: int = -1) -> list[tuple[bytes, int]]:
-    """Give (digest, location) of a namespace's records that a query may find; of the first `limit` memberships only."""
+def rows_to_index(
+    connection: sqlite3.Connection, ns: bytes, *, least: int = 0, limit: int = -1
+) -> list[tuple[bytes, int]]:
+    """Give (digest, location) of a namespace's records that a query may find, where the location is `least` or more.
+
+    `limit`: of so many memberships only.
+    """
+    # By the index, which has the location: the digest is looked up for those alone that are wanted.
     rows = connection.execute(
-        "SELECT digest, location FROM memberships WHERE ns = ? AND alive AND indexed ORDER BY position LIMIT ?",
-        (ns, limit),
+        """SELECT digest, location FROM memberships INDEXED BY memberships_by_position
+           WHERE ns = ? AND alive AND indexed AND location >= ? ORDER BY position LIMIT ?""",
+        (ns, least, limit),
     ).fetchall()
     return list(dict(rows).items())  # once, however many signers put it
