@@ -18,6 +18,13 @@ const JUDGED: usize = 16;
 /// Strings that are asked about at once.
 const ASKED: usize = 1024;
 
+/// Which values of a column are in order, because a filter has asked for a range of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Ordered {
+    numbers: bool,
+    strings: bool,
+}
+
 /// What things cost, about: an operation on a set of rows, a value that is looked up, one that is put in order, a string
 /// that another is looked for in, one that is cut into words.
 const SET_NS: usize = 5_000;
@@ -72,6 +79,24 @@ impl Column {
         }
         append(&mut self.present, row);
         Ok(())
+    }
+
+    /// Say what is in order.
+    pub fn ordered(&self) -> Ordered {
+        Ordered {
+            numbers: self.values.numbers.is_ordered(),
+            strings: self.values.strings.is_ordered(),
+        }
+    }
+
+    /// Put in order what another column has in order.
+    pub fn put_in_order(&mut self, ordered: Ordered) {
+        if ordered.numbers {
+            self.values.numbers.sort();
+        }
+        if ordered.strings {
+            self.values.strings.sort();
+        }
     }
 
     /// Give back what growth has taken in advance.

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use roaring::RoaringBitmap;
 
 use super::maps::Maps;
+use super::rows::Stored;
 use super::view::{Allowed, Part, View};
 use crate::attributes::{Columns, Plan, Unanswered};
 
@@ -18,6 +19,21 @@ impl View {
             part.allow(plan, &mut columns, &maps)
         });
         parts.collect::<Result<_, _>>().map(Allowed)
+    }
+
+    /// Read of rows that are to take the place of these parts the fields that the parts have columns of.
+    pub fn read_ahead(&self, parts: &[u64], stored: &dyn Stored) {
+        let (maps, columns) = (self.bodies.maps(), stored.columns());
+        let mut columns = columns.lock().unwrap_or_else(PoisonError::into_inner);
+        let locations = stored.slab().locations;
+        let rows = u32::try_from(locations.len()).expect("no part has more rows");
+        for part in self.parts.iter().filter(|part| parts.contains(&part.id)) {
+            let fields = part.columns.lock().unwrap_or_else(PoisonError::into_inner);
+            let fields = fields.known();
+            columns.read_as(fields, rows, &mut |row, into| {
+                maps.metadata(locations[row as usize], into)
+            });
+        }
     }
 
     /// Give the rows that match if that takes about `ns` nanoseconds at most: no body to be read, nobody to be waited for.

@@ -163,8 +163,8 @@ impl Space {
         self.sealed.retain(|part| !replaces.contains(&part.id));
         self.sealed.extend(stored.map(|stored| Part {
             id: next_id(),
+            columns: stored.columns(),
             rows: Rows::Sealed(stored),
-            columns: Arc::default(),
             dead: dead.map(Arc::new),
         }));
         if head_rows > 0 {
