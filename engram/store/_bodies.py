@@ -198,8 +198,9 @@ class Bodies:
     def close(self) -> None:
         """Close the files. Views given out stay valid while somebody holds them."""
         self._writer.close()
+        for number in self._views:  # an index that somebody still holds, a file of the folder it does not
+            self.maps.put(number, b"")
         self._views.clear()
-        self.maps = BodyMaps()
 
     def cover(self) -> None:
         """Have `maps` hold every body that was written. Raises `OSError`."""
