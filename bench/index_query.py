@@ -1,6 +1,7 @@
 """Time a query over 100,000 real embeddings against graphs: hnswlib, usearch, faiss, qdrant-edge, on one thread.
 
-Usage: python bench/index_query.py [--rows 100000] [--queries 200] [--rounds 5] [--folder FOLDER] [--rivals FOLDER]
+Usage: python bench/index_query.py [--rows 100000] [--queries 200] [--rounds 5] [--folder F] [--rivals F]
+       [--against hnswlib …]
 
 The rows are glosses of WordNet as the node's model embeds them, the queries others. A rival is searched with the
 smallest width that has recall@10 >= 0.99 against float64 brute force, for each of several settings, and timed with the
@@ -46,11 +47,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="keep our data folder here")
     parser.add_argument("--rivals", type=Path, help="keep the rivals' graphs here")
+    parser.add_argument("--against", nargs="*", metavar="PACKAGE", help="only these rivals, by the names pip knows")
     add_options(parser)
     options = parser.parse_args()
     rows, queries, order = split(gloss_vectors(options.glosses), options.rows, options.queries)
     truth = Truth(rows, queries)
-    rivals = [best(kind, rows, queries, truth, options.rivals) for kind in present(RIVALS)]
+    kinds = present(kind for kind in RIVALS if options.against is None or kind.package in options.against)
+    rivals = [best(kind, rows, queries, truth, options.rivals) for kind in kinds]
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary) / "data"
         if not folder.exists():

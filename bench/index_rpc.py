@@ -22,6 +22,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,8 @@ def measure(
         def ours(query: np.ndarray, **how: Any) -> list[int]:
             return [hit.metadata["row"] for hit in client.query_by_vector(query, K, namespace=NAMESPACE, **how)]
 
+        while client.status().model.state in ("fetching", "loading"):
+            time.sleep(0.1)  # it takes a core or two for some seconds
         mode = client.explain(vector=queries[0], namespace=NAMESPACE).mode
         contestants[f"the node, query_by_vector, mode {mode}"] = ours
         contestants["the node, query_by_vector, exact"] = partial(ours, exact=True)

@@ -55,6 +55,8 @@ class Reads:
     def __init__(self, store: Store, recall: RecallCheck) -> None:
         self._store = store
         self._recall = recall
+        self._ids: dict[str, bytes] = {}
+        """Of the namespaces that are here: to hash a name again costs more than to look it up."""
 
     @property
     def position(self) -> int:
@@ -70,15 +72,19 @@ class Reads:
         """Give the namespace of a name; None is the public one. `NotFound`, `Unprocessable`."""
         if name is None or name == PUBLIC.name:
             return PUBLIC
-        try:
-            ns = namespace_id(self._store.key.public, name)
-        except Unprocessable as error:
-            message = error.message.removeprefix("name: ")
-            raise Unprocessable(f"namespace: {message}", field="namespace") from None
+        ns = self._ids.get(name) or self._id_of(name)
         found = self._store.published.namespaces.get(ns)
         if found is None:
             raise NotFound(f"no namespace {name!r} here; create it first (namespace create)", field="namespace")
+        self._ids[name] = ns
         return found
+
+    def _id_of(self, name: str) -> bytes:
+        try:
+            return namespace_id(self._store.key.public, name)
+        except Unprocessable as error:
+            message = error.message.removeprefix("name: ")
+            raise Unprocessable(f"namespace: {message}", field="namespace") from None
 
     def query(self, request: Query) -> Search:
         """Look at a query; `search` carries it out."""

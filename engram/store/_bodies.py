@@ -198,6 +198,8 @@ class Bodies:
     def close(self) -> None:
         """Close the files. Views given out stay valid while somebody holds them."""
         self._writer.close()
+        for number in self._views:  # an index that somebody still holds, a file of the folder it does not
+            self.maps.put(number, b"")
         self._views.clear()
 
     def cover(self) -> None:

@@ -48,7 +48,11 @@ class Indexing:
     def build(self, task: Task) -> Made:
         """Build the segment and keep it durably. Raises `OSError`, and then nothing has changed."""
         built = task.view.build(task.parts)
-        return Made(task, built.head_rows, self._files.write(built) if len(built) else None)
+        if not len(built):
+            return Made(task, built.head_rows, None)
+        digest = self._files.write(built)
+        task.view.read_ahead(task.parts, self._files.segments[digest])  # or the next filter would wait for it
+        return Made(task, built.head_rows, digest)
 
     def record(self) -> None:
         """Have the MANIFEST say which segments there are. Raises `OSError`; it is as it was then."""

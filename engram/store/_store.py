@@ -391,6 +391,7 @@ class Store(Reader):
     def _let_go(self) -> None:
         """Hold the maps of the bodies no longer; nobody reads any more."""
         self._spaces.clear()
+        self._asked = None
         self.published = msgspec.structs.replace(self.published, indexes={})
 
     @property

@@ -138,32 +138,33 @@ class ServerConnection:
         if call_id in self._in_flight:
             return BadCall(call_id, BadRequest(f"id {call_id} is in flight already", field="id"))
         try:
-            request = self._request(message, method, params)
+            request = _decoded(message, method, params, self._limits)
         except EngramError as error:
             return BadCall(call_id, error)
         self._in_flight.add(call_id)
         return Call(call_id, request, len(message))
 
-    def _request(self, message: bytes, method: msgspec.Raw, params: msgspec.Raw) -> Request[Any]:
-        if (flaw := check_message(message, self._limits.message_depth)) is not None:
-            raise from_flaw(*flaw, self._limits)
-        try:
-            name = _text.decode(method)
-        except msgspec.ValidationError:
-            raise BadRequest("the method's name must be a string", field="method") from None
-        decoder = _params.get(name)
-        if decoder is None:
-            raise unknown_method(name, METHODS)
-        try:
-            return decoder.decode(params)[0]
-        except msgspec.ValidationError as error:
-            raise from_validation(error, METHODS[name][0]) from None
+
+def _decoded(message: bytes, method: msgspec.Raw, params: msgspec.Raw, limits: Limits) -> Request[Any]:
+    if (flaw := check_message(message, limits.message_depth)) is not None:
+        raise from_flaw(*flaw, limits)
+    try:
+        name = _text.decode(method)
+    except msgspec.ValidationError:
+        raise BadRequest("the method's name must be a string", field="method") from None
+    decoder = _params.get(name)
+    if decoder is None:
+        raise unknown_method(name, METHODS)
+    try:
+        return decoder.decode(params)[0]
+    except msgspec.ValidationError as error:
+        raise from_validation(error, METHODS[name][0]) from None
 
 
 def checked(request: Request[Any]) -> Request[Any]:
     """Give the request as a node would get it over the wire, with the same errors: the embedded memory's calls."""
     data = _encode_request(0, request)
-    return ServerConnection()._request(data, *_envelope.decode(data)[2:])  # noqa: SLF001
+    return _decoded(data, *_envelope.decode(data)[2:], LIMITS)
 
 
 class Response(msgspec.Struct, frozen=True):

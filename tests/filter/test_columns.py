@@ -32,11 +32,17 @@ METADATA = st.dictionaries(NAMES, VALUES, max_size=5)
 FIELDS = NAMES | st.lists(NAMES, min_size=2, max_size=4).map(".".join)
 LISTS = st.lists(SCALARS, max_size=3).map(tuple)
 INSTANTS = NUMBERS | DATES | st.none()
+ORDERS = st.sampled_from([filters.Gt, filters.Gte, filters.Lt, filters.Lte])
+RANGES = st.builds(
+    lambda field, bounds: filters.And(tuple(cls(field, bound) for cls, bound in bounds)),
+    NAMES,
+    st.lists(st.tuples(ORDERS, NUMBERS | STRINGS), min_size=2, max_size=3),
+)
 COMPARISONS = st.one_of(
     st.builds(lambda cls, field, value: cls(field, value), st.sampled_from([filters.Eq, filters.Ne]), FIELDS, SCALARS),
     st.builds(
         lambda cls, field, value: cls(field, value),
-        st.sampled_from([filters.Gt, filters.Gte, filters.Lt, filters.Lte]),
+        ORDERS,
         FIELDS,
         NUMBERS | STRINGS,
     ),
@@ -59,7 +65,7 @@ COMPARISONS = st.one_of(
     ),
 )
 TREES = st.recursive(
-    COMPARISONS,
+    COMPARISONS | RANGES,
     lambda inner: st.one_of(
         st.builds(filters.Not, inner),
         st.builds(lambda parts: filters.And(tuple(parts)), st.lists(inner, min_size=2, max_size=3)),

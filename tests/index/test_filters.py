@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from index.written import Segments, digest_of, payload_of
 
 from engram import filter as filters
-from engram.index import FilterPlan, Space, View
+from engram.index import FilterPlan, Segment, Space, View
 from engram.native._core import canonical
 
 DIM = 4
@@ -42,6 +42,16 @@ class Rows:
     def remove(self, location: int) -> None:
         assert self.space.remove(location)
         del self.living[location]
+
+    def seal(self, parts: int = 9, *, read_ahead: bool = True) -> None:
+        """Make one segment of the last parts."""
+        view = self.space.publish()
+        ids = [part for part, _ in view.parts[-parts:]]
+        built = view.build(ids)
+        segment = Segment(bytearray(memoryview(built))) if len(built) else None
+        if segment is not None and read_ahead:
+            view.read_ahead(ids, segment)
+        self.space.adopt(segment, ids, built.head_rows)
 
     def matching(self, tree: filters.Filter) -> set[bytes]:
         matched = filters.compile(tree)
@@ -75,14 +85,16 @@ def metadata_of(number: int) -> dict[str, object]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 10), st.integers(0, 3)), max_size=8))
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 10), st.integers(0, 3), st.integers(0, 4)), max_size=8))
 def test_a_view_gives_its_own_living_rows_that_match_however_the_space_changes(changes):
     rows, rng = Rows(), random.Random(1)
     views = []
-    for added, removed, asked in changes:
+    for added, removed, asked, sealed in changes:
         rows.add([metadata_of(rows.number + at) for at in range(added)])
         for location in rng.sample(sorted(rows.living), min(removed, len(rows.living))):
             rows.remove(location)
+        if sealed:
+            rows.seal(sealed, read_ahead=sealed % 2 == 0)
         views.append((rows.space.publish(), [rows.matching(tree) for tree in TREES]))
         for view, expected in rng.sample(views, min(asked, len(views))):  # old views among them
             assert [found(view, tree) for tree in TREES] == expected
@@ -122,6 +134,23 @@ def test_a_row_whose_body_is_damaged_counts_as_one_without_metadata():
     allowed, steps = view.allow(FilterPlan(filters.Eq("a", 1), filters.value_test), explain=True)
     assert [(name, count) for name, count, _ in steps] == [("filter", 1)]
     assert len(view.search(QUERY, 9, allowed=allowed)[0]) == 1
+
+
+@pytest.mark.parametrize("read_ahead", [True, False])
+def test_a_merged_segment_brings_what_filters_had_read(read_ahead):
+    rows = Rows()
+    rows.add([{"a": 1, "b": 1}] * 3)
+    rows.seal()
+    rows.add([{"a": 1, "b": 1}] * 3)
+    tree = filters.Gte("a", 1)
+    assert len(found(rows.space.publish(), tree)) == 6
+    rows.seal(read_ahead=read_ahead)
+    for location in rows.living:  # whoever reads them now finds them damaged
+        rows.segments.change(location, 64 + 64 + 4 * DIM)
+    assert [count for _, count in rows.space.publish().parts] == [6, 0]
+    for known, asked in ((read_ahead, tree), (False, filters.Gte("b", 1))):
+        _, [(_, count, _)] = rows.space.publish().allow(FilterPlan(asked, filters.value_test), explain=True)
+        assert count == (6 if known else 0)
 
 
 def test_threads_that_filter_at_once_wait_for_one_another_and_not_for_ever():

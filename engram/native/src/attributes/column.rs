@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use roaring::RoaringBitmap;
 
-use super::dictionary::{Dictionary, Numbers, Strings, ordered};
+use super::dictionary::{Dictionary, Keys, Numbers, Strings, ordered};
 use super::instant::{WHOLE_DAY_S, instant};
 use super::names::Unreadable;
 use super::plan::{Edge, Scalar, Test, Unanswered, Words};
@@ -17,6 +17,13 @@ use super::value::Value;
 const JUDGED: usize = 16;
 /// Strings that are asked about at once.
 const ASKED: usize = 1024;
+
+/// Which values of a column are in order, because a filter has asked for a range of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Ordered {
+    numbers: bool,
+    strings: bool,
+}
 
 /// What things cost, about: an operation on a set of rows, a value that is looked up, one that is put in order, a string
 /// that another is looked for in, one that is cut into words.
@@ -74,6 +81,24 @@ impl Column {
         Ok(())
     }
 
+    /// Say what is in order.
+    pub fn ordered(&self) -> Ordered {
+        Ordered {
+            numbers: self.values.numbers.is_ordered(),
+            strings: self.values.strings.is_ordered(),
+        }
+    }
+
+    /// Put in order what another column has in order.
+    pub fn put_in_order(&mut self, ordered: Ordered) {
+        if ordered.numbers {
+            self.values.numbers.sort();
+        }
+        if ordered.strings {
+            self.values.strings.sort();
+        }
+    }
+
     /// Give back what growth has taken in advance.
     pub fn shrink(&mut self) {
         self.values.shrink();
@@ -83,8 +108,8 @@ impl Column {
     /// Make what `matching` needs for a test, beyond the values.
     pub fn prepare(&mut self, test: &Test) -> Result<(), Unanswered> {
         match test {
-            Test::Order(_, Scalar::Number(_)) => self.values.numbers.sort(),
-            Test::Order(..) | Test::StartsWith(_) => self.values.strings.sort(),
+            Test::Order(bounds) if !of_text(bounds) => self.values.numbers.sort(),
+            Test::Order(_) | Test::StartsWith(_) => self.values.strings.sort(),
             Test::Between { .. } => {
                 self.values.numbers.sort();
                 let new = self.values.strings.from(self.instants.len() as u32);
@@ -123,8 +148,10 @@ impl Column {
             }
             Test::HoldsAll(wanted) => SET_NS * (1 + wanted.len()),
             Test::Exists | Test::Null(_) => SET_NS,
-            Test::Order(_, Scalar::Number(_)) => self.rows as usize + numbers.unsorted() * SORT_NS,
-            Test::Order(..) | Test::StartsWith(_) => {
+            Test::Order(bounds) if !of_text(bounds) => {
+                self.rows as usize + numbers.unsorted() * SORT_NS
+            }
+            Test::Order(_) | Test::StartsWith(_) => {
                 self.rows as usize + strings.unsorted() * SORT_NS
             }
             Test::Contains(_) | Test::EndsWith(_) => SET_NS + each(WITHIN_NS),
@@ -152,13 +179,7 @@ impl Column {
                 self.one_of(wanted, &mut union);
                 return Cow::Owned(&self.present - &*union.finish());
             }
-            Test::Order(edge, Scalar::Number(bound)) => {
-                beyond(&self.values.numbers, *edge, &ordered(*bound), &mut union);
-            }
-            Test::Order(edge, Scalar::Text(bound)) => {
-                beyond(&self.values.strings, *edge, bound, &mut union);
-            }
-            Test::Order(..) => {}
+            Test::Order(bounds) => self.within(bounds, &mut union),
             Test::Contains(wanted) => {
                 self.elements.equal(wanted, &mut union);
                 if let Scalar::Text(part) = wanted {
@@ -198,6 +219,23 @@ impl Column {
         for one in wanted {
             self.values.equal(one, union);
             self.elements.equal(one, union);
+        }
+    }
+
+    fn within<'a>(&'a self, bounds: &[(Edge, Scalar)], union: &mut Union<'a>) {
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        for (edge, bound) in bounds {
+            match bound {
+                Scalar::Number(number) => numbers.push((*edge, ordered(*number))),
+                Scalar::Text(text) => texts.push((*edge, &**text)),
+                Scalar::Null | Scalar::Bool(_) => return, // nothing is beside these
+            }
+        }
+        if texts.is_empty() {
+            let bounds: Vec<_> = numbers.iter().map(|(edge, bound)| (*edge, bound)).collect();
+            range(&self.values.numbers, &bounds, union);
+        } else {
+            range(&self.values.strings, &texts, union);
         }
     }
 
@@ -251,17 +289,25 @@ fn passes<K: Ord + ?Sized>(edge: Edge, key: &K, bound: &K) -> bool {
     }
 }
 
-fn beyond<'a, K: super::dictionary::Keys>(
+fn of_text(bounds: &[(Edge, Scalar)]) -> bool {
+    bounds
+        .iter()
+        .any(|(_, bound)| matches!(bound, Scalar::Text(_)))
+}
+
+/// Add the rows of the values that pass all bounds.
+fn range<'a, K: Keys>(
     values: &'a Dictionary<K>,
-    edge: Edge,
-    bound: &K::Key,
+    bounds: &[(Edge, &K::Key)],
     union: &mut Union<'a>,
 ) {
-    let within = |key: &K::Key| passes(edge, key, bound);
-    match edge {
-        Edge::Above | Edge::From => values.span(|key| !within(key), |_| true, union),
-        Edge::Below | Edge::UpTo => values.span(|_| false, within, union),
-    }
+    let (low, high): (Vec<_>, Vec<_>) = bounds
+        .iter()
+        .partition(|(edge, _)| matches!(edge, Edge::Above | Edge::From));
+    let all = |bounds: &[(Edge, &K::Key)], key: &K::Key| {
+        bounds.iter().all(|(edge, bound)| passes(*edge, key, bound))
+    };
+    values.span(|key| !all(&low, key), |key| all(&high, key), union);
 }
 
 impl Values {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use roaring::RoaringBitmap;
 
-use super::column::Column;
+use super::column::{Column, Ordered};
 use super::names::{MAX_DOTS, Names};
 use super::plan::{Plan, Unanswered};
 
@@ -17,7 +17,7 @@ pub type Metadata<'a> = &'a mut dyn FnMut(u32, &mut Vec<u8>) -> bool;
 
 impl fmt::Debug for Columns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.fields()).finish()
+        f.debug_set().entries(self.fields.keys()).finish()
     }
 }
 
@@ -54,7 +54,9 @@ impl Columns {
         });
         // Columns may have been read for whoever sees more rows.
         let mut found = found.into_owned();
-        found.remove_range(rows..);
+        if found.max().is_some_and(|last| last >= rows) {
+            found.remove_range(rows..);
+        }
         Ok(found)
     }
 
@@ -71,9 +73,23 @@ impl Columns {
         ns
     }
 
-    /// The fields that have columns.
-    pub fn fields(&self) -> impl Iterator<Item = &str> {
-        self.fields.keys().map(|field| &**field)
+    /// The fields that have columns, and what is in order of each.
+    pub fn known(&self) -> Vec<(Box<str>, Ordered)> {
+        let fields = self.fields.iter();
+        fields
+            .map(|(field, column)| (field.clone(), column.ordered()))
+            .collect()
+    }
+
+    /// Read the columns of these fields as far as `rows`, and put in order what is.
+    pub fn read_as(&mut self, fields: Vec<(Box<str>, Ordered)>, rows: u32, metadata: Metadata<'_>) {
+        let named = fields.iter().map(|(field, _)| &**field).collect();
+        self.read(&named, rows, metadata);
+        for (field, ordered) in fields {
+            if let Some(column) = self.fields.get_mut(&field) {
+                column.put_in_order(ordered);
+            }
+        }
     }
 
     /// Read the columns of these fields as far as `rows`.

@@ -200,6 +200,11 @@ impl<K: Keys> Dictionary<K> {
         self.order.sort_by(|a, b| keys.get(*a).cmp(keys.get(*b)));
     }
 
+    /// Say whether a range was asked for.
+    pub fn is_ordered(&self) -> bool {
+        !self.order.is_empty()
+    }
+
     /// How many values `sort` would put in order, all of them, because too many are new; 0 where they are few.
     pub fn unsorted(&self) -> usize {
         let ordered = self.order.len();

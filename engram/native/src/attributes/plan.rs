@@ -33,8 +33,8 @@ pub enum Test {
     /// It, or an element of it, equals one of these.
     OneOf(Vec<Scalar>),
     NoneOf(Vec<Scalar>),
-    /// It is on this side of the number or the string.
-    Order(Edge, Scalar),
+    /// It is a number, or a string, on these sides of numbers, or of strings.
+    Order(Vec<(Edge, Scalar)>),
     /// It is a list with this element, or a string with this string within it.
     Contains(Scalar),
     /// It is a list with one of these elements.
@@ -92,6 +92,45 @@ pub trait Ask: Send + Sync {
 pub type Unanswered = Box<dyn Error + Send + Sync>;
 
 impl Plan {
+    /// Join conditions, which all have to hold. Those on the order of one field become one: a range is far smaller than
+    /// what lies above its lower end, and what lies below its upper one.
+    pub fn all(parts: Vec<Self>) -> Self {
+        let mut joined: Vec<Self> = Vec::new();
+        for part in parts {
+            let Some((field, bounds)) = part.order() else {
+                joined.push(part);
+                continue;
+            };
+            let kind = std::mem::discriminant(&bounds[0].1);
+            let alike = |known: &&mut Self| {
+                known.order().is_some_and(|(name, others)| {
+                    name == field && std::mem::discriminant(&others[0].1) == kind
+                })
+            };
+            let known = joined.iter_mut().find(alike);
+            if let Some(Self::Leaf(Leaf {
+                test: Test::Order(others),
+                ..
+            })) = known
+            {
+                others.extend_from_slice(bounds);
+            } else {
+                joined.push(part);
+            }
+        }
+        Self::All(joined)
+    }
+
+    fn order(&self) -> Option<(&str, &[(Edge, Scalar)])> {
+        match self {
+            Self::Leaf(Leaf {
+                field,
+                test: Test::Order(bounds),
+            }) => Some((field, bounds)),
+            _ => None,
+        }
+    }
+
     /// Visit every condition on a field.
     pub fn each_leaf<'p>(&'p self, visit: &mut impl FnMut(&'p Leaf)) {
         match self {

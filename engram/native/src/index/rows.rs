@@ -3,9 +3,11 @@
 //! A namespace's rows stand in parts: sealed ones, which never change, and one head, which grows. A part is one slab, or,
 //! like the head, one slab for each of its chunks. Row ids are a part's own, 0..rows.
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 
 use super::fast::Fast;
 use super::simd::Block;
+use crate::attributes::Columns;
 use crate::hash::Digest;
 
 /// One 64-bit word of the signs of eight rows: bit b of word w is set where component 64 w + b is negative.
@@ -64,6 +66,10 @@ pub trait Stored: Debug + Send + Sync {
     fn slab(&self) -> Slab<'_>;
     /// How the part is searched fast; None where its self-test found no way, and its slab has no signs then.
     fn fast(&self) -> Option<&Fast>;
+    /// What filters have read of the rows before they are adopted; nothing, where it is not kept.
+    fn columns(&self) -> Arc<Mutex<Columns>> {
+        Arc::default()
+    }
     /// The digest over all of it.
     fn digest(&self) -> &Digest;
 }

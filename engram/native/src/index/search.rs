@@ -236,7 +236,10 @@ impl<'a> Search<'a> {
         let mut signed = Vec::with_capacity(self.masks.len());
         for (number, part) in self.view.parts.iter().enumerate() {
             let mask = self.mask(number);
-            let Some((way, r1)) = part.fast_for(self.view.breadth(self.ask.k), mask).filter(|_| fast) else {
+            let Some((way, r1)) = part
+                .fast_for(self.view.breadth(self.ask.k), mask)
+                .filter(|_| fast)
+            else {
                 signed.push(None);
                 continue;
             };

@@ -11,6 +11,7 @@
 //! are 0; 1: raw signs; 2: signs about the mean. The same rows give the same bytes.
 use std::fmt;
 use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 use sha2::{Digest as _, Sha256};
 
@@ -19,6 +20,7 @@ use super::fast::Fast;
 use super::plain::{Plain, bytes_of, bytes_of_mut, values_of};
 use super::rows::{Signs, Slab, Stored, stride_of, words_of};
 use super::simd::Block;
+use crate::attributes::Columns;
 use crate::hash::Digest;
 use crate::segment::{all_zero, u32_at};
 
@@ -254,6 +256,7 @@ pub struct Sealed {
     layout: Layout,
     fast: Option<Fast>,
     digest: Digest,
+    columns: Arc<Mutex<Columns>>,
 }
 
 impl fmt::Debug for Sealed {
@@ -283,6 +286,7 @@ impl Sealed {
             layout,
             fast,
             digest,
+            columns: Arc::default(),
         })
     }
 
@@ -299,6 +303,10 @@ impl Stored for Sealed {
 
     fn fast(&self) -> Option<&Fast> {
         self.fast.as_ref()
+    }
+
+    fn columns(&self) -> Arc<Mutex<Columns>> {
+        Arc::clone(&self.columns)
     }
 
     fn digest(&self) -> &Digest {

@@ -163,8 +163,8 @@ impl Space {
         self.sealed.retain(|part| !replaces.contains(&part.id));
         self.sealed.extend(stored.map(|stored| Part {
             id: next_id(),
+            columns: stored.columns(),
             rows: Rows::Sealed(stored),
-            columns: Arc::default(),
             dead: dead.map(Arc::new),
         }));
         if head_rows > 0 {
@@ -262,7 +262,6 @@ fn push(maps: &Maps, batch: &mut Batch, digest: &Digest, location: u64) -> bool 
 
 /// Give the bits of the rows whose location is not among the living; None for the bits where all are. None at all where
 /// a living one has no row.
-#[allow(clippy::option_option)]
 fn dead_but(locations: &[u64], living: &[u64]) -> Option<Option<Vec<u64>>> {
     let mut left = living.iter().peekable();
     let mut dead = Vec::new();

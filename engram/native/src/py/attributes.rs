@@ -45,7 +45,7 @@ impl<'py> Reader<'_, 'py> {
         };
         let sign = tree.getattr("sign")?;
         match sign.cast::<PyString>()?.to_str()? {
-            "$and" => Ok(Plan::All(parts()?)),
+            "$and" => Ok(Plan::all(parts()?)),
             "$or" => Ok(Plan::Any(parts()?)),
             "$not" => {
                 let part = self.plan(&tree.getattr("part")?, depth + 1)?;
@@ -71,10 +71,10 @@ impl<'py> Reader<'_, 'py> {
             "$ne" => Test::NoneOf(vec![value()?]),
             "$in" => Test::OneOf(values()?),
             "$nin" => Test::NoneOf(values()?),
-            "$gt" => Test::Order(Edge::Above, value()?),
-            "$gte" => Test::Order(Edge::From, value()?),
-            "$lt" => Test::Order(Edge::Below, value()?),
-            "$lte" => Test::Order(Edge::UpTo, value()?),
+            "$gt" => Test::Order(vec![(Edge::Above, value()?)]),
+            "$gte" => Test::Order(vec![(Edge::From, value()?)]),
+            "$lt" => Test::Order(vec![(Edge::Below, value()?)]),
+            "$lte" => Test::Order(vec![(Edge::UpTo, value()?)]),
             "$exists" => Test::Exists,
             "$is_null" => Test::Null(tree.getattr("null")?.extract()?),
             "$contains" => Test::Contains(value()?),

@@ -243,6 +243,12 @@ impl View {
         Ok(living)
     }
 
+    /// Read of a segment, which is to take the place of these parts, the fields that filters have asked of them, so that
+    /// the next filter need not.
+    fn read_ahead(&self, py: Python<'_>, parts: Vec<u64>, segment: &Segment) {
+        py.detach(|| self.0.read_ahead(&parts, &*segment.0));
+    }
+
     /// Give the rows that a filter lets pass: (allowed, steps), the steps as of `search`.
     ///
     /// The fields that it names are read from the bodies' metadata, once; a row whose metadata cannot be read counts as
