@@ -10,6 +10,7 @@ use super::{
     Allowed, Ask, Batch, BodyMaps, Cosines, Fast, IndexError, Kernel, Mode, Query, Space, Stored,
 };
 use crate::bodies;
+use crate::hash::Digest;
 
 /// A small generator (splitmix64), so that the core needs no dependency to be tested.
 struct Random(u64);
@@ -352,9 +353,17 @@ impl Stored for Kept {
     fn fast(&self) -> Option<&Fast> {
         self.1.as_ref()
     }
+
+    fn digest(&self) -> &Digest {
+        &[0; 32]
+    }
 }
 
-fn sealed(vectors: &[Vec<f32>], rows: &[([u8; 32], u64)], which: &[usize]) -> Arc<dyn Stored> {
+fn sealed(
+    vectors: &[Vec<f32>],
+    rows: &[([u8; 32], u64)],
+    which: &[usize],
+) -> Option<Arc<dyn Stored>> {
     let mut batch = Batch::new(vectors[0].len()).unwrap();
     for &row in which {
         let (digest, location) = rows[row];
@@ -362,7 +371,7 @@ fn sealed(vectors: &[Vec<f32>], rows: &[([u8; 32], u64)], which: &[usize]) -> Ar
             .push(&bytes_of(&vectors[row]), super::tag_of(&digest), location)
             .unwrap();
     }
-    Arc::new(Kept(batch, None))
+    Some(Arc::new(Kept(batch, None)))
 }
 
 fn found(space: &Space, query: &Query) -> Vec<u64> {
@@ -396,11 +405,11 @@ fn a_sealed_part_takes_the_place_of_rows_and_nothing_else_changes() {
     let lacking = sealed(&vectors, &rows, &alive[..300]);
     assert_eq!(space.adopt(lacking, &[], 512), Err(IndexError::NotReplaced));
     assert_eq!(
-        space.adopt(Arc::clone(&part), &[], 511),
+        space.adopt(part.clone(), &[], 513),
         Err(IndexError::NotReplaced)
     );
     assert_eq!(
-        space.adopt(Arc::clone(&part), &[77], 512),
+        space.adopt(part.clone(), &[77], 512),
         Err(IndexError::NotReplaced)
     );
     assert_eq!(found(&space, &query), expected);
