@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LONGEST_S = 0.004
+_SLOW_S = {"index": 0.4}
+"""Lanes of work that takes as long as many commits, and how long at most."""
 _CARRIED_OUT_FIRST = 0.5
 """The share of calls whose delay comes behind them: what they did is seen before their caller hears of it."""
 
@@ -33,7 +35,7 @@ class SimOffload:
     def __init__(self, nursery: trio.Nursery, lanes: Mapping[str, int], rng: Random, power: Power) -> None:
         self._rng = rng
         self._power = power
-        self._lanes = {lane: _Lane(threads) for lane, threads in lanes.items()}
+        self._lanes = {lane: _Lane(threads, _SLOW_S.get(lane)) for lane, threads in lanes.items()}
         self._nursery = nursery
         self._closed = False
         self.under_way = 0
@@ -69,6 +71,8 @@ class SimOffload:
 
     async def _work(self, lane: _Lane, job: _Job) -> None:
         delay_s, first = self._rng.random() ** 4 * _LONGEST_S, self._rng.random() < _CARRIED_OUT_FIRST
+        if lane.slow_s is not None:
+            delay_s = self._rng.random() * lane.slow_s
         if not first:
             await trio.sleep(delay_s)
         job.carry_out()
@@ -88,8 +92,9 @@ class SimOffload:
 
 
 class _Lane:
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, slow_s: float | None) -> None:
         self.threads = threads
+        self.slow_s = slow_s
         self.waiting: deque[_Job] = deque()
         self.under_way: list[_Job] = []
 
