@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from engram import filter as filters
 from engram import record
+from engram.filter._dates import instant
 from engram.native import _core
 
 NUMBERS = st.sampled_from(
@@ -33,39 +35,50 @@ FIELDS = NAMES | st.lists(NAMES, min_size=2, max_size=4).map(".".join)
 LISTS = st.lists(SCALARS, max_size=3).map(tuple)
 INSTANTS = NUMBERS | DATES | st.none()
 ORDERS = st.sampled_from([filters.Gt, filters.Gte, filters.Lt, filters.Lte])
-RANGES = st.builds(
-    lambda field, bounds: filters.And(tuple(cls(field, bound) for cls, bound in bounds)),
-    NAMES,
-    st.lists(st.tuples(ORDERS, NUMBERS | STRINGS), min_size=2, max_size=3),
-)
-COMPARISONS = st.one_of(
-    st.builds(lambda cls, field, value: cls(field, value), st.sampled_from([filters.Eq, filters.Ne]), FIELDS, SCALARS),
-    st.builds(
-        lambda cls, field, value: cls(field, value),
-        ORDERS,
-        FIELDS,
-        NUMBERS | STRINGS,
-    ),
-    st.builds(
-        lambda cls, field, values: cls(field, values),
-        st.sampled_from([filters.In, filters.Nin, filters.AnyOf, filters.AllOf]),
-        FIELDS,
-        LISTS,
-    ),
-    st.builds(filters.Contains, FIELDS, SCALARS),
-    st.builds(filters.Exists, FIELDS),
-    st.builds(filters.IsNull, FIELDS, st.booleans()),
-    st.builds(filters.StartsWith, FIELDS, STRINGS),
-    st.builds(filters.EndsWith, FIELDS, STRINGS),
-    st.builds(filters.Match, FIELDS, st.sampled_from(["a", "B a", "ss", "ß", "é", "e\u0301", "1!", "b b"])),
-    st.builds(
-        lambda field, bounds: filters.Between(field, *bounds),
-        FIELDS,
-        st.tuples(INSTANTS, INSTANTS).filter(lambda pair: pair != (None, None)),
-    ),
-)
+
+
+def ranges(fields):
+    return st.builds(
+        lambda field, bounds: filters.And(tuple(cls(field, bound) for cls, bound in bounds)),
+        fields,
+        st.lists(st.tuples(ORDERS, NUMBERS | STRINGS), min_size=2, max_size=3),
+    )
+
+
+def comparisons(fields):
+    return st.one_of(
+        st.builds(
+            lambda cls, field, value: cls(field, value), st.sampled_from([filters.Eq, filters.Ne]), fields, SCALARS
+        ),
+        st.builds(
+            lambda cls, field, value: cls(field, value),
+            ORDERS,
+            fields,
+            NUMBERS | STRINGS,
+        ),
+        st.builds(
+            lambda cls, field, values: cls(field, values),
+            st.sampled_from([filters.In, filters.Nin, filters.AnyOf, filters.AllOf]),
+            fields,
+            LISTS,
+        ),
+        st.builds(filters.Contains, fields, SCALARS),
+        st.builds(filters.Exists, fields),
+        st.builds(filters.IsNull, fields, st.booleans()),
+        st.builds(filters.StartsWith, fields, STRINGS),
+        st.builds(filters.EndsWith, fields, STRINGS),
+        st.builds(filters.Match, fields, st.sampled_from(["a", "B a", "ss", "ß", "é", "e\u0301", "1!", "b b"])),
+        st.builds(
+            lambda field, bounds: filters.Between(field, *bounds),
+            fields,
+            st.tuples(INSTANTS, INSTANTS).filter(lambda pair: pair != (None, None)),
+        ),
+    )
+
+
+COMPARISONS = comparisons(FIELDS)
 TREES = st.recursive(
-    COMPARISONS | RANGES,
+    COMPARISONS | ranges(NAMES),
     lambda inner: st.one_of(
         st.builds(filters.Not, inner),
         st.builds(lambda parts: filters.And(tuple(parts)), st.lists(inner, min_size=2, max_size=3)),
@@ -102,6 +115,41 @@ def test_columns_give_the_rows_that_the_filter_matches_as_rows_come(trees, metad
         seen = data.draw(st.integers(0, len(rows))) if data else len(rows)
         for count in (seen, len(rows), seen):  # a reader of fewer rows than there are columns of
             assert found(columns, tree, count) == expected(tree, rows[:count])
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(comparisons(st.just("x")) | ranges(st.just("x")), min_size=1, max_size=6),
+    st.lists(
+        SCALARS | st.lists(SCALARS | st.lists(SCALARS, max_size=1), max_size=3) | METADATA, min_size=8, max_size=16
+    ),
+)
+def test_every_operator_on_values_that_are_there(trees, values):
+    """Random trees on random names seldom meet: here there is one name, and each row has it."""
+    rows = [_core.canonical({"x": value}) for value in values]
+    columns = columns_of(rows)
+    for tree in trees:
+        assert found(columns, tree, len(rows)) == expected(tree, rows)
+
+
+ISO = st.from_regex(
+    r"[0-9]{2}(19|20|00)-(0[0-9]|1[0-3])-[0-3][0-9]"
+    r"([Tt ][0-2][0-9]:[0-6][0-9](:[0-6][0-9](\.[0-9]{1,10})?)?([Zz]|[+-][0-2][0-9]:[0-6][0-9])?)?",
+    fullmatch=True,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ISO, st.integers(0, 40))
+def test_an_instant_is_to_the_bit_the_one_of_single_filters(text, cut):
+    columns = columns_of([_core.canonical({"x": text[: len(text) - cut if cut < 4 else None]})])
+    at = instant(text[: len(text) - cut if cut < 4 else None])
+    if at is None:
+        assert found(columns, filters.Between("x", None, 1e300), 1) == []
+        assert found(columns, filters.Between("x", -1e300, None), 1) == []
+    else:
+        assert found(columns, filters.Between("x", at, at), 1) == [0]
+        assert found(columns, filters.Between("x", None, math.nextafter(at, -math.inf)), 1) == []
 
 
 @settings(max_examples=40, deadline=None)

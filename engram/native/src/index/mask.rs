@@ -2,15 +2,13 @@
 
 /// Rows that are looked at together; a mask's chunk is four whole words.
 pub const CHUNK_ROWS: usize = 256;
-/// Rows from one that is looked at to the next, on average, from which on each has to be fetched for itself.
-const APART: usize = 16;
 const WORDS: usize = CHUNK_ROWS / 64;
 
 /// A part's mask: every row, or those whose bits are set. Rows past its end are not in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Mask<'a>(pub Option<&'a [u64]>);
 
-impl<'a> Mask<'a> {
+impl Mask<'_> {
     /// Count its rows, out of `rows`.
     pub fn count(&self, rows: usize) -> usize {
         match self.0 {
@@ -20,7 +18,7 @@ impl<'a> Mask<'a> {
     }
 
     /// List the rows of up to `rows` of the chunk that begins at row `first`, counted from there.
-    pub fn select<'b>(&self, first: usize, rows: usize, into: &'b mut Vec<u32>) -> &'b [u32] {
+    pub fn select<'a>(&self, first: usize, rows: usize, into: &'a mut Vec<u32>) -> &'a [u32] {
         into.clear();
         if self.0.is_none() {
             return &EVERY_ROW[..rows.min(CHUNK_ROWS)];
@@ -32,17 +30,6 @@ impl<'a> Mask<'a> {
             }
         }
         into
-    }
-
-    /// List its rows, out of `rows`, where they are so few that none is fetched along with the one before it.
-    pub fn few(&self, rows: usize) -> Option<impl Iterator<Item = usize> + use<'a>> {
-        let words = self.0.filter(|_| self.count(rows) * APART <= rows)?;
-        Some(words.iter().enumerate().flat_map(|(at, &word)| {
-            let rest = |left: &u64| Some(left & left.wrapping_sub(1));
-            std::iter::successors(Some(word), rest)
-                .take_while(|&left| left != 0)
-                .map(move |left| at * 64 + left.trailing_zeros() as usize)
-        }))
     }
 
     /// Give the bits of up to `rows` rows of the chunk that begins at row `first`; None if none is set.

@@ -276,12 +276,6 @@ impl<'a> Search<'a> {
         for (number, part) in self.view.parts.iter().enumerate() {
             if signed[number].is_none() {
                 let mask = self.mask(number);
-                if let Some(few) = mask.few(part.rows.count()) {
-                    let id = |row| RowId { part: number, row };
-                    let ids: Vec<RowId> = few.map(id).collect();
-                    scan_some(kernel, query, &ids, |id| self.find(id), &mut best);
-                    continue;
-                }
                 part.rows.for_each_slab(|row, slab| {
                     let first = RowId { part: number, row };
                     scan(kernel, query, first, &slab, mask, &mut best);
