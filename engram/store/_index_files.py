@@ -64,9 +64,12 @@ class IndexFiles:
                 self.segments[digest] = self._mapped(digest)
             except (OSError, ValueError) as error:
                 dropped.append(f"{_name(digest)}: {getattr(error, 'strerror', None) or error}")
-        if self._strays(self.segments):
-            self._disk.sync_folder(self._folder)  # or a crash might undo the MANIFEST's name alone
-        self._remove_all_but(self.segments)
+        try:
+            if self._strays(self.segments):
+                self._disk.sync_folder(self._folder)  # or a crash might undo the MANIFEST's name alone
+            self._remove_all_but(self.segments)
+        except OSError as error:  # what is too much there is in nobody's way
+            dropped.append(f"what the MANIFEST does not name is left: {error.strerror or error}")
         self._recorded = manifest.segments
         return {
             ns: [digest for digest in digests if digest in self.segments] for ns, digests in manifest.segments.items()
@@ -78,7 +81,10 @@ class IndexFiles:
             self._disk.make_folder(self._folder)
             self._replace(_name(built.digest), memoryview(built))
             self._disk.sync_folder(self._folder)
-            self.segments[built.digest] = self._mapped(built.digest)
+            try:
+                self.segments[built.digest] = self._mapped(built.digest)
+            except ValueError as error:
+                raise OSError(errno.EIO, f"{_name(built.digest)} is not what was written: {error}") from error
         return built.digest
 
     def record(self, position: int, root: bytes, segments: dict[bytes, list[bytes]]) -> None:

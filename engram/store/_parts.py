@@ -22,8 +22,8 @@ class IndexLimits(msgspec.Struct, frozen=True):
     """A head of so many is sealed."""
     merge: int = 4
     """So many segments of like size become one,"""
-    largest_rows: int = 1_048_576
-    """unless it would have more than these."""
+    largest_rows: int = 1_572_864
+    """unless it would have more than these: half more than a million, since a head has grown on when it is sealed."""
     dead_share: float = 0.15
     """A segment of which more is dead is made anew."""
     look_s: float = 1.0

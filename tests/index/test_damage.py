@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
 from index import datasets
 from index.written import Segments, digest_of, payload_of
 
-from engram.index import Space
+from engram.index import BodyMaps, Segment, Space
 from engram.native._core import exact_cosines
 
 if TYPE_CHECKING:
@@ -116,3 +118,43 @@ def test_ranges_of_known_damage_may_touch_and_overlap() -> None:
     hits, _, _, damaged = memory.view.search(memory.vectors[15].tobytes(), 60, excluded=ranges)
     assert {digest for digest, *_ in hits} == {digest_of(row) for row in range(60) if not 10 <= row <= 31}
     assert damaged == []
+
+
+def test_all_that_was_met_is_told_once_however_many_searches_it_took() -> None:
+    memory = Memory("sixteen", 400)
+    query = datasets.make("sixteen", 2, 1)[0]
+    best = memory.best(query, 30, set())
+    bad = {row for row in range(400) if digest_of(row) in best[:24]}
+    for row in bad:
+        memory.damage(row, OFFSETS["metadata"])
+    hits, _, _, damaged = memory.view.search(query.tobytes(), 1)
+    assert [digest for digest, *_ in hits] == best[24:25]
+    assert sorted(damaged) == sorted(memory.written[row][1] for row in bad)
+
+
+def test_codes_that_are_not_of_their_bodies_end_no_search_and_take_no_place() -> None:
+    """As of a segment that somebody forged: its digest is right."""
+    memory = Memory("sixteen", 400)
+    [(head, rows, _, _)] = memory.view.sizes
+    data = bytearray(memoryview(memory.view.build([head])))
+    query = datasets.make("sixteen", 2, 1)[0]
+    best = memory.best(query, 40, set())
+    bad = {row for row in range(400) if digest_of(row) in best[:30]}
+    scales = 64 + rows * 64
+    for row in bad:  # rows stand by location, so in the order in which they were written
+        (scale,) = struct.unpack_from("<f", data, scales + 4 * row)
+        struct.pack_into("<f", data, scales + 4 * row, scale * 1.2)
+    data[32:64] = hashlib.sha256(data[:32] + data[64:]).digest()
+    space = Space(memory.vectors.shape[1], memory.segments.maps)
+    space.adopt(Segment(data), [], 0)
+    locations = [location for _, location in memory.written]
+    assert space.reconcile(struct.pack(f"<{len(locations)}Q", *locations)) == []
+    hits, _, _, damaged = space.publish().search(query.tobytes(), 1)
+    assert [digest for digest, *_ in hits] == best[30:31]
+    assert sorted(damaged) == sorted(memory.written[row][1] for row in bad)
+
+
+@pytest.mark.parametrize("number", [2**20, 2**40, 2**63])
+def test_a_segment_number_that_no_folder_has_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match="number must be below 1048576"):
+        BodyMaps().put(number, b"")

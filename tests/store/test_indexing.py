@@ -122,18 +122,20 @@ def test_what_is_due_is_chosen(head, sealed, parts):
     assert chosen(head, *sealed) == parts
 
 
-def test_by_default_a_million_rows_are_written_three_times():
-    """16 seals, 4 merges to 262,144, one to 1,048,576, and then nothing more."""
+@pytest.mark.parametrize("grown_on", [0, 1, 30_000])
+def test_by_default_a_million_rows_are_written_three_times(grown_on):
+    """16 seals, 4 merges to 262,144, one to 1,048,576, and then nothing more; a head may have grown on when it is sealed."""
     limits, parts, written = IndexLimits(), {}, 0
+    head = limits.seal_rows + grown_on
     for number in range(16):
-        parts[number] = PartSize(number, limits.seal_rows, 0)
-        written += limits.seal_rows
+        parts[number] = PartSize(number, head, 0)
+        written += head
         while picked := choose(list(parts.values()), PartSize(99, 0, 0), limits):
             rows = sum(parts.pop(part).rows for part in picked)
             parts[100 + written] = PartSize(100 + written, rows, 0)
             written += rows
-    assert [part.rows for part in parts.values()] == [1_048_576]
-    assert written == 3 * 1_048_576
+    assert [part.rows for part in parts.values()] == [16 * head]
+    assert written == 3 * 16 * head
 
 
 # -- a start -------------------------------------------------------------------------------------------------------------
@@ -282,6 +284,23 @@ def test_leftovers_are_removed_at_the_start(folder):
     folder.again(lambda disk: [rewritten(disk, name, b"x") for name in (".MANIFEST.new", "old.seg", ".ab.seg.new")])
     assert folder.files() == kept
     assert folder.store.index_dropped == []
+
+
+def test_what_cannot_be_removed_there_does_not_keep_a_store_from_opening(folder):
+    folder.again(lambda disk: disk.make_folder(Path(f"{INDEX}stray")))
+    [left] = folder.store.index_dropped
+    assert "left" in left
+    assert folder.sizes() == [(12, 0), (2, 0)]
+
+
+def test_a_segment_that_reads_back_as_another_is_a_failed_disk(folder, monkeypatch):
+    folder.put(22, 23)
+    task = folder.indexing.next()
+    files = folder.store.index_files
+    write = files._replace
+    monkeypatch.setattr(files, "_replace", lambda name, data: write(name, bytes(data)[:-1] + b"\x01"))
+    with pytest.raises(OSError, match="not what was written"):
+        folder.indexing.build(task)
 
 
 def test_merged_segments_go_once_the_manifest_names_them_no_more(folder):

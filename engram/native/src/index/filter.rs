@@ -28,8 +28,9 @@ impl View {
         let locations = stored.slab().locations;
         let rows = u32::try_from(locations.len()).expect("no part has more rows");
         for part in self.parts.iter().filter(|part| parts.contains(&part.id)) {
-            let fields = part.columns.lock().unwrap_or_else(PoisonError::into_inner);
-            let fields = fields.known();
+            let known = part.columns.lock().unwrap_or_else(PoisonError::into_inner);
+            let fields = known.known();
+            drop(known); // filters of the part need not wait for what is read now
             columns.read_as(fields, rows, &mut |row, into| {
                 maps.metadata(locations[row as usize], into)
             });

@@ -157,10 +157,13 @@ impl Head {
         self.chunks.drain(..rows.div_ceil(CHUNK_ROWS));
         self.rows -= rows;
         self.chunks.shrink_to_fit();
+        // What was shown was shown on rows that are gone.
+        self.fast = None;
+        self.tested_rows = 0;
         if self.rows < TEST_ROWS {
-            self.fast = None;
-            self.tested_rows = 0;
             self.chunks.iter_mut().for_each(|chunk| chunk.signs = None);
+        } else {
+            self.test(kernel, dim);
         }
     }
 

@@ -13,6 +13,8 @@ use crate::segment::{SEGMENT_LIMIT, digest_at, u32_at};
 
 /// Bytes of a payload before its vector.
 const PAYLOAD_HEADER: usize = 64;
+/// Segments that there may be: 64 TiB of bodies. The table has an entry for each up to the last.
+pub const MAX_SEGMENTS: usize = 1 << 20;
 
 /// The bytes of one segment.
 pub trait Map: Debug + Send + Sync {
@@ -50,14 +52,15 @@ pub struct Body {
 }
 
 impl BodyMaps {
-    /// Take `map` for segment `number`, in the place of an earlier one.
-    pub fn put(&self, number: usize, map: Arc<dyn Map>) {
+    /// Take `map` for segment `number`, below [`MAX_SEGMENTS`], in the place of an earlier one, and give that back: to let
+    /// go of it may mean to wait for the GIL, which nobody may under the lock.
+    pub fn put(&self, number: usize, map: Arc<dyn Map>) -> Option<Arc<dyn Map>> {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let maps = Arc::make_mut(&mut table);
         if maps.len() <= number {
             maps.resize(number + 1, None);
         }
-        maps[number] = Some(map);
+        maps[number].replace(map)
     }
 
     /// Give the maps that there are now.

@@ -32,7 +32,7 @@ pub use codes::{Batch, MAX_DIM};
 pub use exact::Cosines;
 pub use fast::{Fast, Kept, MIN_DIM, R1S, RECALL, earn};
 pub use head::TEST_ROWS;
-pub use maps::{Body, BodyMaps, Map, Maps, vector_of};
+pub use maps::{Body, BodyMaps, MAX_SEGMENTS, Map, Maps, vector_of};
 pub use mask::{CHUNK_ROWS, Mask};
 pub use query::Query;
 pub use rows::{Signs, Slab, Stored, stride_of, tag_of, words_of};

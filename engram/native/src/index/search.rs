@@ -25,7 +25,7 @@ const FAST_A_NS: usize = 500;
 const CODES_A_NS: usize = 15;
 const NS_A_ROW: usize = 40;
 const NS_A_HIT: usize = 2000;
-/// Searches that each meet damaged bodies, after which every body is proved before one more.
+/// Damaged bodies that searches meet, after which every body is proved before one more.
 const ROUNDS: usize = 8;
 
 /// What is asked for besides the query.
@@ -82,7 +82,7 @@ impl View {
         loop {
             let excluded_now = joined(&mut excluded);
             let mut search = Search::new(self, query, ask, &maps, excluded_now);
-            match search.run() {
+            let mut bad = match search.run() {
                 Ok(hits) => {
                     return Found {
                         hits,
@@ -91,10 +91,15 @@ impl View {
                         damaged,
                     };
                 }
-                Err(bad) if damaged.len() < ROUNDS => damaged.extend(bad),
-                Err(_) => damaged = self.unsound(&maps, excluded_now),
+                Err(bad) => bad,
+            };
+            if damaged.len() + bad.len() > ROUNDS {
+                bad.extend(self.unsound(query, ask, &maps, excluded_now));
+                bad.sort_unstable();
+                bad.dedup();
             }
-            excluded.extend(damaged.iter().map(|&location| (location, location + 1)));
+            excluded.extend(bad.iter().map(|&location| (location, location + 1)));
+            damaged.append(&mut bad);
         }
     }
 
@@ -112,25 +117,30 @@ impl View {
         self.parts.iter().map(of_part).sum::<usize>() + fixed
     }
 
-    /// List the locations of living rows, of those not known yet, whose bodies are not sound.
-    fn unsound(&self, maps: &Maps, excluded: &[(u64, u64)]) -> Vec<u64> {
-        let mut found = Vec::new();
-        for part in &self.parts {
-            let mask = part.mask(None, excluded);
-            part.rows.for_each_slab(|first, slab| {
-                for row in 0..slab.rows() {
-                    let counts = mask
-                        .as_ref()
-                        .is_none_or(|mask| super::mask::is_set(mask, first + row));
-                    if counts
-                        && maps
-                            .proved(slab.locations[row], Some(slab.tags[row]))
-                            .is_none()
-                    {
-                        found.push(slab.locations[row]);
-                    }
-                }
-            });
+    /// List the locations of living rows, of those not known yet, whose bodies are not sound, or not those that they were
+    /// coded from as far as this query can tell.
+    fn unsound(
+        &self,
+        query: &Query,
+        ask: &Ask<'_>,
+        maps: &Maps,
+        excluded: &[(u64, u64)],
+    ) -> Vec<u64> {
+        let all = Ask {
+            k: usize::MAX,
+            allowed: None,
+            clock: None,
+            ..*ask
+        };
+        let mut search = Search::new(self, query, &all, maps, excluded);
+        let near = search.near(vec![None; self.parts.len()]);
+        let mut found = search.rank(&near).err().unwrap_or_default();
+        for row in near {
+            let (slab, at) = search.find(row.id);
+            let (location, tag) = (slab.locations[at], slab.tags[at]);
+            if maps.proved(location, Some(tag)).is_none() {
+                found.push(location);
+            }
         }
         found
     }

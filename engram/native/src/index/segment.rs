@@ -280,6 +280,7 @@ impl Sealed {
         }
         check_padding(whole, layout)?;
         check_rows(&slab_of(layout, whole))?;
+        check_past_dim(&slab_of(layout, whole), layout.dim)?;
         let fast = fast_of(whole, layout)?;
         Ok(Self {
             bytes,
@@ -370,9 +371,10 @@ fn check_rows(slab: &Slab) -> Result<(), SegmentError> {
         let row = at / (slab.blocks.len() / slab.scales.len() * Block::LEN);
         return wrong("codes", row, "one is -128");
     }
-    let sound = |scale: &f32| scale.is_finite() && *scale > 0.0;
+    // No row is longer than one, and one of its codes is 127.
+    let sound = |scale: &f32| *scale > 0.0 && *scale <= 1.0;
     if let Some(row) = slab.scales.iter().position(|scale| !sound(scale)) {
-        return wrong("scales", row, "it is not a positive number");
+        return wrong("scales", row, "it is not above 0 and at most 1");
     }
     let sound = |error: &f32| error.is_finite() && *error >= 0.0;
     if let Some(row) = slab.errors.iter().position(|error| !sound(error)) {
@@ -380,6 +382,39 @@ fn check_rows(slab: &Slab) -> Result<(), SegmentError> {
     }
     match slab.locations.windows(2).position(|two| two[0] >= two[1]) {
         Some(row) => wrong("locations", row + 1, "it is not above the one before"),
+        None if slab.locations.last() == Some(&u64::MAX) => {
+            wrong("locations", slab.rows() - 1, "nothing can stand there")
+        }
+        None => Ok(()),
+    }
+}
+
+/// See that what fills up the last block of a row, and its last word of signs, are zeros: distances would count them.
+fn check_past_dim(slab: &Slab, dim: usize) -> Result<(), SegmentError> {
+    let wrong = |array, row| {
+        let reason = "what is behind its last component is not zero";
+        Err(SegmentError::Row { array, row, reason })
+    };
+    let used = dim % Block::LEN;
+    if used == 0 {
+        return Ok(());
+    }
+    let mut blocks = slab.blocks.chunks_exact(stride_of(dim));
+    let filled = |row: &[Block]| {
+        row.last()
+            .is_some_and(|x| x.0[used..].iter().any(|&c| c != 0))
+    };
+    if let Some(row) = blocks.position(filled) {
+        return wrong("codes", row);
+    }
+    let mut groups = slab.signs.unwrap_or_default().chunks_exact(words_of(dim));
+    let filled = |group: &[Signs]| {
+        group
+            .last()
+            .is_some_and(|x| x.0.iter().any(|w| w >> used != 0))
+    };
+    match groups.position(filled) {
+        Some(group) => wrong("signs", group * Signs::ROWS),
         None => Ok(()),
     }
 }
@@ -447,10 +482,18 @@ mod tests {
     impl Rows {
         fn new(count: usize) -> Self {
             let code = |at: usize, row: usize| (at * 31 + row * 17) as i8;
-            let block = |at| Block(std::array::from_fn(|i| code(i, at).max(-127)));
+            let inside = |i: usize, at: usize| at % stride_of(DIM) * Block::LEN + i < DIM;
+            let code = |i, at| {
+                if inside(i, at) {
+                    code(i, at).max(-127)
+                } else {
+                    0
+                }
+            };
+            let block = |at| Block(std::array::from_fn(|i| code(i, at)));
             Self {
                 blocks: (0..count * stride_of(DIM)).map(block).collect(),
-                scales: (0..count).map(|row| 0.01 + row as f32).collect(),
+                scales: (0..count).map(|row| (1 + row) as f32 / 64.0).collect(),
                 errors: (0..count).map(|row| row as f32 / 8.0).collect(),
                 tags: (0..count as u32).collect(),
                 locations: (0..count as u64).map(|row| 1 << 40 | (900 - row)).collect(),
@@ -645,8 +688,8 @@ mod tests {
         let row = |array, row, reason| SegmentError::Row { array, row, reason };
         let nan = f32::NAN.to_le_bytes();
         let at = |array: usize, row: usize, size: usize| arrays[array].start + row * size;
-        let said = "it is not a positive number";
-        for bad in [f32::NAN, 0.0, -1.0, f32::INFINITY] {
+        let said = "it is not above 0 and at most 1";
+        for bad in [f32::NAN, 0.0, -1.0, 1.001, f32::INFINITY] {
             let found = refused(&centred, at(SCALES, 4, 4), &bad.to_le_bytes());
             assert_eq!(found, row("scales", 4, said));
         }
@@ -666,6 +709,16 @@ mod tests {
             refused(&centred, at(MEAN, 9, 4), &nan),
             row("mean", 9, "it is not a finite number")
         );
+        assert_eq!(
+            refused(&centred, at(LOCATIONS, 20, 8), &[0xff; 8]),
+            row("locations", 20, "nothing can stand there")
+        );
+        let said = "what is behind its last component is not zero";
+        let behind = at(CODES, 5, 128) + DIM;
+        assert_eq!(refused(&scanned, behind, &[1]), row("codes", 5, said));
+        // The third group of rows, its second word of the fourth row: bit 6 is that of component 70.
+        let behind = at(SIGNS, 2 * 2 + 1, 64) + 3 * 8;
+        assert_eq!(refused(&raw, behind, &[1 << 6]), row("signs", 16, said));
         let padding = arrays[SCALES].end;
         assert_eq!(
             refused(&centred, padding, &[1]),

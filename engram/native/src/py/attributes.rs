@@ -167,13 +167,13 @@ impl AttributeColumns {
     }
 
     /// Add rows, each its metadata in canonical JSON, or None where they cannot be read.
-    fn add(&self, metadata: Vec<Option<Vec<u8>>>) {
-        let mut rows = self.rows.write().expect("no caller panics");
-        rows.extend(
-            metadata
-                .into_iter()
-                .map(|row| row.map(Vec::into_boxed_slice)),
-        );
+    fn add(&self, py: Python<'_>, metadata: Vec<Option<Vec<u8>>>) {
+        // Without the GIL, which whoever reads the rows may be waiting for.
+        py.detach(|| {
+            let mut rows = self.rows.write().expect("no caller panics");
+            let metadata = metadata.into_iter();
+            rows.extend(metadata.map(|row| row.map(Vec::into_boxed_slice)));
+        });
     }
 
     /// The rows that match, ascending, of the first `rows`.
@@ -192,8 +192,8 @@ impl AttributeColumns {
 
     /// About how many bytes of memory the columns take.
     #[getter]
-    fn bytes(&self) -> usize {
-        self.columns.lock().expect("no caller panics").bytes()
+    fn bytes(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.columns.lock().expect("no caller panics").bytes())
     }
 }
 

@@ -6,6 +6,7 @@ use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
 use super::attributes::{FilterPlan, unanswered};
@@ -56,8 +57,14 @@ struct Space {
 }
 
 impl Space {
-    /// Held for as long as a change takes, and never while waiting for the GIL.
-    fn lock(&self) -> MutexGuard<'_, index::Space> {
+    /// Wait without the GIL: whoever holds it may be waiting for that, to let go of a map or a segment.
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, index::Space> {
+        let locked = self.inner.lock_py_attached(py);
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As `lock`, for who has let go of the GIL.
+    fn lock_detached(&self) -> MutexGuard<'_, index::Space> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,18 +82,18 @@ impl Space {
     }
 
     #[getter]
-    fn dim(&self) -> usize {
-        self.lock().dim()
+    fn dim(&self, py: Python<'_>) -> usize {
+        self.lock(py).dim()
     }
 
-    fn __len__(&self) -> usize {
-        self.lock().living()
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.lock(py).living()
     }
 
     /// The number of rows of the head, dead ones included.
     #[getter]
-    fn head_rows(&self) -> usize {
-        self.lock().head_rows()
+    fn head_rows(&self, py: Python<'_>) -> usize {
+        self.lock(py).head_rows()
     }
 
     /// Add the rows of bodies, each given as (digest of 32 bytes, location). Give the locations of those that are not
@@ -98,19 +105,23 @@ impl Space {
             .iter()
             .map(|(digest, location)| Ok((digest_of(digest)?, *location)));
         let rows = rows.collect::<PyResult<Vec<_>>>()?;
-        let dim = self.lock().dim();
-        let long = rows.len() * dim >= FLOAT_DETACH;
-        released_if(long, py, || self.lock().add(&rows)).map_err(refused)
+        let long = rows.len() * self.dim(py) >= FLOAT_DETACH;
+        let added = if long {
+            py.detach(|| self.lock_detached().add(&rows))
+        } else {
+            self.lock(py).add(&rows)
+        };
+        added.map_err(refused)
     }
 
     /// Take the row at a location off what is published next; False if there is none alive.
-    fn remove(&self, location: u64) -> bool {
-        self.lock().remove(location)
+    fn remove(&self, py: Python<'_>, location: u64) -> bool {
+        self.lock(py).remove(location)
     }
 
     /// Have fast searches of what is published next look at `times` as many rows as the parts' self-tests say.
-    fn widen(&self, times: usize) {
-        self.lock().widen(times);
+    fn widen(&self, py: Python<'_>, times: usize) {
+        self.lock(py).widen(times);
     }
 
     /// Put a segment in the place of the parts that it was built from, and of the head's first rows; None: nothing lived.
@@ -124,14 +135,14 @@ impl Space {
         py: Python<'_>,
     ) -> PyResult<()> {
         if let Some(Segment(sealed)) = segment
-            && sealed.dim() != self.lock().dim()
+            && sealed.dim() != self.dim(py)
         {
-            let (expected, got) = (self.lock().dim(), sealed.dim());
+            let (expected, got) = (self.dim(py), sealed.dim());
             let text = format!("segment: dim must be {expected}, got {got}");
             return Err(PyValueError::new_err(text));
         }
         let stored = segment.map(|Segment(sealed)| Arc::clone(sealed) as Arc<dyn Stored>);
-        py.detach(|| self.lock().adopt(stored, &parts, head_rows))
+        py.detach(|| self.lock_detached().adopt(stored, &parts, head_rows))
             .map_err(refused)
     }
 
@@ -144,12 +155,12 @@ impl Space {
         };
         let live = live.iter().map(|bytes| u64::from_le_bytes(*bytes));
         let live = live.collect();
-        Ok(py.detach(|| self.lock().reconcile(live)))
+        Ok(py.detach(|| self.lock_detached().reconcile(live)))
     }
 
     /// Give readers what is here now.
-    fn publish(&self) -> View {
-        View(self.lock().publish())
+    fn publish(&self, py: Python<'_>) -> View {
+        View(self.lock(py).publish())
     }
 }
 

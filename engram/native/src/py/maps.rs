@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::hash::Digest;
-use crate::index::{self, Map, tag_of};
+use crate::index::{self, MAX_SEGMENTS, Map, tag_of};
 
 struct Borrowed(PyBuffer<u8>);
 
@@ -53,7 +53,11 @@ impl BodyMaps {
         if !map.is_c_contiguous() {
             return Err(PyValueError::new_err("map: its bytes are not contiguous"));
         }
-        self.0.put(number, Arc::new(Borrowed(map)));
+        if number >= MAX_SEGMENTS {
+            let text = format!("number must be below {MAX_SEGMENTS}, got {number}");
+            return Err(PyValueError::new_err(text));
+        }
+        drop(self.0.put(number, Arc::new(Borrowed(map))));
         Ok(())
     }
 
