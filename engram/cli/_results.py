@@ -117,7 +117,7 @@ def status_rows(status: StatusResult) -> list[tuple[str, str]]:
         ("model", f"{model.model_version}, {model.dim} numbers, {state}{kernel}"),
         *([("", model.message)] if model.message else []),
         *((f"model {other.name}", _model(other)) for other in status.models),
-        ("index", _index(status.index)),
+        ("public index", _index(status.index)),
         ("writes waiting", f"{status.queue_length:,}"),
         ("disk", _scrub(status.scrub)),
         *(("damage", f"{each.file}, offset {each.offset:,}: {each.reason}") for each in status.scrub.damage),

@@ -131,6 +131,8 @@ class Memory(Api):
     def _cross(self, call: Callable[[NodeService], Awaitable[R]]) -> R:
         if self._token is None or self._service is None or not self._thread.is_alive():
             raise self._gone()
+        if threading.current_thread() is self._thread:  # it would wait for itself, and everybody for it
+            raise BadRequest("this is the memory's own thread: a plug-in calls `await self.node.call(…)`")
         try:
             return _cross(partial(call, self._service), self._token)
         except (trio.RunFinishedError, trio.Cancelled):

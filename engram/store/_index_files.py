@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "MANIFEST"
 _FORMAT = 1
+_OURS = (".seg", ".new")
 _CHECKSUM = 32
 
 
@@ -54,9 +55,10 @@ class IndexFiles:
         """Those that are there, by digest."""
 
     def open(self, root_at: Callable[[int], bytes | None]) -> tuple[dict[bytes, list[bytes]], list[str]]:
-        """Map what the MANIFEST names and remove every other file; give each namespace's segments, by digest.
+        """Map what the MANIFEST names and remove every other of ours; give each namespace's segments, by digest.
 
-        Also say what was dropped, and why. `root_at` gives the log's root at a size; None where it has none there.
+        Also say what was dropped, and why. `root_at` gives the log's root at a size; None where it has none there. No
+        disk that refuses any of this keeps the memory from opening.
         """
         manifest, dropped = self._manifest(root_at)
         for digest in sorted({digest for digests in manifest.segments.values() for digest in digests}):
@@ -69,7 +71,7 @@ class IndexFiles:
                 self._disk.sync_folder(self._folder)  # or a crash might undo the MANIFEST's name alone
             self._remove_all_but(self.segments)
         except OSError as error:  # what is too much there is in nobody's way
-            dropped.append(f"what the MANIFEST does not name is left: {error.strerror or error}")
+            dropped.append(f"{self._folder.name}/: {error.strerror or error}")
         self._recorded = manifest.segments
         return {
             ns: [digest for digest in digests if digest in self.segments] for ns, digests in manifest.segments.items()
@@ -158,8 +160,8 @@ class IndexFiles:
             self._disk.remove(self._folder / name)
 
     def _strays(self, digests: Iterable[bytes]) -> list[str]:
-        kept = {MANIFEST, *map(_name, digests)}
-        return [name for name in self._disk.list(self._folder) if name not in kept]
+        kept = set(map(_name, digests))
+        return [name for name in self._disk.list(self._folder) if name.endswith(_OURS) and name not in kept]
 
 
 def _name(digest: bytes) -> str:

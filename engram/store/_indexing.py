@@ -46,8 +46,12 @@ class Indexing:
         return None
 
     def build(self, task: Task) -> Made:
-        """Build the segment and keep it durably. Raises `OSError`, and then nothing has changed."""
-        built = task.view.build(task.parts)
+        """Build the segment and keep it durably. Raises `OSError`, and then nothing has changed.
+
+        Of a head so much as is due: one that a start has filled with all there is becomes many segments, of the sizes
+        that it would have had.
+        """
+        built = task.view.build(task.parts, self._limits.seal_rows)
         if not len(built):
             return Made(task, built.head_rows, None)
         digest = self._files.write(built)

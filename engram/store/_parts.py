@@ -19,7 +19,7 @@ class IndexLimits(msgspec.Struct, frozen=True):
     """When parts of the index are sealed, merged and made anew; sizes in rows."""
 
     seal_rows: int = 65_536
-    """A head of so many is sealed."""
+    """A head of so many has them sealed: its first ones, and as often as it has as many again."""
     merge: int = 4
     """So many segments of like size become one,"""
     largest_rows: int = 1_572_864

@@ -329,7 +329,7 @@ def test_status_in_a_pipe_is_names_and_values(engram):
     rows = dict(line.split("\t") for line in engram("status").out.splitlines())
     assert rows["engram"] == "0.1.0, miner, up 1 h 2 min"
     assert rows["model"] == "v1, 384 numbers, ready, avx2 kernel"
-    assert rows["index"] == "117,659 rows in 1 sealed part and a head of 52,123, mode fast"
+    assert rows["public index"] == "117,659 rows in 1 sealed part and a head of 52,123, mode fast"
 
 
 def test_status_json_has_every_field(engram):

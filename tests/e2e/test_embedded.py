@@ -17,6 +17,7 @@ from e2e.processes import USER, code_of, environ, run
 
 import engram
 from engram.errors import BadRequest, FolderInUse, FolderRefused, Unavailable
+from engram.runtime import Message, Plugin, handle
 
 V = [1.0] + [0.0] * 383
 
@@ -175,6 +176,27 @@ def test_within_a_running_asyncio_program(tmp_path):
 
     first, second = asyncio.run(main())
     assert first == second
+
+
+class Keep(Message[str], frozen=True):
+    pass
+
+
+class Careless(Plugin):
+    memory = None
+
+    @handle
+    async def keep(self, message: Keep) -> str:
+        del message
+        self.memory.ingest_embedding(V)
+
+
+def test_a_plug_in_that_calls_the_memory_and_not_its_node_is_told_and_does_not_wait_for_itself(tmp_path):
+    with engram.open(tmp_path, actors={"careless": {"class": Careless}}) as memory:
+        Careless.memory = memory
+        with pytest.raises(BadRequest, match=r"self\.node\.call"):
+            memory.ask("careless", Keep())
+        assert memory.ingest_embedding(V)
 
 
 def test_a_text_waits_for_the_model_and_reads_its_own_write(tmp_path, weights):

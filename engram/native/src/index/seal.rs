@@ -14,17 +14,22 @@ pub struct Built {
 }
 
 /// Build the segment of the rows of these parts that are not dead. The same rows give the same bytes.
-pub fn build(kernel: Kernel, dim: usize, parts: &[Part]) -> Built {
+///
+/// `most_head_rows`: a head has its first rows sealed, so many at most, and keeps the rest.
+pub fn build(kernel: Kernel, dim: usize, parts: &[Part], most_head_rows: usize) -> Built {
     let mut picks = Vec::new();
     let mut head_rows = 0;
     for part in parts {
+        let is_head = matches!(part.rows, Rows::Head(_));
+        let most = if is_head { most_head_rows } else { usize::MAX };
         part.rows.for_each_slab(|first, slab| {
-            let rows = (0..slab.rows()).filter(|row| part.is_alive(first + row));
+            let sealed = slab.rows().min(most.saturating_sub(first));
+            let rows = (0..sealed).filter(|row| part.is_alive(first + row));
             let rows = rows.map(|row| row as u32).collect();
             picks.push(Pick { slab, rows });
         });
-        if matches!(part.rows, Rows::Head(_)) {
-            head_rows = part.rows.count();
+        if is_head {
+            head_rows = part.rows.count().min(most);
         }
     }
     let builder = Builder::new(dim, &picks);

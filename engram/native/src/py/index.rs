@@ -210,8 +210,15 @@ impl View {
             .collect()
     }
 
-    /// Build the segment of the living rows of these parts. `ValueError` for a part that is not here.
-    fn build(&self, py: Python<'_>, parts: Vec<u64>) -> PyResult<Built> {
+    /// Build the segment of the living rows of these parts; of the head's first ones, where `most_head_rows` says of how
+    /// many at most. `ValueError` for a part that is not here.
+    #[pyo3(signature = (parts, most_head_rows = None))]
+    fn build(
+        &self,
+        py: Python<'_>,
+        parts: Vec<u64>,
+        most_head_rows: Option<usize>,
+    ) -> PyResult<Built> {
         let kernel = kernel_of(None).map_err(refused)?;
         let part = |id: &u64| self.0.parts.iter().find(|part| part.id == *id).cloned();
         let Some(parts) = parts.iter().map(part).collect::<Option<Vec<_>>>() else {
@@ -220,7 +227,14 @@ impl View {
             )));
         };
         Ok(Built(
-            py.detach(|| index::build(kernel, self.0.dim, &parts)),
+            py.detach(|| {
+                index::build(
+                    kernel,
+                    self.0.dim,
+                    &parts,
+                    most_head_rows.unwrap_or(usize::MAX),
+                )
+            }),
         ))
     }
 
