@@ -111,10 +111,11 @@ def test_another_whole_body_in_the_place_of_a_row_is_not_taken_for_it() -> None:
     assert damaged == [at]
 
 
-def test_ranges_of_known_damage_may_touch_and_overlap() -> None:
+def test_ranges_of_known_damage_may_touch_overlap_and_hold_one_another() -> None:
     memory = Memory("sixteen", 60)
     locations = [location for _, location in memory.written]
     ranges = [(locations[20], locations[30]), (locations[10], locations[25]), (locations[30], locations[31] + 1)]
+    ranges.append((locations[11], locations[12]))  # inside another
     hits, _, _, damaged = memory.view.search(memory.vectors[15].tobytes(), 60, excluded=ranges)
     assert {digest for digest, *_ in hits} == {digest_of(row) for row in range(60) if not 10 <= row <= 31}
     assert damaged == []
