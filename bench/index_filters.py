@@ -137,7 +137,7 @@ def fields_of(rows: int) -> dict[str, np.ndarray]:
 
 
 def shard(data: Data, folder: Path | None) -> QdrantEdge:
-    """Make the rival's shard, its payload indexes before its graph, which has links for them then."""
+    """Make the rival's shard, an index for each field."""
     made = QdrantEdge(16, 100)
     made.payloads, made.fields = data.metadata(), dict.fromkeys(data.fields, "Integer")
     built(made, data.rows, folder)
