@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from engram.actors._store import Commit
+from engram.errors import EngramError
 from engram.runtime import Actor, Message, handle
 
 if TYPE_CHECKING:
@@ -38,9 +39,12 @@ class RecallChecker(Actor):
         step = functools.partial(self._check.step, self.context.clock.monotonic())
         replayed, keep = await self.context.offload.run("scrub", step)
         if keep is not None:
+            [outcome] = await self.context.refs["store"].ask(Commit([keep]))
+            if isinstance(outcome, EngramError):
+                raise outcome
+            self._check.keep(keep)
             kept = keep.measured
             recall = round(kept.found / kept.expected, 4)
             facts = {"mode": kept.mode, "queries": kept.queries, "widening": kept.widening}
             self.context.log.info("recall_measured", recall=recall, **facts)
-            await self.context.refs["store"].ask(Commit([keep]))
         return PERIOD_S if replayed else IDLE_S

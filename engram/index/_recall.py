@@ -51,7 +51,10 @@ class RecallTally:
         self._running: dict[bytes, tuple[float, Measure]] = {}
 
     def add(self, ns: bytes, mode: str, expected: int, found: int, now_s: float) -> Measure | None:
-        """Take one more replay in; give the sum where it is to be kept now. `now_s`: seconds of a steady clock."""
+        """Take one more replay in; give the sum where it is to be kept now, for `keep` once it is durable.
+
+        `now_s`: seconds of a steady clock.
+        """
         since, before = self._running.get(ns, (now_s, None))
         if before is None or before.mode != mode:
             since, before = now_s, Measure(mode, 0, 0, 0, self.widening(ns))
@@ -60,11 +63,12 @@ class RecallTally:
         poor = _misses_too_many(now) or (now_s - since >= KEEP_S and now.recall < TARGET)
         if not poor and now_s - since < KEEP_S and not self._is_news(ns, now):
             return None
-        if poor:
-            now = msgspec.structs.replace(now, widening=min(2 * now.widening, WIDEST))
-        self._kept[ns] = now
-        del self._running[ns]
-        return now
+        return msgspec.structs.replace(now, widening=min(2 * now.widening, WIDEST)) if poor else now
+
+    def keep(self, ns: bytes, measure: Measure) -> None:
+        """Note that a namespace's measure is kept; the next sum begins anew."""
+        self._kept[ns] = measure
+        self._running.pop(ns, None)
 
     def latest(self, ns: bytes) -> Measure | None:
         """Give what is known best: the running sum where there is one, else what was kept last; None for neither."""

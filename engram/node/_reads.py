@@ -115,7 +115,11 @@ class Reads:
         answer = self._store.search(
             search.space.ns, vector, search.top_k, search.tree, exact=search.exact, explain=search.explain
         )
-        steps = [Step(name=step.name, rows=step.rows, us=step.us) for step in answer.steps] if search.explain else None
+        steps = (
+            [Step(name=step.name, rows=step.rows, us=round(step.us, 1)) for step in answer.steps]
+            if search.explain
+            else None
+        )
         hits = [hit_of(found) for found in answer.found]
         return QueryResult(hits=hits, position=answer.position, mode=answer.mode, explain=steps)
 

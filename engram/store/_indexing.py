@@ -34,7 +34,7 @@ class Indexing:
 
     def next(self) -> Task | None:
         """Find something to do; None where there is nothing."""
-        generation, published, seen = self._store.index_generation, self._store.published, self._seen
+        generation, published, seen = self._store.indexes.generation, self._store.published, self._seen
         if seen is published:
             return None
         for ns, view in published.indexes.items():

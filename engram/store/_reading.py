@@ -227,7 +227,7 @@ class Reader:
                 query, k, exact=exact, allowed=allowed, excluded=self._excluded(), explain=explain
             )
             if damaged:
-                self.met_damage |= frozenset(damaged)
+                self.meet_damage(damaged)
             if self._asked is None and mode != "exact":
                 self._asked = Asked(ns, view, query, k, allowed, mode, [hit[2] for hit in hits])
             found = _grouped(hits)
@@ -258,7 +258,7 @@ class Reader:
             return None
         body = self._bodies.proved(location, digest)
         if body is None:
-            self.met_damage |= {location}
+            self.meet_damage((location,))
             return None
         return View(body)
 
@@ -309,6 +309,10 @@ class Reader:
     def mark_damaged(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Give no body that begins in one of these ranges of locations, which take the place of those before."""
         self._damaged = tuple(sorted(ranges))
+
+    def meet_damage(self, locations: Iterable[int]) -> None:
+        """Remember that the bodies at these locations are not what they were; nobody has looked for more yet."""
+        self.met_damage |= frozenset(locations)
 
     def is_damaged(self, location: int) -> bool:
         """Say whether the body at a location is known to be damaged."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engram.events import RecallMeasured
-from engram.index import RecallTally
+from engram.index import Measure, RecallTally
 from engram.store._group import MeasureOperation
 
 if TYPE_CHECKING:
-    from engram.index import Measure
     from engram.store._store import Store
 
 
@@ -18,7 +17,7 @@ class RecallCheck:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._tally = RecallTally(store.measures.items())
+        self._tally = RecallTally(store.indexes.measures.items())
 
     def step(self, now_s: float) -> tuple[bool, MeasureOperation | None]:
         """Replay one query, if an approximate mode has answered any since: (whether, what is to be kept now).
@@ -34,9 +33,17 @@ class RecallCheck:
         kept = self._tally.add(asked.ns, asked.mode, len(nearest), min(found, len(nearest)), now_s)
         return True, MeasureOperation(_event(asked.ns, kept)) if kept is not None else None
 
+    def keep(self, operation: MeasureOperation) -> None:
+        """Note that what was to be kept is durable."""
+        self._tally.keep(operation.measured.ns, _measure(operation.measured))
+
     def latest(self, ns: bytes) -> Measure | None:
         """Give what is known best of a namespace's recall; None where nothing was ever measured."""
         return self._tally.latest(ns)
+
+
+def _measure(event: RecallMeasured) -> Measure:
+    return Measure(event.mode, event.queries, event.expected, event.found, event.widening)
 
 
 def _event(ns: bytes, kept: Measure) -> RecallMeasured:

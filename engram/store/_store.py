@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
-from array import array
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +18,6 @@ from engram import cid as cids
 from engram import events
 from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
 from engram.events import SEGMENT_BYTES, Checkpoint, StateCommitted, TrieRoot, checkpoints
-from engram.index import Space
 from engram.native import _core
 from engram.store import _tables as tables
 from engram.store._fold import Fold
@@ -30,6 +28,7 @@ from engram.store._opening import Opened, fold_log, mended, open_parts
 from engram.store._parts import sealed_of
 from engram.store._place import load as scrub_place
 from engram.store._reading import PUBLIC, Published, Reader
+from engram.store._spaces import Spaces
 from engram.store._verify_bodies import ranges_of, still_damaged
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
     from engram.events import Log
     from engram.identity import NodeKey
-    from engram.index import Measure
     from engram.ports import Disk, Rng, Tables
     from engram.store._bodies import Body
     from engram.store._parts import Made
@@ -59,16 +57,12 @@ class Store(Reader):
         self._log = parts.log
         self._fold = parts.fold
         self._writer = parts.fold.connection
-        self._spaces: dict[bytes, Space] = {}
         self.index_files = IndexFiles(folder.disk, folder.path / "index")
         """Where the sealed parts of the indexes are kept."""
         self.index_dropped: list[str] = []
         """What of them opening the folder found unfit, and filled anew from the bodies."""
-        self.index_generation = 0
-        """Goes up where the indexes are filled anew: what was built from those before has no place in them."""
+        self.indexes = Spaces(parts.bodies, self.index_files, self.is_damaged, self.meet_damage)
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
-        self.measures: dict[bytes, Measure] = {}
-        """What was last kept of each namespace's recall, as of opening."""
         self._failed: str | None = None
         self._failed_as: type[EngramError] = StorageFailed
         self._checkpoint_size = parts.checkpoint.size if parts.checkpoint else 0
@@ -132,32 +126,9 @@ class Store(Reader):
             self._namespaces[ns] = Namespace(
                 ns=ns, name=name, owner=owner, model_version=model_version, dim=dim, position=position
             )
-        self._bodies.cover()
-        self.measures = dict(tables.measures(self._writer))
         self._refuse_other_model()
-        live = tables.locations_to_index(self._writer)
-        spaces = self._namespaces.values()
-        self._spaces = {
-            space.ns: self._load(space, sealed.get(space.ns, ()), live.get(space.ns, array("Q"))) for space in spaces
-        }
-        self.index_generation += 1
-        self._publish(self._spaces)
-
-    def _load(self, namespace: Namespace, sealed: Iterable[bytes], live: array[int]) -> Space:
-        """Open what is sealed, hold it to what lives, and add what is in none of it from the bodies."""
-        space = self._new_space(namespace)
-        for digest in sealed:
-            segment = self.index_files.segments[digest]
-            if segment.dim == namespace.dim:
-                space.adopt(segment, [], 0)
-        missing = space.reconcile(live.tobytes())
-        if missing:
-            rows = tables.rows_to_index(self._writer, namespace.ns, least=missing[0])
-            among = frozenset(missing)
-            rows = [row for row in rows if row[1] in among and not self.is_damaged(row[1])]
-            for start in range(0, len(rows), _LOAD_ROWS):
-                self._add_rows(space, rows[start : start + _LOAD_ROWS])
-        return space
+        self.indexes.fill(self._writer, self._namespaces.values(), sealed)
+        self._publish(None)
 
     def _refuse_other_model(self) -> None:
         for digest, location in tables.rows_to_index(self._writer, PUBLIC.ns, limit=1):
@@ -167,11 +138,6 @@ class Store(Reader):
                     f"the public records of {self.folder.path} are of the model {view.model_version}, and this build's "
                     f"is {PUBLIC.model_version}: use the build that wrote them, or another folder."
                 )
-
-    def _add_rows(self, space: Space, rows: list[tuple[bytes, int]]) -> None:
-        """Index records, given as (digest, location); the others are found all the same where a body is damaged."""
-        if damaged := space.add(rows):
-            self.met_damage |= frozenset(damaged)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -254,20 +220,9 @@ class Store(Reader):
 
     def _follow(self, group: Group) -> None:
         self._namespaces.update(group.created)
-        self._bodies.cover()
-        added: dict[bytes, list[tuple[bytes, int]]] = {}
-        for change in group.changes:
-            if not change.indexed:
-                continue
-            if change.visible:
-                added.setdefault(change.ns, []).append((change.digest, change.location))
-            else:
-                self._index_rows(added)
-                self._space(change.ns).remove(change.location)
-        self._index_rows(added)
-        for ns, measured in group.measured.items():
-            self._space(ns).widen(measured.widening)
-        self._publish({change.ns for change in group.changes if change.indexed} | set(group.measured))
+        changed = self.indexes.follow(group.changes, self._namespaces)
+        self.indexes.widen(group.measured, self._namespaces)
+        self._publish(changed | set(group.measured))
 
     def _follow_again(self) -> None:
         """Make what is durable found, whatever went wrong on the way; where that fails too, end the store.
@@ -283,40 +238,20 @@ class Store(Reader):
             )
             raise StorageFailed(self._failed) from error
 
-    def _index_rows(self, added: dict[bytes, list[tuple[bytes, int]]]) -> None:
-        for ns, rows in added.items():
-            self._add_rows(self._space(ns), rows)
-        added.clear()
-
-    def _space(self, ns: bytes) -> Space:
-        if ns not in self._spaces:
-            self._spaces[ns] = self._new_space(self._namespaces[ns])
-        return self._spaces[ns]
-
-    def _new_space(self, namespace: Namespace) -> Space:
-        space = Space(namespace.dim, self._bodies.maps)
-        if (measured := self.measures.get(namespace.ns)) is not None:
-            space.widen(measured.widening)
-        return space
-
     def _advance(self) -> None:
         self._fold.advance(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
 
-    def _publish(self, changed: Iterable[bytes]) -> None:
+    def _publish(self, changed: Iterable[bytes] | None) -> None:
         position = self._log.size
-        indexes = {**self.published.indexes, **{ns: self._spaces[ns].publish() for ns in changed}}
+        indexes = {**self.published.indexes, **self.indexes.publish(changed)}
         self.published = Published(
             position, self._log.root, self._fold.digest, self._bodies.tail, dict(self._namespaces), indexes
         )
 
     def adopt(self, made: Made) -> None:
         """Put a segment in the place of the parts that it was built from, if they are still there."""
-        task = made.task
-        if self._failed is not None or task.generation != self.index_generation:
-            return
-        segment = None if made.digest is None else self.index_files.segments[made.digest]
-        self._spaces[task.ns].adopt(segment, task.parts, made.head_rows)
-        self._publish((task.ns,))
+        if self._failed is None and self.indexes.adopt(made):
+            self._publish((made.task.ns,))
 
     def _sealed(self) -> dict[bytes, list[bytes]]:
         return sealed_of(self.published.indexes)
@@ -390,7 +325,7 @@ class Store(Reader):
 
     def _let_go(self) -> None:
         """Hold the maps of the bodies no longer; nobody reads any more."""
-        self._spaces.clear()
+        self.indexes.clear()
         self._asked = None
         self.published = msgspec.structs.replace(self.published, indexes={})
 
@@ -422,9 +357,6 @@ class Store(Reader):
     def body_at(self, location: int) -> bytes | None:
         """Give the id that stands at a location in the bodies; None where they end before. Raises `OSError`."""
         return self._bodies.id_at(location)
-
-
-_LOAD_ROWS = 4096
 
 
 def _check_owner(log: Log, key: NodeKey) -> None:

@@ -16,6 +16,7 @@ def replays(tally, recall, count, *, seed, start_s=0.0, ns=NS):
         found = sum(rng.random() < recall for _ in range(10))
         kept = tally.add(ns, "fast", 10, found, start_s + number)
         if kept is not None:
+            tally.keep(ns, kept)
             yield number, kept
 
 
@@ -55,7 +56,10 @@ def test_another_mode_begins_a_sum_of_its_own_and_is_told_of():
     assert tally.add(NS, "graph", 10, 10, 0.0) is None
     first = [tally.add(NS, "fast", 10, 10, 1.0 + number) for number in range(64)]
     assert first == [None] * 63 + [Measure("fast", 64, 640, 640)]
+    assert tally.add(NS, "fast", 10, 10, 66.0) == Measure("fast", 65, 650, 650)  # it was not kept, so it still is to be
+    tally.keep(NS, first[-1])
     assert tally.latest(NS) == first[-1]
+    assert tally.add(NS, "fast", 10, 10, 67.0) is None
     assert tally.latest(OTHER) is None
 
 

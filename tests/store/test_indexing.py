@@ -15,6 +15,7 @@ from engram.identity import PUBLIC_NAMESPACE
 from engram.store import CreateOperation, DeleteOperation, Indexing, IndexLimits, PutOperation, Store
 from engram.store._index_files import Manifest
 from engram.store._parts import PartSize, choose
+from engram.store._spaces import Spaces
 from engram.testing import LoseAll, SimDisk, SimRng, SimTables, stream
 
 DATA = Path("/data")
@@ -144,7 +145,7 @@ def test_by_default_a_million_rows_are_written_three_times(grown_on):
 def test_a_start_maps_what_is_sealed_and_reads_only_the_rest_from_the_bodies(folder, monkeypatch):
     assert folder.sizes() == [(12, 0), (2, 0)]
     added = []
-    monkeypatch.setattr(Store, "_add_rows", counting(added, Store._add_rows))
+    monkeypatch.setattr(Spaces, "_add", counting(added, Spaces._add))
     folder.again()
     assert sum(added) == 2
     assert folder.store.index_dropped == []

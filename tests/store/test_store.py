@@ -300,13 +300,13 @@ def test_a_folder_of_something_else_is_refused_untouched(tmp_path):
 
 
 def test_what_is_durable_is_found_even_if_the_index_fails_on_the_way(store, monkeypatch):
-    space = store._space
+    follow = store.indexes.follow
 
-    def fails_once(ns):
-        monkeypatch.setattr(store, "_space", space)
+    def fails_once(changes, namespaces):
+        monkeypatch.setattr(store.indexes, "follow", follow)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(store, "_space", fails_once)
+    monkeypatch.setattr(store.indexes, "follow", fails_once)
     with pytest.raises(ZeroDivisionError):
         store.commit([put(store, "east", 1.0)], NOW)
     assert found(store, vector(1.0)) == ["east"]

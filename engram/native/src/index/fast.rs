@@ -26,7 +26,11 @@ const QUERIES: usize = 64;
 /// The nearest that each must find again.
 const NEAREST: usize = 10;
 /// How many rows the signs may let pass for them.
-pub const R1S: [usize; 4] = [400, 800, 1600, 3200];
+pub const R1S: [usize; 8] = [400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200];
+/// The most of them that a part of any size may need; a larger one may need as large a share of its rows.
+pub const MOST_R1: usize = 3200;
+/// Rows for each that the signs may let pass beyond [`MOST_R1`]: what merged parts have earned is not lost in merging.
+const ROWS_PER_LARGE_R1: usize = 20;
 /// The share of the nearest that must be found.
 pub const RECALL: f64 = 0.995;
 /// Components below which signs say too little.
@@ -57,7 +61,8 @@ pub fn earn(kernel: Kernel, dim: usize, kept: &[Kept<'_>]) -> Option<Fast> {
         let recalls = recalls(kernel, dim, kept, &held_out, &nearest, mean.as_deref());
         (mean, recalls)
     });
-    for (at, &r1) in R1S.iter().enumerate() {
+    let most = MOST_R1.max(rows.len() / ROWS_PER_LARGE_R1);
+    for (at, &r1) in R1S.iter().enumerate().filter(|&(_, &r1)| r1 <= most) {
         let best = ways.iter().filter(|(_, recalls)| recalls[at] >= RECALL);
         let best = best.reduce(|raw, other| if other.1[at] > raw.1[at] { other } else { raw });
         if let Some((mean, recalls)) = best {

@@ -30,7 +30,7 @@ use std::fmt;
 
 pub use codes::{Batch, MAX_DIM};
 pub use exact::Cosines;
-pub use fast::{Fast, Kept, MIN_DIM, R1S, RECALL, earn};
+pub use fast::{Fast, Kept, MIN_DIM, MOST_R1, R1S, RECALL, earn};
 pub use head::TEST_ROWS;
 pub use maps::{Body, BodyMaps, MAX_SEGMENTS, Map, Maps, vector_of};
 pub use mask::{CHUNK_ROWS, Mask};
