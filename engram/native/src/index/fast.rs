@@ -5,21 +5,10 @@
 //! other data, so no part uses it that has not shown on its own rows what it finds.
 
 use super::mask::{CHUNK_ROWS, Mask, is_set};
-use super::rows::{Signs, Slab};
+use super::rows::{Fast, Signs, Slab};
 use super::scan::{Best, RowId};
 use super::signs::{self, GROUPS};
 use super::simd::{Block, Kernel};
-
-/// How a part searches fast. None earned: it is scanned by its codes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fast {
-    /// What is taken off before the sign is; None takes the signs as they are. One f32 a component.
-    pub mean: Option<Vec<f32>>,
-    /// How many rows the signs let pass, for each ten that are asked for.
-    pub r1: u32,
-    /// The share of the ten nearest that they let pass in the self-test.
-    pub recall: f32,
-}
 
 /// Rows held out as queries.
 const QUERIES: usize = 64;

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use super::codes::Batch;
-use super::fast::{self, Fast};
+use super::fast;
 use super::mask::CHUNK_ROWS;
-use super::rows::{Signs, Slab};
+use super::rows::{Fast, Signs, Slab};
 use super::signs;
 use super::simd::{Block, Kernel};
 

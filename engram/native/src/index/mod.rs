@@ -30,12 +30,12 @@ use std::fmt;
 
 pub use codes::{Batch, MAX_DIM};
 pub use exact::Cosines;
-pub use fast::{Fast, Kept, MIN_DIM, MOST_R1, R1S, RECALL, earn};
+pub use fast::{Kept, MIN_DIM, MOST_R1, R1S, RECALL, earn};
 pub use head::TEST_ROWS;
 pub use maps::{Body, BodyMaps, MAX_SEGMENTS, Map, Maps, vector_of};
 pub use mask::{CHUNK_ROWS, Mask};
 pub use query::Query;
-pub use rows::{Signs, Slab, Stored, stride_of, tag_of, words_of};
+pub use rows::{Fast, Signs, Slab, Stored, stride_of, tag_of, words_of};
 pub use seal::{Built, build};
 pub use search::{Ask, EXACT_ROWS, Found, Hit, Mode, Step};
 pub use segment::{Aligned, Sealed, SegmentError};

@@ -5,7 +5,6 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use super::fast::Fast;
 use super::simd::Block;
 use crate::attributes::Columns;
 use crate::hash::Digest;
@@ -58,6 +57,17 @@ impl<'a> Slab<'a> {
             locations: &self.locations[from..to],
         }
     }
+}
+
+/// How a part searches fast. None earned: it is scanned by its codes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fast {
+    /// What is taken off before the sign is; None takes the signs as they are. One f32 a component.
+    pub mean: Option<Vec<f32>>,
+    /// How many rows the signs let pass, for each ten that are asked for.
+    pub r1: u32,
+    /// The share of the ten nearest that they let pass in the self-test.
+    pub recall: f32,
 }
 
 /// A sealed part: rows that never change, in the order of their locations, and how they may be searched fast.

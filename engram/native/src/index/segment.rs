@@ -16,9 +16,8 @@ use std::sync::{Arc, Mutex};
 use sha2::{Digest as _, Sha256};
 
 use super::codes::check_dim;
-use super::fast::Fast;
 use super::plain::{Plain, bytes_of, bytes_of_mut, values_of};
-use super::rows::{Signs, Slab, Stored, stride_of, words_of};
+use super::rows::{Fast, Signs, Slab, Stored, stride_of, words_of};
 use super::simd::Block;
 use crate::attributes::Columns;
 use crate::hash::Digest;

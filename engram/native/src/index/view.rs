@@ -1,12 +1,11 @@
 //! What readers see of a namespace: its parts as they were when they were published. It never changes.
 use std::sync::{Arc, Mutex};
 
-use super::fast::Fast;
 use super::fast::ROWS_PER_R1;
 use super::head::Head;
 use super::maps::BodyMaps;
 use super::mask::{Mask, is_set, set};
-use super::rows::{Slab, Stored};
+use super::rows::{Fast, Slab, Stored};
 use crate::attributes::Columns;
 
 /// A part's rows: sealed ones, which nobody changes, or those of the head, as far as it had grown.
