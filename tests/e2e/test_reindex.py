@@ -89,7 +89,9 @@ def test_a_server_that_goes_away_ends_it_and_it_goes_on_later(client, server):
     with pytest.raises(Unavailable):
         for item in client.reindex(None, "far ones", "far"):
             done.append(item)
-    assert [item.new is not None for item in done] == [True] * 100
+    # Calls that are on their way together share requests to the server: what one of these held is to be done again.
+    assert len(done) in range(0, 500, 100)
+    assert all(item.new is not None for item in done)
     server.behave = answer
     rest = list(client.reindex(None, "far ones", "far"))
     assert len(rest) == 500

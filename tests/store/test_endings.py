@@ -74,7 +74,7 @@ def test_an_index_that_can_be_neither_followed_nor_loaded_ends_the_store(store, 
         raise MemoryError
 
     with monkeypatch.context() as broken:
-        broken.setattr(store, "_load", out_of_memory)
+        broken.setattr(store.indexes, "fill", out_of_memory)
         broken.setattr(store, "_follow", out_of_memory)
         with pytest.raises(StorageFailed, match=r"MemoryError. What was written is durable"):
             store.commit([put(store, "east", 1.0)], NOW)
