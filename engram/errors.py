@@ -15,18 +15,29 @@ class EngramError(Exception):
     code: ClassVar[str] = "internal"
     http_status: ClassVar[int] = 500
 
-    def __init__(self, message: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+        current: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.retry_after_s = retry_after_s
+        self.current = current
+        """Of a `Conflict` over a key: the CID that the key names now, None where it names none."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self.message, self.field, self.retry_after_s))
+        return (_rebuild, (type(self), self.message, self.field, self.retry_after_s, self.current))
 
 
-def _rebuild(cls: type[EngramError], message: str, field: str | None, retry_after_s: float | None) -> EngramError:
-    return cls(message, field=field, retry_after_s=retry_after_s)
+def _rebuild(
+    cls: type[EngramError], message: str, field: str | None, retry_after_s: float | None, current: str | None
+) -> EngramError:
+    return cls(message, field=field, retry_after_s=retry_after_s, current=current)
 
 
 class BadRequest(EngramError):
@@ -169,7 +180,13 @@ WIRE_ERRORS: dict[str, type[EngramError]] = {
 """Class of each error code on the wire; an unknown code (a newer node) is an `EngramError`."""
 
 
-def from_wire(code: str, message: str, field: str | None = None, retry_after_s: float | None = None) -> EngramError:
+def from_wire(
+    code: str,
+    message: str,
+    field: str | None = None,
+    retry_after_s: float | None = None,
+    current: str | None = None,
+) -> EngramError:
     """Give the error that a peer sent, as an exception to raise."""
     cls = WIRE_ERRORS.get(code, EngramError)
-    return cls(message, field=field, retry_after_s=retry_after_s)
+    return cls(message, field=field, retry_after_s=retry_after_s, current=current)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from engram.errors import FolderRefused, Unprocessable
 from engram.limits import LIMITS
 
@@ -23,6 +25,23 @@ PUBLIC_NAMESPACE = bytes(32)
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _CHECKSUM = 2
 _KEY_BYTES = 32
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks. `key`: 32 bytes, Ed25519 of a node or sr25519 of a hotkey; None: nobody who is known.
+
+    `operator`: it speaks with the node's own key, as unsigned calls from loopback do, and its `key` is that one's.
+    """
+
+    key: bytes | None = None
+    operator: bool = False
+
+
+OPERATOR = Caller(None, operator=True)
+"""Who calls from loopback, or in the node's own process: the Service fills the node's key in."""
+
+ANONYMOUS = Caller()
+"""Who calls from elsewhere and has proved nothing: it reads what is public."""
 
 
 class NodeKey:

@@ -26,6 +26,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     list_limit: int = 1000
     filter_depth: int = 16
     filter_nodes: int = 256
+    history_limit: int = 1000
+    events_limit: int = 1000
+    http_body_bytes: int = 10 * 1024 * 1024
     connections: int = 1024
     in_flight: int = 128
 

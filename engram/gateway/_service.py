@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from engram.identity import OPERATOR
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from typing import Any
 
     from engram.errors import EngramError
+    from engram.identity import Caller
     from engram.wire import Answer, Request
 
 
 class Service(Protocol):
     """The node behind its doors: one rule book, whatever the wire."""
 
-    async def call(self, request: Request[Any]) -> Answer:
-        """Carry out `request` and give its answer, of the Struct that `METHODS` names.
+    async def call(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer:
+        """Carry out `request` for `caller` and give its answer, of the Struct that `METHODS` names.
 
         Raises an `EngramError` for whatever the caller can mend; anything else is a bug, answered as `internal`. The
         gateway cancels a call at its deadline, and only then: a caller that has gone away cancels nothing.
         """
         ...
 
-    def answer_now(self, request: Request[Any]) -> Answer | None:
+    def answer_now(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer | None:
         """Give the answer of a request that waits for nothing and takes well under a millisecond; None for any other.
 
         Raises as `call` does. A gateway that asks this first spares such a request a task and its turns in the loop.
@@ -37,7 +40,9 @@ class Service(Protocol):
         """
         ...
 
-    async def call_together(self, requests: Sequence[Request[Any]]) -> Sequence[Answer | EngramError]:
+    async def call_together(
+        self, requests: Sequence[Request[Any]], caller: Caller = OPERATOR
+    ) -> Sequence[Answer | EngramError]:
         """Carry out requests of which `together` says the same; one answer or error each, otherwise as `call`.
 
         An `EngramError` that it raises is each one's; after a bug each is carried out again, alone.

@@ -132,7 +132,6 @@ class NodeService:
             Status: self._status,
             Actors: self._actors,
         }
-        assert {request for request, _ in METHODS.values()} == set(self._calls)
 
     async def call(self, request: Request[Any]) -> Answer:
         """Carry out a request; raises the `EngramError` that its caller should see."""

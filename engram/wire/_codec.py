@@ -258,7 +258,13 @@ def _reason(error: Exception) -> str:
 def error_info(error: EngramError) -> ErrorInfo:
     """Give an error as it travels."""
     message = error.message.encode("utf-8", "replace").decode()
-    return ErrorInfo(code=error.code, message=message, field=error.field, retry_after_s=error.retry_after_s)
+    return ErrorInfo(
+        code=error.code,
+        message=message,
+        field=error.field,
+        retry_after_s=error.retry_after_s,
+        current=error.current,
+    )
 
 
 def _error(call_id: int, error: EngramError) -> bytes:
@@ -266,7 +272,7 @@ def _error(call_id: int, error: EngramError) -> bytes:
 
 
 def _error_of(info: ErrorInfo) -> EngramError:
-    return from_wire(info.code, info.message, info.field, info.retry_after_s)
+    return from_wire(info.code, info.message, info.field, info.retry_after_s, info.current)
 
 
 def _told(params: dict[str, Any]) -> EngramError:

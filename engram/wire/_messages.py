@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from engram.limits import LIMITS
 
@@ -23,6 +24,9 @@ Metadata = dict[str, Any]
 FilterSpec = str | dict[str, Any]
 OnLong = Literal["chunk", "reject"]
 """What becomes of a text that is too long for one record: it is kept in chunks, or refused."""
+
+Expect = str | None | UnsetType
+"""What a key must name for a write to happen: a CID, None for nothing, UNSET for whatever it is."""
 
 Result = TypeVar("Result", bound=msgspec.Struct)
 Index = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -53,17 +57,21 @@ class ErrorInfo(Answer, frozen=True, kw_only=True):
     message: str
     field: str | None = None
     retry_after_s: float | None = None
+    current: str | None = None
+    """Of a `conflict` over a key: the CID that the key names now; absent where it names none."""
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One memory to keep: a text, a vector, or both."""
+    """One memory to keep: a text, a vector, or both. `key` and `expect` as in `Put`."""
 
     text: str | None = None
     vector: Vector | None = None
     metadata: Metadata | None = None
+    key: str | None = None
+    expect: Expect = UNSET
 
 
 class PutResult(Answer, frozen=True, kw_only=True):
@@ -82,13 +90,17 @@ class PutResult(Answer, frozen=True, kw_only=True):
 class Put(Request[PutResult], frozen=True, kw_only=True):
     """Keep one memory. Putting the same again appends nothing and answers the same CID.
 
-    `on_long`: what becomes of a text that is too long for one record; absent: what the node is configured to do.
+    `key`: the name that stands for this memory from now on, in place of what it stood for. `expect`: the CID that the
+    key must name until now, nil for none at all; `conflict` where it is otherwise, and then nothing is kept. Left out:
+    whatever it names. `on_long`: what becomes of a text that is too long for one record; absent: what the node is configured to do.
     """
 
     method: ClassVar[str] = "put"
     text: str | None = None
     vector: Vector | None = None
     metadata: Metadata | None = None
+    key: str | None = None
+    expect: Expect = UNSET
     namespace: str | None = None
     model_version: str | None = None
     on_long: OnLong | None = None
@@ -302,6 +314,157 @@ def patience_s(request: Request[Any]) -> int:
     return max(len(texts) // _TEXTS_PER_S, sum(map(len, texts)) // _CHARACTERS_PER_S)
 
 
+# -- keys -------------------------------------------------------------------------------------------------------------
+
+
+class KeyResult(Answer, frozen=True, kw_only=True):
+    """What a key names now: `cid`, absent where it was removed. `position`: of the event that says so."""
+
+    key: str
+    cid: str | None = None
+    position: int
+    created: bool
+    """False where it named that already: nothing was appended."""
+
+
+class KeySet(Request[KeyResult], frozen=True, kw_only=True):
+    """Have a key name a memory that is in the namespace. `expect` as in `Put`."""
+
+    method: ClassVar[str] = "key_set"
+    key: str
+    cid: str
+    expect: Expect = UNSET
+    namespace: str | None = None
+
+
+class KeyDelete(Request[KeyResult], frozen=True, kw_only=True):
+    """Have a key name nothing more; the memory that it named stays. `not_found` where it names none."""
+
+    method: ClassVar[str] = "key_delete"
+    key: str
+    expect: Expect = UNSET
+    namespace: str | None = None
+
+
+class KeyRecord(Answer, frozen=True, kw_only=True):
+    """A key and the memory that it names; `position` and `set_unix_ms`: of the event that says so."""
+
+    key: str
+    position: int
+    set_unix_ms: int
+    record: Record
+
+
+class KeyGet(Request[KeyRecord], frozen=True, kw_only=True):
+    """Give the memory that a key names. `not_found` where it names none, or one that was deleted."""
+
+    method: ClassVar[str] = "key_get"
+    key: str
+    namespace: str | None = None
+    include_vector: bool = False
+    min_position: Index = 0
+
+
+class KeyInfo(Answer, frozen=True, kw_only=True):
+    """A key, and the CID that it names since the event at `position`."""
+
+    key: str
+    cid: str
+    position: int
+    set_unix_ms: int
+
+
+class KeyListResult(Answer, frozen=True, kw_only=True):
+    """Keys in the order of their bytes; `next_after`, absent on the last page, is the next page's `after`."""
+
+    keys: list[KeyInfo]
+    position: int
+    next_after: str | None = None
+
+
+class KeyList(Request[KeyListResult], frozen=True, kw_only=True):
+    """List the keys that begin with `prefix` and come behind `after`, in the order of their bytes."""
+
+    method: ClassVar[str] = "key_list"
+    prefix: str = ""
+    limit: Index = 50
+    after: str | None = None
+    namespace: str | None = None
+    min_position: Index = 0
+
+
+class KeyVersion(Answer, frozen=True, kw_only=True):
+    """What a key has named from the event at `position` on: `cid`, absent where it was removed.
+
+    `signer`: ss58 of who said so.
+    """
+
+    cid: str | None = None
+    position: int
+    set_unix_ms: int
+    signer: str
+
+
+class HistoryResult(Answer, frozen=True, kw_only=True):
+    """A key's versions, oldest first; `next_after`, absent on the last page, is the next page's `after`."""
+
+    versions: list[KeyVersion]
+    position: int
+    next_after: int | None = None
+
+
+class History(Request[HistoryResult], frozen=True, kw_only=True):
+    """List what a key has named, oldest first. `not_found` for a key that never named anything."""
+
+    method: ClassVar[str] = "history"
+    key: str
+    limit: Index = 100
+    after: Index = 0
+    namespace: str | None = None
+    min_position: Index = 0
+
+
+# -- events -----------------------------------------------------------------------------------------------------------
+
+
+class EventInfo(Answer, frozen=True, kw_only=True):
+    """A fact of the node's log, at its position. `data`: the event's fields, hashes and keys as hex.
+
+    `namespace`, `cid` and `key` are set where the event is about one and the caller may know it.
+    """
+
+    position: int
+    type: str
+    time_unix_ns: int
+    namespace: str | None = None
+    cid: str | None = None
+    key: str | None = None
+    data: dict[str, Any] = {}
+
+
+class EventsResult(Answer, frozen=True, kw_only=True):
+    """Events in order. `next`: the `since` to go on with, which passes over what was not asked for."""
+
+    events: list[EventInfo]
+    next: int
+    position: int
+    """Events in the log."""
+
+
+class Events(Request[EventsResult], frozen=True, kw_only=True):
+    """Give what happened from position `since` on: events of `types` (all, if absent), of one namespace or of all.
+
+    `wait_s`: how long to wait where there is nothing yet, at most 30.
+    """
+
+    method: ClassVar[str] = "events"
+    since: Index = 0
+    limit: Index = 100
+    wait_s: float = 0.0
+    types: Annotated[list[str], msgspec.Meta(max_length=64)] | None = None
+    namespace: str | None = None
+
+
 # -- namespaces, node -------------------------------------------------------------------------------------------------
 
 
@@ -343,6 +506,21 @@ class NamespaceList(Request[NamespaceListResult], frozen=True, kw_only=True):
     """List the namespaces that this caller can use."""
 
     method: ClassVar[str] = "namespace_list"
+
+
+class NamespaceDeleteResult(Answer, frozen=True, kw_only=True):
+    """A namespace that is gone, and how many memories this call has deleted in it."""
+
+    name: str
+    records: int
+    position: int
+
+
+class NamespaceDelete(Request[NamespaceDeleteResult], frozen=True, kw_only=True):
+    """Delete a namespace with every memory and key in it. Cut short, it is sent again, and goes on."""
+
+    method: ClassVar[str] = "namespace_delete"
+    name: str
 
 
 class ModelStatus(Answer, frozen=True, kw_only=True):
@@ -502,6 +680,16 @@ class Actors(Request[ActorsResult], frozen=True, kw_only=True):
     method: ClassVar[str] = "actors"
 
 
+class Pong(Answer, frozen=True, kw_only=True):
+    """The node answers."""
+
+
+class Ping(Request[Pong], frozen=True, kw_only=True):
+    """Ask whether the node answers, and nothing else."""
+
+    method: ClassVar[str] = "ping"
+
+
 class HelloResult(Answer, frozen=True, kw_only=True):
     """The node's side of `hello`."""
 
@@ -533,10 +721,26 @@ class Hello(Request[HelloResult], frozen=True, kw_only=True):
     delegation: bytes | None = None
 
 
+class ProveResult(Answer, frozen=True, kw_only=True):
+    """Who the caller is from now on. `operator`: it has the node's own key, and may do what loopback may."""
+
+    node_key: bytes
+    operator: bool
+
+
+class Prove(Request[ProveResult], frozen=True, kw_only=True):
+    """Prove the key that `hello` named: its signature over `formats.md` §9's hello message, side 0."""
+
+    method: ClassVar[str] = "prove"
+    signature: bytes
+
+
 METHODS: dict[str, tuple[type[Request[Any]], type[Answer]]] = {
     request.method: (request, answer)
     for request, answer in (
+        (Ping, Pong),
         (Hello, HelloResult),
+        (Prove, ProveResult),
         (Put, PutResult),
         (PutMany, PutManyResult),
         (Delete, DeleteResult),
@@ -544,8 +748,15 @@ METHODS: dict[str, tuple[type[Request[Any]], type[Answer]]] = {
         (Get, Record),
         (List, ListResult),
         (Embed, EmbedResult),
+        (KeySet, KeyResult),
+        (KeyDelete, KeyResult),
+        (KeyGet, KeyRecord),
+        (KeyList, KeyListResult),
+        (History, HistoryResult),
+        (Events, EventsResult),
         (NamespaceCreate, NamespaceInfo),
         (NamespaceList, NamespaceListResult),
+        (NamespaceDelete, NamespaceDeleteResult),
         (Status, StatusResult),
         (Actors, ActorsResult),
     )

@@ -1,0 +1,70 @@
+"""REST: where each request stands in HTTP, for the gateway that serves it and the SDK that asks it.
+
+A path's `{names}` are fields of the request, percent-encoded, so that a key may hold slashes. The other fields are the
+JSON body where the verb has one, and the query string where it has none: there numbers, `true` and `false` stand as in
+JSON, `types` as names with commas between, `filter` as an expression or a JSON object. A body's vector is numbers, or
+base64 of little-endian float32; answers give base64.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from engram.wire._messages import (
+    Actors,
+    Delete,
+    Embed,
+    Events,
+    Get,
+    History,
+    KeyDelete,
+    KeyGet,
+    KeyList,
+    KeySet,
+    List,
+    NamespaceCreate,
+    NamespaceDelete,
+    NamespaceList,
+    Put,
+    PutMany,
+    Query,
+    Request,
+    Status,
+)
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A verb and a path."""
+
+    verb: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the fields that the path has not are in a JSON body."""
+        return self.verb in ("POST", "PUT")
+
+
+ROUTES: dict[type[Request[Any]], Route] = {
+    Put: Route("POST", "/v1/memories"),
+    PutMany: Route("POST", "/v1/memories/batch"),
+    List: Route("GET", "/v1/memories"),
+    Get: Route("GET", "/v1/memories/{cid}"),
+    Delete: Route("DELETE", "/v1/memories/{cid}"),
+    Query: Route("POST", "/v1/query"),
+    Embed: Route("POST", "/v1/embed"),
+    KeyList: Route("GET", "/v1/keys"),
+    KeyGet: Route("GET", "/v1/keys/{key}"),
+    KeySet: Route("PUT", "/v1/keys/{key}"),
+    KeyDelete: Route("DELETE", "/v1/keys/{key}"),
+    History: Route("GET", "/v1/keys/{key}/history"),
+    NamespaceList: Route("GET", "/v1/namespaces"),
+    NamespaceCreate: Route("POST", "/v1/namespaces"),
+    NamespaceDelete: Route("DELETE", "/v1/namespaces/{name}"),
+    Events: Route("GET", "/v1/events"),
+    Status: Route("GET", "/v1/status"),
+    Actors: Route("GET", "/v1/actors"),
+}
+"""Every request but those of a connection (`ping`, `hello`, `prove`)."""
