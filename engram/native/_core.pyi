@@ -59,6 +59,9 @@ class MessageScanner:
 
 def check_message(message: bytes, max_depth: int = 32, max_containers: int = 262144) -> tuple[str, str] | None: ...
 def check_event(event: bytes) -> str | None: ...
+def check_json(
+    text: bytes, max_depth: int = 32, max_containers: int = 262144
+) -> tuple[str, str, int] | None: ...
 
 # -- the index --------------------------------------------------------------------------------------------------------
 
