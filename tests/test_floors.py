@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "cid": {"errors", "native"},
     "record": {"cid", "errors", "limits", "native"},
     "documents": {"cid", "errors", "limits", "record"},
-    "identity": {"errors", "limits", "ports"},
+    "identity": {"errors", "limits", "native", "ports"},
     "filter": {"errors", "limits"},
     "events": GROUND,
     "wire": GROUND,

@@ -1,7 +1,7 @@
 """The node: its configuration, `Service`, the doors' one rule book, and the embedded memory."""
 
 from engram.node._actor_config import ActorSpec
-from engram.node._config import Config, default_toml, load_config
+from engram.node._config import Config, default_toml, load_config, variable, variables
 from engram.node._embedded import Memory, open_memory
 from engram.node._node import World, main, real_world, run, running
 from engram.node._service import NodeService
@@ -19,4 +19,6 @@ __all__ = [
     "real_world",
     "run",
     "running",
+    "variable",
+    "variables",
 ]

@@ -18,6 +18,7 @@ pub mod log_walk;
 pub mod msgpack;
 pub mod record;
 pub mod segment;
+pub mod sr25519;
 pub mod tree;
 pub mod trie;
 
