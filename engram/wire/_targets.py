@@ -9,7 +9,7 @@ from __future__ import annotations
 import array
 import functools
 import math
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
@@ -85,7 +85,9 @@ def _as_text(name: str, value: Any) -> str:
 def _sendable(request: Request[Any]) -> Request[Any]:
     """Give a request that JSON carries whole: it has no NaN, and would write other things as it likes."""
     match request:
-        case Put() | Query():
+        case Put():
+            return _fit(request, "")
+        case Query():
             return _fit(request, "")
         case PutMany():
             items = [_fit(item, f"items[{index}].") for index, item in enumerate(request.items)]
@@ -218,7 +220,7 @@ def _of_query(
     kinds = _kinds(request)
     values = {name: _value(name, text, kinds.get(name, str), limits) for name, text in asked.items()}
     try:
-        converted: Request[Any] = msgspec.convert([fields | values], tuple[request])[0]  # type: ignore[valid-type]
+        converted: Request[Any] = msgspec.convert([{**fields, **values}], tuple[request])[0]  # type: ignore[valid-type]
     except msgspec.ValidationError as error:
         raise from_validation(error, request) from None
     return converted
@@ -247,7 +249,7 @@ def _value(name: str, text: str, kind: Any, limits: Limits) -> Any:
 
 def _filter(text: str, limits: Limits) -> Any:
     body = b'{"filter":' + text.encode() + b"}"
-    return decode_request(Query, body, limits=limits).filter
+    return cast("Query", decode_request(Query, body, limits=limits)).filter
 
 
 def _text(raw: bytes, field: str) -> str:

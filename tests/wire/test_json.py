@@ -52,7 +52,9 @@ def oracle(data):
     """Say whether a text is fit to be decoded, by Python's parser: lenient where it is known to be, in no other way."""
     try:
         text = data.decode()
-        if text.startswith("\ufeff") or re.search(r"[^\S \t\r\n]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.DOTALL)):
+        if text.startswith("\ufeff") or re.search(
+            r"[^\S \t\r\n]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.DOTALL)
+        ):
             return False
         value = json.loads(text, object_pairs_hook=strict, parse_constant=refuse_constant)
     except (ValueError, Refused, RecursionError):
