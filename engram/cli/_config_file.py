@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,15 @@ FILE_NAME = Path("node.toml")
 
 
 def configure(path: Path | None, flags: Mapping[str, object]) -> tuple[Config, Path | None]:
-    """Give the configuration and the file it came from: `path`, or `node.toml` in the working folder if it is there."""
+    """Give the configuration and the file it came from: `path`, or `node.toml` in the working folder if it is there.
+
+    The variables of the environment go over the file, and `flags` over both.
+    """
     if path is None and FILE_NAME.is_file():
         path = FILE_NAME
     try:
-        return load_config(path, {name: value for name, value in flags.items() if value is not None}), path
+        given = {name: value for name, value in flags.items() if value is not None}
+        return load_config(path, given, os.environ), path
     except BadRequest as error:
         raise UsageError(error.message) from None
 

@@ -1,7 +1,7 @@
 """The node: its configuration, `Service`, the doors' one rule book, and the embedded memory."""
 
 from engram.node._actor_config import ActorSpec
-from engram.node._config import Config, default_toml, load_config
+from engram.node._config import Config, default_toml, load_config, variable, variables
 from engram.node._embedded import Memory
 from engram.node._node import World, main, real_world, run, running
 from engram.node._open import open_memory
@@ -22,4 +22,6 @@ __all__ = [
     "real_world",
     "run",
     "running",
+    "variable",
+    "variables",
 ]

@@ -1,4 +1,4 @@
-"""The node's configuration: defaults, then `node.toml`, then the command line, each over the one before.
+"""The node's configuration: defaults, `node.toml`, the environment, the command line, each over the one before.
 
 `_KEYS` is the one description of it: what each key allows, what errors say, and what `engram-node init` teaches. The
 tables of `[models]` are described in `_model_config`.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +19,7 @@ from engram.node._actor_config import TEACHING as ACTORS_TEACHING
 from engram.node._actor_config import ActorSpec, actors_of
 from engram.node._keys import Key, a_path, in_range, unchanged, value_of
 from engram.node._model_config import TEACHING, models_of
+from engram.node._toml import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,14 +49,47 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Plug-ins, by their names."""
 
 
-def load_config(path: Path | None = None, flags: Mapping[str, object] | None = None) -> Config:
-    """Read the file at `path`, if any, lay `flags` over it, and check every value.
+class _Layer(msgspec.Struct, frozen=True):
+    """Values from one place. `title` gives what errors call a key there; `as_text`: each value is a string."""
 
-    `flags` holds what the command line gave, by the name of the key. Raises `BadRequest` with the key in `field`, and
-    with what came and what is allowed in its message.
+    values: Mapping[str, object]
+    title: Callable[[str], str]
+    as_text: bool = False
+
+    def checked(self) -> dict[str, Any]:
+        return {name: self._value(name, value) for name, value in self.values.items()}
+
+    def _value(self, name: str, value: object) -> Any:
+        if name in _TABLES:
+            return _TABLES[name](value, self.title)
+        return _value(name, value, self.title(name), as_text=self.as_text)
+
+
+def load_config(
+    path: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Read the file at `path`, if any, lay the environment over it, then `flags`, and check every value.
+
+    `environ` holds variables by their names, of which those of `variable` count; `flags` what the command line gave, by
+    the name of the key. Raises `BadRequest` with the key in `field`; its message says where the value stands (the line
+    of the file, the variable, the flag), what came and what is allowed.
     """
-    values = {} if path is None else _checked(_read(path), lambda key: f"{path}: {key}")
-    return Config(**values | _checked(flags or {}, lambda key: _FLAGS.get(key, f"--{key.replace('_', '-')}")))
+    values: dict[str, Any] = {}
+    for layer in (_of_file(path), _of_environment(environ or {}), _Layer(flags or {}, _flag)):
+        values |= layer.checked()
+    return Config(**values)
+
+
+def variable(name: str) -> str:
+    """Give the name of the environment variable that goes over a key: `ENGRAM_PORT` for `port`."""
+    return f"ENGRAM_{name.upper()}"
+
+
+def variables() -> list[str]:
+    """Give the variables of every key that one can set: all but the tables."""
+    return [variable(name) for name in _KEYS]
 
 
 def default_toml() -> str:
@@ -71,7 +104,9 @@ def default_toml() -> str:
 
 _HEAD = """\
 # node.toml: how this Engram node runs. Written by `engram-node init`; every value here is the default.
-# The command line goes over this file: `engram-node --port 9000`. Check the result with `engram-node doctor`.
+# Over this file goes the environment: each key but the tables as ENGRAM_ and its name in capitals, such as
+# ENGRAM_PORT=9000; an empty one is as good as none. Over both goes the command line: `engram-node --port 9000`.
+# Check the result with `engram-node doctor`.
 """
 _FLAGS = {"data_dir": "--data"}
 _TABLES: dict[str, Callable[[object, Callable[[str], str]], dict[str, Any]]] = {
@@ -170,28 +205,24 @@ _KEYS = {
 }
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise BadRequest(f"{path} is not there; `engram-node init {path}` writes one", field="config") from None
-    except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror}", field="config") from None
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"{path} is not UTF-8 at byte {error.start}", field="config") from None
-    except tomllib.TOMLDecodeError as error:
-        raise BadRequest(f"{path} is not TOML: {error}", field="config") from None
+def _of_file(path: Path | None) -> _Layer:
+    if path is None:
+        return _Layer({}, str)
+    file = read_toml(path)
+    return _Layer(file.values, file.title)
 
 
-def _checked(values: Mapping[str, object], title: Callable[[str], str]) -> dict[str, Any]:
-    return {
-        name: _TABLES[name](value, title) if name in _TABLES else _value(name, value, title(name))
-        for name, value in values.items()
-    }
+def _of_environment(environ: Mapping[str, str]) -> _Layer:
+    given = {name: value for name in _KEYS if (value := environ.get(variable(name)))}
+    return _Layer(given, variable, as_text=True)
 
 
-def _value(name: str, value: object, title: str) -> Any:
-    value = value_of(_KEYS, name, value, title, "a node")
+def _flag(name: str) -> str:
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
+def _value(name: str, value: object, title: str, *, as_text: bool) -> Any:
+    value = value_of(_KEYS, name, value, title, "a node", as_text=as_text)
     if value == "validator":
         raise BadRequest(f'{title} = "validator": validators are not built yet; this version runs "miner"', field=name)
     return value

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from engram.node._home import Home
 from engram.node._reads import Reads
 from engram.sdk import Api
-from engram.wire import Get, List, NamespaceList, Query, checked
+from engram.wire import Get, History, KeyGet, KeyList, List, NamespaceList, Query, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,9 @@ T = TypeVar("T", bound="Answer")
 PLAIN: dict[type, Callable[[Reads, Any], Callable[[], Answer]]] = {
     Get: Reads.get,
     List: Reads.list,
+    KeyGet: Reads.key_get,
+    KeyList: Reads.key_list,
+    History: Reads.history,
     NamespaceList: lambda reads, _: reads.namespaces(),
 }
 """What reads by the request alone, in two steps: it is looked at, and then carried out, in whatever thread."""

@@ -33,8 +33,10 @@ class Key(msgspec.Struct, frozen=True):
     secret: bool = False
 
 
-def value_of(keys: Mapping[str, Key], name: str, value: object, title: str, what: str) -> Any:
+def value_of(keys: Mapping[str, Key], name: str, value: object, title: str, what: str, *, as_text: bool = False) -> Any:
     """Give a key's value, checked. `title` is what errors call it, `what` is what has the keys.
+
+    `as_text`: the value came as a string, whatever the key is.
 
     Raises `BadRequest` with the key in `field`, and with what came and what is allowed in its message.
     """
@@ -44,7 +46,9 @@ def value_of(keys: Mapping[str, Key], name: str, value: object, title: str, what
         hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}"
         raise BadRequest(f"{title} is not a key of {what}; {hint}", field=name)
     try:
-        return key.sound(msgspec.convert(str(value) if isinstance(value, Path) else value, key.kind))
+        return key.sound(
+            msgspec.convert(str(value) if isinstance(value, Path) else value, key.kind, strict=not as_text)
+        )
     except ValueError:
         came = "(what came is not shown)" if key.secret else f"= {shown(value)}"
         raise BadRequest(f"{title} {came} will not do. {key.allowed}", field=name) from None
@@ -90,8 +94,8 @@ def named_tables(
     for name in found:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name in taken:
             raise BadRequest(
-                f"{title(key)}: {shown(name)} will not do as a name. Allowed: 1 to 32 letters, digits and . _ -, the "
-                f"first a letter or digit; not {', '.join(taken)}{why}.",
+                f"{title(f'{key}.{name}')}: {shown(name)} will not do as a name. Allowed: 1 to 32 letters, digits and "
+                f". _ -, the first a letter or digit; not {', '.join(taken)}{why}.",
                 field=key,
             )
     return found

@@ -75,7 +75,7 @@ def test_the_file_of_the_working_folder_is_read(engram_node, tmp_path):
     (tmp_path / "node.toml").write_text("prot = 1")
     ran = engram_node()
     assert ran.code == 2
-    assert "node.toml: prot is not a key of a node; did you mean port?" in ran.err
+    assert "node.toml, line 1: prot is not a key of a node; did you mean port?" in ran.err
 
 
 def test_init_writes_the_defaults_and_nothing_over_a_file(engram_node, tmp_path):

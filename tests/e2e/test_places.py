@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from e2e.processes import code_of, environ
@@ -19,6 +19,10 @@ from engram.runtime import RealDisk
 from engram.sdk import EngramClient
 
 V = [1.0] + [0.0] * 383
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def vector(number):
@@ -43,14 +47,14 @@ def tour(memory):
 
 def test_in_memory_it_is_a_whole_memory_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    before, files = set(threading.enumerate()), os.listdir("/proc/self/fd")
+    before, files = set(threading.enumerate()), names(Path("/proc/self/fd"))
     with engram.open(":memory:") as memory:
         tour(memory)
         assert memory.status().records == 20
         assert memory.status().scrub.state == "off"
     assert set(threading.enumerate()) == before
-    assert len(os.listdir("/proc/self/fd")) == len(files)
-    assert os.listdir(tmp_path) == []
+    assert len(names(Path("/proc/self/fd"))) == len(files)
+    assert names(tmp_path) == []
     with engram.open(":memory:") as memory:
         assert memory.status().records == 0
 
@@ -84,19 +88,19 @@ def test_a_single_file_is_all_that_is_left(tmp_path):
     before = set(threading.enumerate())
     with engram.open(path) as memory:
         cids = tour(memory)
-        assert os.listdir(tmp_path) == ["one.engram.d"]
-    assert os.listdir(tmp_path) == ["one.engram"]
+        assert names(tmp_path) == ["one.engram.d"]
+    assert names(tmp_path) == ["one.engram"]
     assert zipfile.is_zipfile(path)
     packed = path.read_bytes()
     with engram.open(str(path)) as memory:
         assert [record.cid for record in memory.list()] == cids
-        assert sorted(os.listdir(tmp_path)) == ["one.engram", "one.engram.d"]
+        assert names(tmp_path) == ["one.engram", "one.engram.d"]
     assert path.read_bytes() == packed  # nothing was written
     path.rename(tmp_path / "other")  # whatever it is called, now that it is there
     with engram.open(tmp_path / "other") as memory:
         assert [record.cid for record in memory.list()] == cids
         memory.ingest_embedding(vector(77))
-    assert os.listdir(tmp_path) == ["other"]
+    assert names(tmp_path) == ["other"]
     assert set(threading.enumerate()) == before
 
 
@@ -121,10 +125,10 @@ def test_a_killed_process_leaves_a_folder_that_the_next_takes_up(tmp_path):
         assert f"is in use by process {keeping.pid}" in refused.message
         assert "engram-node" in refused.message
         keeping.send_signal(signal.SIGKILL)
-    assert sorted(os.listdir(tmp_path)) == ["one.engram", "one.engram.d"]
+    assert names(tmp_path) == ["one.engram", "one.engram.d"]
     with engram.open(path) as memory:
         assert [record.cid for record in memory.list(limit=100)] == [first, *kept]
-    assert os.listdir(tmp_path) == ["one.engram"]
+    assert names(tmp_path) == ["one.engram"]
 
 
 def test_a_file_of_somebody_elses_is_refused_and_not_touched(tmp_path):
@@ -136,7 +140,7 @@ def test_a_file_of_somebody_elses_is_refused_and_not_touched(tmp_path):
         assert f"{tmp_path / name} is not a packed memory" in error.message
         assert set(threading.enumerate()) == before
         assert (tmp_path / name).read_text() == "a shopping list"
-    assert sorted(os.listdir(tmp_path)) == ["notes.txt", "one.engram"]
+    assert names(tmp_path) == ["notes.txt", "one.engram"]
 
 
 def test_a_folder_may_be_called_as_it_likes(tmp_path):
@@ -162,10 +166,10 @@ def test_what_cannot_be_packed_says_so_and_is_there_again(tmp_path, monkeypatch)
         with pytest.raises(StorageFailed, match=r"cannot pack .* Nothing is lost"):
             memory.close()
     memory.close()
-    assert os.listdir(tmp_path) == ["one.engram.d"]
+    assert names(tmp_path) == ["one.engram.d"]
     with engram.open(tmp_path / "one.engram") as again:
         assert again.get(cid)
-    assert os.listdir(tmp_path) == ["one.engram"]
+    assert names(tmp_path) == ["one.engram"]
 
 
 def test_an_error_within_the_block_is_the_callers_and_it_is_packed(tmp_path):
@@ -176,7 +180,7 @@ def test_an_error_within_the_block_is_the_callers_and_it_is_packed(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert os.listdir(tmp_path) == ["one.engram"]
+    assert names(tmp_path) == ["one.engram"]
 
 
 def test_a_url_gives_the_client(node):

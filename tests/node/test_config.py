@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 
 from engram.embed import RemoteSpec, SentenceTransformersSpec, StaticSpec
 from engram.errors import BadRequest
-from engram.node import Config, default_toml, load_config
+from engram.node import Config, default_toml, load_config, variable, variables
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,6 +130,46 @@ def test_flags_go_over_the_file_and_the_file_over_the_defaults(file):
     assert config.host == Config().host
 
 
+def test_the_environment_goes_over_the_file_and_flags_over_both(file):
+    path = file('port = 9000\nlog_level = "debug"\nscrub_mb_s = 1')
+    environ = {
+        "ENGRAM_PORT": "9001",
+        "ENGRAM_LOG_LEVEL": "error",
+        "ENGRAM_ON_LONG": "",
+        "ENGRAM_NODE": "x",
+        "PORT": "1",
+    }
+    config = load_config(path, {"port": 9002}, environ)
+    assert (config.port, config.log_level, config.scrub_mb_s, config.on_long) == (9002, "error", 1, "chunk")
+
+
+def test_every_key_but_the_tables_has_its_variable():
+    assert [*map(str.lower, variables())] == [f"engram_{name}" for name in Config.__struct_fields__[:-2]]
+    written = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in msgspec.structs.asdict(Config()).items()
+        if not isinstance(value, dict) and value is not None
+    }
+    assert load_config(None, None, {variable(name): value for name, value in written.items()}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ENGRAM_PORT", "70000", 'ENGRAM_PORT = "70000" will not do. Allowed: 0 to 65535'),
+        ("ENGRAM_PORT", "8o80", 'ENGRAM_PORT = "8o80" will not do. Allowed: 0 to 65535'),
+        ("ENGRAM_PORT", "8090.5", 'ENGRAM_PORT = "8090.5" will not do. Allowed: 0 to 65535'),
+        ("ENGRAM_LOG_LEVEL", "loud", 'ENGRAM_LOG_LEVEL = "loud" will not do. Allowed: "debug"'),
+        ("ENGRAM_DATA_DIR", "a\0b", "ENGRAM_DATA_DIR = "),
+        ("ENGRAM_ROLE", "validator", 'ENGRAM_ROLE = "validator": validators are not built yet'),
+    ],
+)
+def test_a_bad_variable_is_refused_by_its_name(name, value, says):
+    with pytest.raises(BadRequest, match=f"^{re.escape(says)}") as caught:
+        load_config(None, None, {name: value})
+    assert caught.value.field == name.removeprefix("ENGRAM_").lower()
+
+
 def test_home_is_expanded(file, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert load_config(file('data_dir = "~/m"')).data_dir == Path("/home/me/m")
@@ -157,9 +198,9 @@ def test_home_is_expanded(file, monkeypatch):
         ('log_format = "xml"', "log_format", ['"json"']),
         ("write_queue_items = 0", "write_queue_items", ["1 to 1000000"]),
         ("embedding_threads = 257", "embedding_threads", ["0 to 256"]),
-        ("port = 1\nport = 2\n", "config", ["not TOML", "line 2"]),
-        ("what\n", "config", ["not TOML", "line 1"]),
-        (b"# \xff", "config", ["not UTF-8 at byte 2"]),
+        ("port = 1\nport = 2\n", "config", ["line 2: port is here again, after line 1"]),
+        ("what\n", "config", ["line 1: not TOML"]),
+        (b"# \xff", "config", ["line 1: not UTF-8 at byte 2"]),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_refused_by_key(file, text, field, says):
