@@ -83,8 +83,11 @@ def naming_of(key: str | None, expect: Expect) -> Naming | None:
     return Naming(checked_key(key), expected(expect))
 
 
-def checked_key(key: str) -> str:
-    head_key(PUBLIC_NAMESPACE, key)
+def checked_key(key: str, field: str = "key") -> str:
+    try:
+        head_key(PUBLIC_NAMESPACE, key)
+    except Unprocessable as error:
+        raise Unprocessable(field + error.message.removeprefix("key"), field=field) from None
     return key
 
 

@@ -202,8 +202,8 @@ class Reads:
         """Look at a request for a page of keys; give what reads it."""
         space = self.namespace(request.namespace, caller)
         limit = within("limit", request.limit, 1, LIMITS.list_limit)
-        prefix = checked_key(request.prefix) if request.prefix else ""
-        after = None if request.after is None else checked_key(request.after)
+        prefix = checked_key(request.prefix, "prefix") if request.prefix else ""
+        after = None if request.after is None else checked_key(request.after, "after")
 
         def browse() -> KeyListResult:
             position = self.position
