@@ -77,9 +77,9 @@ def load_config(
 ) -> Config:
     """Read the file at `path`, if any, lay the environment over it, then `flags`, and check every value.
 
-    `environ` holds variables by their names, of which those of `variable` and `ENV_FILE` count; `flags` what the command
-    line gave, by the name of the key. Raises `BadRequest` with the key in `field`; its message says where the value
-    stands (the line of the file, the variable, the flag), what came and what is allowed.
+    `environ` holds variables by their names, of which those of `variable` and `ENV_FILE` count; `flags` what the
+    command line gave, by the name of the key. Raises `BadRequest` with the key in `field`; its message says where the
+    value stands (the line of the file, the variable, the flag), what came and what is allowed.
     """
     values: dict[str, Any] = {}
     environ = environ or {}

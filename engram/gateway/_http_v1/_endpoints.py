@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, cast
 
 import msgspec
 
 from engram.errors import BadRequest, Forbidden, NotBuilt, NotFound, TooLarge, Unauthenticated, Unprocessable
 from engram.gateway._http_v1._bodies import (
+    Body,
     Browse,
     Deleted,
     Found,
@@ -35,7 +36,7 @@ from engram.identity import ANONYMOUS
 from engram.wire import Answer, Delete, Get, List, NamespaceCreate, NamespaceDelete, NamespaceList, Put, Query, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from engram.gateway._service import Service
     from engram.identity import Caller
@@ -49,6 +50,7 @@ _LATENCIES = 100
 _DAY_S = 86_400
 
 A = TypeVar("A", bound=Answer)
+B = TypeVar("B", bound=Body)
 
 
 class HttpV1:
@@ -62,10 +64,9 @@ class HttpV1:
         self._day = 0
         self._queries = 0
 
-    async def ingest(self, body: Mapping[str, Any], *, local: bool) -> Ingested:
+    async def ingest(self, raw: bytes, *, local: bool) -> Ingested:
         """`POST /IngestSynapse`. Who proves a namespace that he does not have yet gets it, as it was then."""
-        caller = self._caller(body, "IngestSynapse", local=local)
-        ask = read(body, Ingest, "IngestSynapse")
+        ask, caller = self._read(raw, Ingest, "IngestSynapse", local=local)
         if ask.text is not None and len(ask.text) > _TEXT_CHARACTERS:
             raise TooLarge(
                 f"text: {len(ask.text)} characters; over this API it may have {_TEXT_CHARACTERS}", field="text"
@@ -80,18 +81,17 @@ class HttpV1:
         try:
             kept = await self._call(put, caller)
         except NotFound as error:
-            if error.field != "namespace" or body.get("namespace_sig") is None or ask.namespace is None:
+            if error.field != "namespace" or ask.namespace_sig is None or ask.namespace is None:
                 raise
             dim = None if ask.raw_embedding is None else len(ask.raw_embedding)
             await self._call(NamespaceCreate(name=ask.namespace, dim=dim, model_version=ask.model_version), caller)
             kept = await self._call(put, caller)
         return Ingested(cid=kept.cid)
 
-    async def query(self, body: Mapping[str, Any], *, local: bool) -> Results:
+    async def query(self, raw: bytes, *, local: bool) -> Results:
         """`POST /QuerySynapse`."""
         begun = self._clock.monotonic()
-        caller = self._caller(body, "QuerySynapse", local=local)
-        ask = read(body, Search, "QuerySynapse")
+        ask, caller = self._read(raw, Search, "QuerySynapse", local=local)
         found = await self._call(
             Query(
                 text=ask.query_text,
@@ -105,14 +105,13 @@ class HttpV1:
         results = [Found(cid=hit.cid, score=hit.score, metadata=hit.metadata) for hit in found.hits]
         return Results(results=results, latency_ms=self._measured((self._clock.monotonic() - begun) * 1000))
 
-    async def repair(self, body: Mapping[str, Any], *, local: bool) -> Whole:
+    async def repair(self, raw: bytes, *, local: bool) -> Whole:
         """`POST /RepairSynapse`: a public memory with its vector, for who signs."""
-        caller = self._caller(body, "RepairSynapse", local=local)
+        ask, caller = self._read(raw, Repair, "RepairSynapse", local=local)
         if caller == ANONYMOUS:
             raise Unauthenticated(
                 "signature: vectors are for who signs: send hotkey, nonce and signature", field="signature"
             )
-        ask = read(body, Repair, "RepairSynapse")
         record = await self._call(Get(cid=ask.cid, include_vector=True), caller)
         vector = record.vector or b""
         embedding = list(struct.unpack(f"<{len(vector) // 4}f", vector))
@@ -123,19 +122,17 @@ class HttpV1:
         record = await self._call(Get(cid=cid), reader(local=local))
         return Kept(cid=record.cid, metadata=record.metadata)
 
-    async def delete(self, cid: str, body: Mapping[str, Any], *, local: bool) -> Deleted:
+    async def delete(self, cid: str, raw: bytes, *, local: bool) -> Deleted:
         """`DELETE /retrieve/{cid}`: what its signer has put; unsigned from this machine, whatever the node has."""
-        caller = self._caller(body, "DeleteSynapse", local=local)
-        ask = read(body, Remove, "DeleteSynapse")
+        ask, caller = self._read(raw or b"{}", Remove, "DeleteSynapse", local=local)
         if ask.cid not in (None, cid):
             raise BadRequest("cid: the body names another memory than the path does", field="cid")
         await self._call(Delete(cid=cid, namespace=ask.namespace), caller)
         return Deleted(cid=cid)
 
-    async def list(self, body: Mapping[str, Any], *, local: bool) -> Page:
+    async def list(self, raw: bytes, *, local: bool) -> Page:
         """`POST /list`: a page of memories, oldest first."""
-        caller = self._caller(body, "list", local=local)
-        ask = read(body, Browse, "list")
+        ask, caller = self._read(raw, Browse, "list", local=local)
         limit = _within("limit", ask.limit, 1, _LIST, 50)
         offset = _within("offset", ask.offset, 0, 2**63 - 1, 0)
         records: list[Kept] = []
@@ -147,12 +144,11 @@ class HttpV1:
                 return Page(records=records, count=len(records), offset=offset, limit=limit)
             want = msgspec.structs.replace(want, limit=limit - len(records), offset=0, after=page.next_after)
 
-    async def namespace(self, body: Mapping[str, Any], *, local: bool) -> Managed:
+    async def namespace(self, raw: bytes, *, local: bool) -> Managed:
         """`POST /namespace`, on this machine only: create, delete or list the caller's namespaces."""
         if not local:
             raise Forbidden("namespaces are managed from the node's own machine")
-        caller = self._caller(body, "namespace", local=local)
-        ask = read(body, Manage, "namespace")
+        ask, caller = self._read(raw, Manage, "namespace", local=local)
         if ask.action not in _ACTIONS:
             raise BadRequest(f"action: {ask.action[:80]!r}; it is one of {', '.join(_ACTIONS)}", field="action")
         if ask.action == "rotate" or ask.key is not None or ask.new_key is not None:
@@ -190,10 +186,11 @@ class HttpV1:
             hotkey=None,
         )
 
-    def _caller(self, body: Mapping[str, Any], endpoint: str, *, local: bool) -> Caller:
-        if body.get("namespace_key") is not None:
+    def _read(self, raw: bytes, kind: type[B], endpoint: str, *, local: bool) -> tuple[B, Caller]:
+        body, fields = read(raw, kind, endpoint)
+        if body.namespace_key is not None:
             _not_built("namespace_key", "give the client a keypair, which proves the namespace by a signature")
-        return self._callers.of(body, endpoint, local=local)
+        return body, self._callers.of(fields, endpoint, local=local)
 
     async def _call(self, request: Request[A], caller: Caller) -> A:
         answered = self._service.answer_now(request, caller)
@@ -217,13 +214,12 @@ _ACTIONS = ("create", "delete", "rotate", "list")
 class Endpoint(msgspec.Struct, frozen=True):
     """Where an endpoint stands; `serve` takes the door, the path's parameter, the body, and whether it is local.
 
-    The parameter is `""` of a path without one. The body is what the JSON holds, with nothing lost: each number as it
-    came, no key twice. It is `{}` of a GET, and of a DELETE that came without one.
+    The parameter is `""` of a path without one; the body is as it came, empty where none did.
     """
 
     verb: Literal["GET", "POST", "DELETE"]
     path: str
-    serve: Callable[[HttpV1, str, Mapping[str, Any], bool], Awaitable[msgspec.Struct]]
+    serve: Callable[[HttpV1, str, bytes, bool], Awaitable[msgspec.Struct]]
 
 
 def _within(field: str, value: int | None, least: int, most: int, default: int) -> int:
@@ -238,8 +234,8 @@ def _not_built(what: str, instead: str) -> NoReturn:
     raise NotBuilt(f"{what}: not built yet; {instead}")
 
 
-def _later(what: str, instead: str) -> Callable[[HttpV1, str, Mapping[str, Any], bool], Awaitable[msgspec.Struct]]:
-    async def serve(_door: HttpV1, _parameter: str, _body: Mapping[str, Any], _local: bool) -> msgspec.Struct:  # noqa: FBT001
+def _later(what: str, instead: str) -> Callable[[HttpV1, str, bytes, bool], Awaitable[msgspec.Struct]]:
+    async def serve(_door: HttpV1, _parameter: str, _raw: bytes, _local: bool) -> msgspec.Struct:  # noqa: FBT001
         _not_built(what, instead)
 
     return serve
@@ -250,14 +246,14 @@ _NO_PROOFS = "what a node holds is shown by its log and its checkpoints meanwhil
 _NO_SHARES = "keep the shares elsewhere meanwhile"
 
 ENDPOINTS = (
-    Endpoint("POST", "/IngestSynapse", lambda door, _, body, local: door.ingest(body, local=local)),
-    Endpoint("POST", "/QuerySynapse", lambda door, _, body, local: door.query(body, local=local)),
+    Endpoint("POST", "/IngestSynapse", lambda door, _, raw, local: door.ingest(raw, local=local)),
+    Endpoint("POST", "/QuerySynapse", lambda door, _, raw, local: door.query(raw, local=local)),
     Endpoint("POST", "/ChallengeSynapse", _later("challenges", _NO_PROOFS)),
-    Endpoint("POST", "/RepairSynapse", lambda door, _, body, local: door.repair(body, local=local)),
+    Endpoint("POST", "/RepairSynapse", lambda door, _, raw, local: door.repair(raw, local=local)),
     Endpoint("GET", "/retrieve/{cid}", lambda door, cid, _, local: door.retrieve(cid, local=local)),
-    Endpoint("DELETE", "/retrieve/{cid}", lambda door, cid, body, local: door.delete(cid, body, local=local)),
-    Endpoint("POST", "/list", lambda door, _, body, local: door.list(body, local=local)),
-    Endpoint("POST", "/namespace", lambda door, _, body, local: door.namespace(body, local=local)),
+    Endpoint("DELETE", "/retrieve/{cid}", lambda door, cid, raw, local: door.delete(cid, raw, local=local)),
+    Endpoint("POST", "/list", lambda door, _, raw, local: door.list(raw, local=local)),
+    Endpoint("POST", "/namespace", lambda door, _, raw, local: door.namespace(raw, local=local)),
     Endpoint("POST", "/AttestNamespace", _later("attestation", _NO_CHAIN)),
     Endpoint("GET", "/attestation/{namespace}", _later("attestation", _NO_CHAIN)),
     Endpoint("POST", "/KeyShareSynapse", _later("key shares", _NO_SHARES)),
@@ -265,7 +261,7 @@ ENDPOINTS = (
     Endpoint("GET", "/commitment", _later("commitments", _NO_PROOFS)),
     Endpoint("POST", "/prove-memory", _later("proofs of a memory", _NO_PROOFS)),
     Endpoint("GET", "/metagraph", _later("the metagraph", _NO_CHAIN)),
-    Endpoint("GET", "/health", lambda door, _, _body, _local: door.health()),
-    Endpoint("GET", "/stats", lambda door, _, _body, local: door.stats(local=local)),
+    Endpoint("GET", "/health", lambda door, _, _raw, _local: door.health()),
+    Endpoint("GET", "/stats", lambda door, _, _raw, local: door.stats(local=local)),
 )
 """Every row of the first Engram's API but `GET /metrics`, which is the HTTP server's own."""
