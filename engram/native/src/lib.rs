@@ -13,6 +13,7 @@ pub mod eventlog;
 pub mod hash;
 pub mod index;
 pub mod jcs;
+pub mod json;
 pub mod log_walk;
 pub mod msgpack;
 pub mod record;
