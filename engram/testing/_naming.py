@@ -178,7 +178,8 @@ class Keys:
         created = getattr(call.answer, "created", False)
         before = versions.cids[at - 1] if at else None
         if created and expect is not msgspec.UNSET and expect != before:
-            raise Violation(f"{call.who}: a {call.request.method} was carried out at {position}, where the key named {before}")
+            what = f"{call.who}: a {call.request.method} was carried out at {position}"
+            raise Violation(f"{what}, where the key named {before}, and it expected {expect}")
 
     def _check_named(self, call: Call, versions: _Versions, cid: str | None, window: range) -> None:
         if not any(versions.at(size) == cid for size in _moments(versions, window)):
