@@ -60,12 +60,12 @@ class _Variable(msgspec.Struct, frozen=True):
     strict: bool = False
 
 
-_CHAIN = "it is for the chain, which is not built yet"
+_CHAIN = "the chain is not built yet"
 _INDEX = "the node has an index of its own, in its data folder"
 _MODEL = (
     "the node embeds with all-MiniLM-L6-v2, of 384 dimensions; namespaces may have other models ([models] of node.toml)"
 )
-_PEERS = "it is for a validator, which is not built yet"
+_PEERS = "validators are not built yet"
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _VARIABLES = {
     "LOG_LEVEL": _Variable(
@@ -89,7 +89,7 @@ _VARIABLES = {
     "EMBEDDING_DIM": _Variable(fits=("384",), why=_MODEL, strict=True),
     "MINER_MAX_BODY_BYTES": _Variable(fits=("10485760",), why="a body may have 10485760 bytes, always"),
     "ARWEAVE_KEY": _Variable(why="archives are not built yet"),
-    "MINER_API_URL": _Variable(why="it is for clients: EngramClient(url), or ENGRAM_NODE for `engram`"),
+    "MINER_API_URL": _Variable(why="clients take it: EngramClient(url), or ENGRAM_NODE for `engram`"),
     "MAX_VECTORS_PER_NODE": _Variable(why="a bound on what a node keeps is not built yet"),
     "OPENAI_API_KEY": _Variable(why=_MODEL),
 } | {

@@ -52,7 +52,7 @@ def test_what_it_says_is_applied_and_what_it_cannot_say_is_named(file):
         "EXTERNAL_IP", "MAX_VECTORS_PER_NODE", "RATE_LIMIT_MAX_REQUESTS", "ARWEAVE_KEY",
     ]  # fmt: skip
     assert named[3].place == f"{environ['ENV_FILE']}, line 5: NETUID"
-    assert "chain, which is not built yet" in named[3].why
+    assert "chain is not built yet" in named[3].why
     assert "secret" not in repr(named)
 
 
@@ -93,7 +93,7 @@ def test_an_empty_value_is_as_good_as_none(file, text):
 REFUSED = {
     "LOG_LEVEL=loud": 'line 1: LOG_LEVEL = "loud" will not do. Allowed: TRACE, DEBUG, INFO',
     "\n\nREQUIRE_HOTKEY_SIG=maybe": 'line 3: REQUIRE_HOTKEY_SIG = "maybe" will not do. Allowed: true, false',
-    "REQUIRE_METAGRAPH_REG=true": 'line 1: REQUIRE_METAGRAPH_REG = "true": it is for the chain, which is not built yet',
+    "REQUIRE_METAGRAPH_REG=true": 'line 1: REQUIRE_METAGRAPH_REG = "true": the chain is not built yet',
     "ALLOWED_VALIDATOR_HOTKEYS=5F": "a list of callers is not built yet",
     "DP_EPSILON=3.0": "noise on private vectors is not built yet; set it to none",
     "ENGRAM_ENV=mainnet": "set REQUIRE_HOTKEY_SIG=true, which it implied",
