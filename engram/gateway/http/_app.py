@@ -47,9 +47,7 @@ def _first_engrams(door: HttpDoor) -> list[Route]:
     by_path: dict[str, dict[str, Handler]] = {}
     for each in ENDPOINTS:
         by_path.setdefault(each.path, {})[each.verb] = _of_v1(v1, each)
-    return [
-        Route(path, Endpoint(door, path.split("/")[1], handlers)) for path, handlers in by_path.items()
-    ]
+    return [Route(path, Endpoint(door, path.split("/")[1], handlers)) for path, handlers in by_path.items()]
 
 
 def _of_v1(v1: HttpV1, endpoint: V1Endpoint) -> Handler:

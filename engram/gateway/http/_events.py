@@ -61,7 +61,7 @@ class _EventStream(Response):
         self._call = call
         self._first = first
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
         """Send the whole stream."""
         door = self._ask.door
         door.streams += 1

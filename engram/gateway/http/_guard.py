@@ -32,7 +32,9 @@ def is_local(request: Request, host: str) -> bool:
         return False
     asked = request.headers.get("host", "")
     if asked and not _is_ours(asked, host):
-        raise Forbidden(f"host {asked[:80]!r} is not a name of this machine; ask for 127.0.0.1 or localhost", field="host")
+        raise Forbidden(
+            f"host {asked[:80]!r} is not a name of this machine; ask for 127.0.0.1 or localhost", field="host"
+        )
     return True
 
 

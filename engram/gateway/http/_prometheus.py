@@ -29,7 +29,9 @@ async def metrics(ask: Ask) -> Response:
 
 
 def _node(status: StatusResult) -> Iterable[str]:
-    yield _family("info", "gauge", "The build and the role of this node.", [({"version": status.version, "role": status.role}, 1)])
+    yield _family(
+        "info", "gauge", "The build and the role of this node.", [({"version": status.version, "role": status.role}, 1)]
+    )
     yield _one("uptime_seconds", "gauge", "Seconds since the node was started.", status.uptime_s)
     yield _one("records", "gauge", "Living records, the chunks of long texts among them.", status.records)
     yield _one("chunks", "gauge", "Living records that are chunks of long texts.", status.chunks)

@@ -36,21 +36,21 @@ log = Log()
 class Voice(Logger):
     """Hypercorn's voice: no access log, for targets hold users' text; what fails goes into our log."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, _config: Config) -> None:
         self.access_logger = self.error_logger = None
 
     async def access(self, request: Any, response: Any, request_time: float) -> None:
         """Say nothing."""
 
-    async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
+    async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002 - Hypercorn's
         """Say that something failed which an endpoint should have answered."""
-        log.error("http_application_failed", said=message)
+        log.error("http_protocol_failed", said=message)
 
 
 def quiet_config() -> Config:
     """Give what Hypercorn's protocol is to know."""
     config = Config()
-    config.logger_class = Voice
+    config._log = Voice(config)  # noqa: SLF001 - the class that makes it opens standard error
     config.include_server_header = False
     config.h11_max_incomplete_size = HEADERS_BYTES
     config.keep_alive_max_requests = 2**31
@@ -119,13 +119,13 @@ class Tasks:
     async def spawn_app(
         self,
         app: AppWrapper,
-        config: Config,
+        _config: Config,
         scope: Scope,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         """Start a request's task; give what takes the request's events."""
         inbox = _Inbox()
-        self._nursery.start_soon(_serve, app, config, scope, inbox, send)
+        self._nursery.start_soon(_serve, app, scope, inbox, send)
         return inbox.put
 
     def spawn(self, func: Callable[..., Any], *args: Any) -> None:
@@ -135,7 +135,6 @@ class Tasks:
 
 async def _serve(
     app: AppWrapper,
-    config: Config,
     scope: Scope,
     inbox: _Inbox,
     send: Callable[[ASGISendEvent | None], Awaitable[None]],
@@ -143,10 +142,14 @@ async def _serve(
     try:
         await app(scope, inbox.get, send, trio.to_thread.run_sync, trio.from_thread.run)
     except Exception as error:  # noqa: BLE001 - the gateway's edge: one request's bug is not the others' end
-        log.error("http_application_failed", error=described(error))
+        _report(error)
     finally:
         inbox.close()
     await send(None)
+
+
+def _report(error: Exception) -> None:
+    log.error("http_application_failed", error=described(error))
 
 
 class _Inbox:

@@ -89,7 +89,9 @@ async def serve_http(
     network = network or RealNetwork()
     near = await is_near(network, host)
     if not near and certificate is None:
-        raise Unprocessable(f"host {host!r} is not loopback: there HTTP is served with a certificate only", field="host")
+        raise Unprocessable(
+            f"host {host!r} is not loopback: there HTTP is served with a certificate only", field="host"
+        )
     listening = await listen(network, host, port, field="http_port")
     server = HttpServer([address for address, _ in listening], "http" if near else "https")
     door = HttpDoor(
@@ -148,7 +150,7 @@ class _Reception:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("http_client_gone")
         except Exception as error:  # noqa: BLE001 - the gateway's edge: a bug in one connection is not the others' end
-            log.error("http_connection_failed", error=described(error))
+            _report(error)
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -205,6 +207,10 @@ class _Reception:
                 await linger(stream)
         finally:
             self._refusals -= 1
+
+
+def _report(error: Exception) -> None:
+    log.error("http_connection_failed", error=described(error))
 
 
 def _asgi(door: HttpDoor) -> ASGIFramework:
