@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from engram.cli._commands import Commands
+from engram.cli._completion import add_completion
 from engram.cli._ingest import Ingest
 from engram.cli._model import model_app
+from engram.cli._namespace import Namespaces
 from engram.cli._reindex import Reindex
 from engram.cli._shell import EXIT_CODES, epilogue, run
+from engram.cli._status import Status
 from engram.cli._target import open_target
 from engram.cli._text import paragraphs
 from engram.cli._version import version
@@ -82,17 +85,23 @@ def build(opener: Opener) -> App:
     _add(app, commands.get, ("engram get v1::3f1c… --json", "engram get sha256:9b74…"))
     _add(app, commands.list, ("engram list --limit 20 --offset 40", "engram list --filter 'source = \"notes\"'"))
     _add(app, commands.delete, ("engram delete v1::3f1c…",))
-    _add(app, commands.status, ("engram status", "engram status --data ./engram-data --json"))
+    _add(app, Status(opener).status, ("engram status", "engram status --watch", "engram status --json | jq .records"))
     _add(app, commands.embed, ('engram embed "a text" --json | jq .dim', 'engram embed "a text" --model mpnet'))
-    namespace = App(
-        name="namespace", help="Create and list namespaces.", help_epilogue=EXIT_CODES, sort_key=len(list(app))
-    )
-    _add(namespace, commands.namespace_create, _NAMESPACE_CREATE, name="create")
-    _add(namespace, commands.namespace_list, ("engram namespace list",), name="list")
-    app.command(namespace)
+    namespace = _group(app, "namespace", "Create, list and delete namespaces.")
+    namespaces = Namespaces(opener)
+    _add(namespace, namespaces.create, _NAMESPACE_CREATE)
+    _add(namespace, namespaces.list, ("engram namespace list",))
+    _add(namespace, namespaces.delete, ("engram namespace delete clips", "engram namespace delete clips --yes"))
     _add(app, Reindex(opener).reindex, _REINDEX)
     app.command(model_app("engram", sort_key=len(list(app))))
+    add_completion(app)
     return app
+
+
+def _group(app: App, name: str, about: str) -> App:
+    group = App(name=name, help=about, help_epilogue=EXIT_CODES, sort_key=len(list(app)))
+    app.command(group)
+    return group
 
 
 def _add(app: App, command: Callable[..., int], examples: Sequence[str], **settings: str) -> None:
