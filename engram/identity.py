@@ -1,4 +1,4 @@
-"""Who somebody is: the node's Ed25519 key, ss58 addresses, namespace ids, and the messages that keys sign.
+"""Who somebody is: the node's Ed25519 key, hotkeys, ss58 addresses, namespace ids, and the messages that keys sign.
 
 Sources: formats §3 (origin), §8 (names), §9 (signatures); ss58 as Substrate defines it (BLAKE2b-512 checksum, base58).
 """
@@ -12,6 +12,7 @@ import msgspec
 
 from engram.errors import FolderRefused, Unprocessable
 from engram.limits import LIMITS
+from engram.native import _core
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,8 @@ PUBLIC_NAMESPACE = bytes(32)
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _CHECKSUM = 2
 _KEY_BYTES = 32
+_SIGNATURE_BYTES = 64
+_SR25519_MARK = 0x80
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -62,8 +65,33 @@ class NodeKey:
         return self._key.sign(message)
 
 
+class Hotkey:
+    """An sr25519 key pair, as wallets make it of a seed of 32 bytes; `public` is its 32 bytes, `address` its ss58."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._seed = seed
+        self.public = _core.sr25519_public(seed)
+        self.address = ss58(self.public)
+
+    def __repr__(self) -> str:
+        return f"Hotkey({self.address})"
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign in Substrate's context: 64 bytes, the same for the same message."""
+        return _core.sr25519_sign(self._seed, message)
+
+
 def verify(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Say whether `signature` is that of `message` under an Ed25519 key."""
+    """Say whether `signature` is that of `message` under a key that may be Ed25519 or sr25519.
+
+    The signature tells which: sr25519 sets the highest bit of its last byte (formats §9).
+    """
+    if len(signature) == _SIGNATURE_BYTES and signature[-1] & _SR25519_MARK:
+        return _core.sr25519_verify(public, message, signature)
+    return _verify_ed25519(public, message, signature)
+
+
+def _verify_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
 

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "cid": {"errors", "native"},
     "record": {"cid", "errors", "limits", "native"},
     "documents": {"cid", "errors", "limits", "record"},
-    "identity": {"errors", "limits", "ports"},
+    "identity": {"errors", "limits", "native", "ports"},
     "filter": {"errors", "limits"},
     "events": GROUND,
     "wire": GROUND,
@@ -55,6 +55,7 @@ TOUCH_THE_WORLD = {
     "embed._http": {"socket", "threading", "time"},  # embedding servers: on a thread of their own, in cut waits
     "embed._remote": {"time"},
     "embed._url": {"urllib"},  # its parser
+    "wire._targets": {"urllib"},  # its parser
     "embed._sentence_transformers": {"threading"},  # a lock around what two threads must not do at once
     "node._embedded": {"threading"},  # the one thread of an embedded memory
     "node._gate": {"threading"},  # the callers' threads, which read

@@ -72,7 +72,7 @@ class Ingest(Command):
         body = utf8(text, "TEXT") if text is not None else _standard_input()
         metadata = None if meta is None else read_object(utf8(meta, "--meta"), "--meta")
         with self.open(where, create=True) as target:
-            kept = target.keep(body, metadata=metadata, namespace=name, on_long=on_long)
+            kept = target.put(body, metadata=metadata, namespace=name, on_long=on_long)
         if where.json:
             say(write({"cid": kept.cid, "tokens": kept.tokens, "chunks": kept.chunks}, indent=None))
             return OK

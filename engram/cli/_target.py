@@ -40,7 +40,7 @@ class Target(Protocol):
         """The namespaces of this target."""
         ...
 
-    def keep(
+    def put(
         self,
         text: str,
         /,

@@ -57,6 +57,30 @@ class RecordDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="r
     signature: bytes | None = None
 
 
+class KeySet(Event, frozen=True, kw_only=True, omit_defaults=True, tag="key_set.1"):
+    """A key names a record of its namespace from here on; `cid` empty: nothing more. `key` is the hash of its patch.
+
+    `expect`: what it had to name until now, where `signer` said so: 32 bytes of a CID's digest, 0xff each for nothing.
+    """
+
+    ns: bytes
+    k: bytes = msgspec.field(name="K")
+    cid: str
+    key: bytes
+    signer: bytes
+    issued_unix_ms: int
+    expect: bytes | None = None
+    signature: bytes | None = None
+
+
+class NamespaceDeleted(Event, frozen=True, kw_only=True, tag="namespace_deleted.1"):
+    """A namespace is no more: every membership and key in it had ended before. It may be created again."""
+
+    ns: bytes
+    signer: bytes
+    issued_unix_ms: int
+
+
 class TrieRoot(msgspec.Struct, frozen=True):
     """The root and number of leaves of one state trie."""
 
@@ -94,18 +118,34 @@ class Unknown(msgspec.Struct, frozen=True):
     type: str
 
 
-AnyEvent = LogCreated | NamespaceCreated | RecordStored | RecordDeleted | StateCommitted | RecallMeasured
+AnyEvent = (
+    LogCreated
+    | NamespaceCreated
+    | NamespaceDeleted
+    | RecordStored
+    | RecordDeleted
+    | KeySet
+    | StateCommitted
+    | RecallMeasured
+)
 
 _KNOWN = {
     "log_created.1",
     "namespace_created.1",
+    "namespace_deleted.1",
     "record_stored.1",
     "record_deleted.1",
+    "key_set.1",
     "state_committed.1",
     "recall_measured.1",
 }
 _decoder = msgspec.msgpack.Decoder(AnyEvent)
 _type_decoder = msgspec.msgpack.Decoder(Unknown)
+
+
+def known_types() -> frozenset[str]:
+    """Give the types that this build decodes."""
+    return frozenset(_KNOWN)
 
 
 def is_known(event_type: str) -> bool:

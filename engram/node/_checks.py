@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from engram import cid as cids
 from engram import documents, record
 from engram import filter as filters
 from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
+from engram.identity import PUBLIC_NAMESPACE, head_key
 from engram.limits import LIMITS
-from engram.store import PUBLIC, Done, PutOperation
+from engram.store import PUBLIC, Done, KeyOperation, PutOperation
 from engram.wire import Chunk, Hit, ItemResult, PutResult, Record, error_info
 
 if TYPE_CHECKING:
@@ -19,7 +21,14 @@ if TYPE_CHECKING:
 
     from engram.embed import Embedder, Split
     from engram.store import Found, Namespace, View
-    from engram.wire import Item, NamespaceCreate
+    from engram.wire import Expect, Item, NamespaceCreate
+
+
+class Naming(msgspec.Struct, frozen=True):
+    """A key that is to name an item, and the digest that it must name until now: None for nothing, UNSET for any."""
+
+    key: str
+    expect: bytes | UnsetType | None
 
 
 class Prepared(msgspec.Struct):
@@ -33,11 +42,12 @@ class Prepared(msgspec.Struct):
     metadata: bytes
     outcome: Done | EngramError | None = None
     digest: bytes | None = None
-    operation: PutOperation | None = None
+    operation: PutOperation | KeyOperation | None = None
     split: Split | None = None
     vectors: list[bytes] = []
     tokens: int | None = None
     chunks: int = 0
+    naming: Naming | None = None
 
     @property
     def parts(self) -> list[str]:
@@ -53,6 +63,7 @@ def prepare(item: Item, space: Namespace) -> Prepared:
     try:
         if item.text is None and item.vector is None:
             raise BadRequest("give a text, a vector, or both", field="text")
+        prepared.naming = naming_of(item.key, item.expect)
         if item.text is not None:
             checked_text(item.text)
         if item.vector is not None:
@@ -61,6 +72,33 @@ def prepare(item: Item, space: Namespace) -> Prepared:
     except EngramError as error:
         prepared.outcome = error
     return prepared
+
+
+def naming_of(key: str | None, expect: Expect) -> Naming | None:
+    """Give what an item is to be named; None for nothing."""
+    if key is None:
+        if expect is not UNSET:
+            raise BadRequest("expect: it says what a key must name, and there is no key", field="expect")
+        return None
+    return Naming(checked_key(key), expected(expect))
+
+
+def checked_key(key: str, field: str = "key") -> str:
+    try:
+        head_key(PUBLIC_NAMESPACE, key)
+    except Unprocessable as error:
+        raise Unprocessable(field + error.message.removeprefix("key"), field=field) from None
+    return key
+
+
+def expected(expect: Expect) -> bytes | UnsetType | None:
+    """Give the digest of the CID that a key must name."""
+    if not isinstance(expect, str):
+        return expect
+    try:
+        return cids.digest_of(expect)
+    except Unprocessable as error:
+        raise Unprocessable(f"expect: {error.message}", field="expect") from None
 
 
 def checked_text(text: str, field: str = "text") -> str:

@@ -17,19 +17,34 @@ from engram import cid as cids
 from engram import filter as filters
 from engram.documents import role_of
 from engram.errors import BadRequest, NotFound, Unprocessable
-from engram.identity import PUBLIC_NAMESPACE, namespace_id
+from engram.identity import OPERATOR, namespace_id, ss58
 from engram.limits import LIMITS
-from engram.node._checks import checked_text, checked_vector, hit_of, predicate, record_answer, within
+from engram.node._checks import checked_key, checked_text, checked_vector, hit_of, predicate, record_answer, within
+from engram.node._rights import Rights
 from engram.store import PUBLIC, Namespace
-from engram.wire import IndexStatus, ListResult, NamespaceInfo, NamespaceListResult, QueryResult, Recall, Step
+from engram.wire import (
+    HistoryResult,
+    IndexStatus,
+    KeyInfo,
+    KeyListResult,
+    KeyRecord,
+    KeyVersion,
+    ListResult,
+    NamespaceInfo,
+    NamespaceListResult,
+    QueryResult,
+    Recall,
+    Step,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engram.errors import EngramError
     from engram.filter import Filter
+    from engram.identity import Caller
     from engram.store import RecallCheck, Store, View
-    from engram.wire import Get, List, Query, Record
+    from engram.wire import Get, History, KeyGet, KeyList, List, Query, Record
 
 _QUICK_US = 300.0
 _ANY_QUERY = struct.pack(f"<{PUBLIC.dim}f", *[1.0] * PUBLIC.dim)
@@ -55,7 +70,8 @@ class Reads:
     def __init__(self, store: Store, recall: RecallCheck) -> None:
         self._store = store
         self._recall = recall
-        self._ids: dict[str, bytes] = {}
+        self._rights = Rights(store.key.public)
+        self._ids: dict[tuple[bytes | None, str], bytes] = {}
         """Of the namespaces that are here: to hash a name again costs more than to look it up."""
 
     @property
@@ -68,27 +84,28 @@ class Reads:
         """What ends the store, where its disk, its tables or its log have failed."""
         return self._store.failure
 
-    def namespace(self, name: str | None) -> Namespace:
-        """Give the namespace of a name; None is the public one. `NotFound`, `Unprocessable`."""
+    def namespace(self, name: str | None, caller: Caller = OPERATOR) -> Namespace:
+        """Give the caller's namespace of a name; None is the public one. `NotFound`, `Unprocessable`."""
         if name is None or name == PUBLIC.name:
             return PUBLIC
-        ns = self._ids.get(name) or self._id_of(name)
-        found = self._store.published.namespaces.get(ns)
+        owner = self._rights.key_of(caller)
+        ns = self._ids.get((owner, name)) or self._id_of(owner, name)
+        found = self._store.published.namespaces.get(ns) if owner is not None else None
         if found is None:
             raise NotFound(f"no namespace {name!r} here; create it first (namespace create)", field="namespace")
-        self._ids[name] = ns
+        self._ids[owner, name] = ns
         return found
 
-    def _id_of(self, name: str) -> bytes:
+    def _id_of(self, owner: bytes | None, name: str) -> bytes:
         try:
-            return namespace_id(self._store.key.public, name)
+            return namespace_id(owner or PUBLIC.ns, name)
         except Unprocessable as error:
             message = error.message.removeprefix("name: ")
             raise Unprocessable(f"namespace: {message}", field="namespace") from None
 
-    def query(self, request: Query) -> Search:
+    def query(self, request: Query, caller: Caller = OPERATOR) -> Search:
         """Look at a query; `search` carries it out."""
-        space = self.namespace(request.namespace)
+        space = self.namespace(request.namespace, caller)
         top_k = within("top_k", request.top_k, 1, LIMITS.top_k)
         tree = filters.parse(request.filter)
         if (request.text is None) == (request.vector is None):
@@ -123,9 +140,9 @@ class Reads:
         hits = [hit_of(found) for found in answer.found]
         return QueryResult(hits=hits, position=answer.position, mode=answer.mode, explain=steps)
 
-    def get(self, request: Get) -> Callable[[], Record]:
+    def get(self, request: Get, caller: Caller = OPERATOR) -> Callable[[], Record]:
         """Look at a request for a record; give what finds it."""
-        space = self.namespace(request.namespace)
+        space = self.namespace(request.namespace, caller)
         content = cids.content_of(request.cid)
         digest = cids.digest_of(request.cid) if content is None else None
 
@@ -139,9 +156,9 @@ class Reads:
 
         return get
 
-    def list(self, request: List) -> Callable[[], ListResult]:
+    def list(self, request: List, caller: Caller = OPERATOR) -> Callable[[], ListResult]:
         """Look at a request for a page of records; give what reads it."""
-        space = self.namespace(request.namespace)
+        space = self.namespace(request.namespace, caller)
         limit = within("limit", request.limit, 1, LIMITS.list_limit)
         offset = within("offset", request.offset, 0, 2**62)
         after = within("after", request.after, 0, 2**62)
@@ -162,10 +179,79 @@ class Reads:
         """Count a document's chunks; nothing is asked for any other record, which has none."""
         return self._store.chunks(space.ns, digest) if role_of(bytes(view.metadata)).document else 0
 
-    def namespaces(self) -> Callable[[], NamespaceListResult]:
-        """Give what counts the records of every namespace of the owner's, the public one first."""
+    def key_get(self, request: KeyGet, caller: Caller = OPERATOR) -> Callable[[], KeyRecord]:
+        """Look at a request for what a key names; give what finds it."""
+        space = self.namespace(request.namespace, caller)
+        key = checked_key(request.key)
+
+        def get() -> KeyRecord:
+            head = self._store.head(space.ns, key)
+            if head is None:
+                raise NotFound(f"no key {key!r:.80} in this namespace", field="key")
+            view = self._store.get(space.ns, head.digest)
+            if view is None:
+                cid = cids.from_digest(head.digest)
+                raise NotFound(f"the key {key!r:.80} names {cid}, which was deleted", field="key")
+            chunks = self._chunks(space, head.digest, view)
+            found = record_answer(head.digest, view, chunks, include_vector=request.include_vector)
+            return KeyRecord(key=key, position=head.position, set_unix_ms=head.issued, record=found)
+
+        return get
+
+    def key_list(self, request: KeyList, caller: Caller = OPERATOR) -> Callable[[], KeyListResult]:
+        """Look at a request for a page of keys; give what reads it."""
+        space = self.namespace(request.namespace, caller)
+        limit = within("limit", request.limit, 1, LIMITS.list_limit)
+        prefix = checked_key(request.prefix, "prefix") if request.prefix else ""
+        after = None if request.after is None else checked_key(request.after, "after")
+
+        def browse() -> KeyListResult:
+            position = self.position
+            heads = self._store.heads(space.ns, prefix, after, limit + 1)
+            keys = [
+                KeyInfo(
+                    key=head.key,
+                    cid=cids.from_digest(head.digest),
+                    position=head.position,
+                    set_unix_ms=head.issued,
+                )
+                for head in heads[:limit]
+            ]
+            next_after = keys[-1].key if len(heads) > limit else None
+            return KeyListResult(keys=keys, position=position, next_after=next_after)
+
+        return browse
+
+    def history(self, request: History, caller: Caller = OPERATOR) -> Callable[[], HistoryResult]:
+        """Look at a request for a page of what a key has named; give what reads it."""
+        space = self.namespace(request.namespace, caller)
+        limit = within("limit", request.limit, 1, LIMITS.history_limit)
+        after = within("after", request.after, 0, 2**62)
+        key = checked_key(request.key)
+
+        def browse() -> HistoryResult:
+            position = self.position
+            found = self._store.versions(space.ns, key, after, limit + 1)
+            if not found and after == 0:
+                raise NotFound(f"no key {key!r:.80} in this namespace", field="key")
+            versions = [
+                KeyVersion(
+                    cid=cids.from_digest(version.digest) if version.digest else None,
+                    position=version.position,
+                    set_unix_ms=version.issued,
+                    signer=ss58(version.signer),
+                )
+                for version in found[:limit]
+            ]
+            next_after = versions[-1].position if len(found) > limit else None
+            return HistoryResult(versions=versions, position=position, next_after=next_after)
+
+        return browse
+
+    def namespaces(self, caller: Caller = OPERATOR) -> Callable[[], NamespaceListResult]:
+        """Give what counts the records of every namespace of the caller's, the public one first."""
         spaces = sorted(self._store.published.namespaces.values(), key=lambda space: (space.position, space.name))
-        own = [space for space in spaces if space.owner in (None, self._store.key.public)]
+        own = [space for space in spaces if self._rights.sees(caller, space)]
         return lambda: NamespaceListResult(namespaces=[self.info(space, space.position) for space in own])
 
     def info(self, space: Namespace, position: int) -> NamespaceInfo:
@@ -174,7 +260,7 @@ class Reads:
         return NamespaceInfo(
             name=space.name,
             id=space.ns.hex(),
-            owner=None if space.ns == PUBLIC_NAMESPACE else self._store.key.address,
+            owner=None if space.owner is None else ss58(space.owner),
             model_version=space.model_version,
             dim=space.dim,
             records=count.records,

@@ -1,11 +1,12 @@
 """The Service: what every door and the embedded API call, so that a rule is written once.
 
-It checks limits and rights, asks the embedder and the store, and answers in the Structs of `engram.wire`. A call here
-comes from loopback or from the owner's own process, so it speaks with the node's key.
+It checks limits and rights, asks the embedder and the store, and answers in the Structs of `engram.wire`. Who calls is
+for the doors to find out: what comes from loopback, or from the owner's own process, speaks with the node's key.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -14,21 +15,25 @@ import trio
 
 from engram import cid as cids
 from engram.embed import same_model
-from engram.errors import BadRequest, Conflict, EngramError, NotFound, TooLarge, Unavailable
-from engram.identity import hello_message, namespace_id
+from engram.errors import BadRequest, Conflict, EngramError, Forbidden, NotFound, TooLarge, Unavailable
+from engram.identity import OPERATOR, hello_message, namespace_id
 from engram.limits import LIMITS
 from engram.node._checks import (
     Prepared,
     binding_of,
     check_binding,
+    checked_key,
     checked_text,
+    expected,
     item_result,
     put_result,
 )
 from engram.node._disk_status import scrub_status
+from engram.node._facts import Facts
 from engram.node._reads import Reads
+from engram.node._rights import Rights
 from engram.node._writing import Writer
-from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done
+from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, DropOperation, KeyOperation
 from engram.wire import (
     METHODS,
     PROTOCOL,
@@ -37,16 +42,30 @@ from engram.wire import (
     DeleteResult,
     Embed,
     EmbedResult,
+    Events,
     Get,
     Hello,
     HelloResult,
+    History,
+    HistoryResult,
     Item,
+    KeyDelete,
+    KeyGet,
+    KeyList,
+    KeyListResult,
+    KeyRecord,
+    KeyResult,
+    KeySet,
     List,
     ListResult,
     NamespaceCreate,
+    NamespaceDelete,
+    NamespaceDeleteResult,
     NamespaceInfo,
     NamespaceList,
     NamespaceListResult,
+    Ping,
+    Pong,
     Put,
     PutMany,
     PutManyResult,
@@ -62,16 +81,20 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
     from pathlib import Path
 
+    from engram.identity import Caller
     from engram.node._models import Models
     from engram.node._reads import Search
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Message, Ref, Tail
-    from engram.store import Count, RecallCheck, Scrub, Store
+    from engram.store import Count, Operation, RecallCheck, Scrub, Store
     from engram.wire import ActorsResult, Answer, IndexStatus, OnLong, Request
 
+A = TypeVar("A", bound="Answer")
 R = TypeVar("R")
 
 _CATCH_UP_S = 5.0
+_ENDINGS = 1000
+_PONG = Pong()
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +141,10 @@ class NodeService:
         self._started = clock.monotonic()
         self.plugins: Mapping[str, Ref] = {}
         """The actors of one's own, by name, once they have been started."""
-        self._calls: dict[type, Callable[[Any], Awaitable[Answer]]] = {
+        self._rights = Rights(store.key.public)
+        self._facts = Facts(store, self.reads, self._rights, tail, offload)
+        self._calls: dict[type, Callable[[Any, Caller], Awaitable[Answer]]] = {
+            Ping: self._ping,
             Hello: self._hello,
             Put: self._put,
             PutMany: self._put_many,
@@ -127,21 +153,33 @@ class NodeService:
             Get: self._get,
             List: self._list,
             Embed: self._embed,
+            KeySet: self._key_set,
+            KeyDelete: self._key_delete,
+            KeyGet: self._key_get,
+            KeyList: self._key_list,
+            History: self._history,
+            Events: self._facts.events,
             NamespaceCreate: self._namespace_create,
             NamespaceList: self._namespace_list,
+            NamespaceDelete: self._namespace_delete,
             Status: self._status,
             Actors: self._actors,
         }
 
-    async def call(self, request: Request[Any]) -> Answer:
+    async def call(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer:
         """Carry out a request; raises the `EngramError` that its caller should see."""
-        return await self._calls[type(request)](request)
+        return await self._calls[type(request)](request, caller)
 
-    def answer_now(self, request: Request[Any]) -> Answer | None:
-        """Answer a query by vector that the planner expects to be quick; None for what is to wait or to take longer."""
+    def answer_now(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer | None:
+        """Answer a ping, or a query by vector that the planner expects to be quick.
+
+        None for what is to wait or to take longer.
+        """
+        if type(request) is Ping:
+            return _PONG
         if type(request) is not Query or request.vector is None or request.min_position > self.reads.position:
             return None
-        search = self.reads.query(request)
+        search = self.reads.query(request, caller)
         if search.vector is None or not self.reads.is_quick(search):
             return None
         return self.reads.search(search, search.vector)
@@ -162,47 +200,70 @@ class NodeService:
             return request.namespace, request.model_version
         return None
 
-    async def call_together(self, requests: Sequence[Request[Any]]) -> list[PutResult | EngramError]:
+    async def call_together(
+        self, requests: Sequence[Request[Any]], caller: Caller = OPERATOR
+    ) -> list[PutResult | EngramError]:
         """Carry out puts of which `together` says the same."""
         puts = [request for request in requests if isinstance(request, Put)]
         assert len(puts) == len(requests)
-        items = [Item(vector=put.vector, metadata=put.metadata) for put in puts]
-        return [put_result(prepared) for prepared in await self._keep(items, puts[0])]
+        return [put_result(prepared) for prepared in await self._keep([_item(put) for put in puts], puts[0], caller)]
 
-    async def _put(self, request: Put) -> PutResult:
-        item = Item(text=request.text, vector=request.vector, metadata=request.metadata)
-        [prepared] = await self._keep([item], request)
+    async def _put(self, request: Put, caller: Caller) -> PutResult:
+        [prepared] = await self._keep([_item(request)], request, caller)
         result = put_result(prepared)
         if isinstance(result, EngramError):
             raise result
         return result
 
-    async def _put_many(self, request: PutMany) -> PutManyResult:
+    async def _put_many(self, request: PutMany, caller: Caller) -> PutManyResult:
         if len(request.items) > LIMITS.batch_items:
             raise TooLarge(
                 f"items: {len(request.items)} are over the limit of {LIMITS.batch_items} a batch", field="items"
             )
-        done = await self._keep(request.items, request)
+        done = await self._keep(request.items, request, caller)
         positions = [item.outcome.position for item in done if isinstance(item.outcome, Done)]
         return PutManyResult(items=[item_result(item) for item in done], position=max(positions, default=0))
 
-    async def _keep(self, items: Sequence[Item], request: Put | PutMany) -> list[Prepared]:
-        space = self.reads.namespace(request.namespace)
+    async def _keep(self, items: Sequence[Item], request: Put | PutMany, caller: Caller) -> list[Prepared]:
+        space = self.reads.namespace(request.namespace, caller)
+        signer = self._rights.signer(caller)
         check_binding(space, request.model_version)
-        return await self._writer.put(items, space, request.on_long or self._settings.on_long)
+        if any(item.key is not None for item in items):
+            self._rights.check_keys(caller, space)
+        return await self._writer.put(items, space, request.on_long or self._settings.on_long, signer)
 
-    async def _delete(self, request: Delete) -> DeleteResult:
-        space = self.reads.namespace(request.namespace)
+    async def _delete(self, request: Delete, caller: Caller) -> DeleteResult:
+        space = self.reads.namespace(request.namespace, caller)
+        signer = self._rights.signer(caller)
         digest = cids.digest_of(request.cid)
-        [outcome] = await self._writer.write([DeleteOperation(space.ns, digest, self._store.key.public)])
+        done = await self._write(DeleteOperation(space.ns, digest, None if caller.operator else signer))
+        return DeleteResult(cid=request.cid, position=done.position)
+
+    async def _key_set(self, request: KeySet, caller: Caller) -> KeyResult:
+        digest = cids.digest_of(request.cid)
+        done = await self._write(self._naming(request, digest, caller))
+        return KeyResult(key=request.key, cid=request.cid, position=done.position, created=done.created)
+
+    async def _key_delete(self, request: KeyDelete, caller: Caller) -> KeyResult:
+        done = await self._write(self._naming(request, None, caller))
+        return KeyResult(key=request.key, position=done.position, created=done.created)
+
+    def _naming(self, request: KeySet | KeyDelete, digest: bytes | None, caller: Caller) -> KeyOperation:
+        space = self.reads.namespace(request.namespace, caller)
+        signer = self._rights.signer(caller)
+        self._rights.check_keys(caller, space)
+        return KeyOperation(space.ns, checked_key(request.key), digest, signer, expected(request.expect))
+
+    async def _write(self, operation: Operation) -> Done:
+        [outcome] = await self._writer.write([operation])
         if isinstance(outcome, EngramError):
             raise outcome
-        return DeleteResult(cid=request.cid, position=outcome.position)
+        return outcome
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    async def _query(self, request: Query) -> QueryResult:
-        search = self.reads.query(request)
+    async def _query(self, request: Query, caller: Caller) -> QueryResult:
+        search = self.reads.query(request, caller)
         vector = await self.vector_of(search)
         await self.reach(request.min_position)
         if self.reads.is_quick(search):
@@ -213,15 +274,24 @@ class NodeService:
         """Give the vector to search by: the query's own, or that of its text."""
         return search.vector or await self._models.ask(search.space, search.text)
 
-    async def _get(self, request: Get) -> Record:
-        get = self.reads.get(request)
-        await self.reach(request.min_position)
-        return await self._offload.run("search", get)
+    async def _get(self, request: Get, caller: Caller) -> Record:
+        return await self._read(self.reads.get(request, caller), request.min_position)
 
-    async def _list(self, request: List) -> ListResult:
-        browse = self.reads.list(request)
-        await self.reach(request.min_position)
-        return await self._offload.run("search", browse)
+    async def _list(self, request: List, caller: Caller) -> ListResult:
+        return await self._read(self.reads.list(request, caller), request.min_position)
+
+    async def _key_get(self, request: KeyGet, caller: Caller) -> KeyRecord:
+        return await self._read(self.reads.key_get(request, caller), request.min_position)
+
+    async def _key_list(self, request: KeyList, caller: Caller) -> KeyListResult:
+        return await self._read(self.reads.key_list(request, caller), request.min_position)
+
+    async def _history(self, request: History, caller: Caller) -> HistoryResult:
+        return await self._read(self.reads.history(request, caller), request.min_position)
+
+    async def _read(self, read: Callable[[], A], position: int) -> A:
+        await self.reach(position)
+        return await self._offload.run("search", read)
 
     async def reach(self, position: int) -> None:
         """Wait until reads see `position` events of the log. `Unavailable` where they do not in a few seconds."""
@@ -237,7 +307,8 @@ class NodeService:
             field="min_position",
         )
 
-    async def _embed(self, request: Embed) -> EmbedResult:
+    async def _embed(self, request: Embed, caller: Caller) -> EmbedResult:
+        self._rights.signer(caller)  # it costs much, and strangers get it for nothing else
         if len(request.texts) > LIMITS.batch_items:
             raise TooLarge(
                 f"texts: {len(request.texts)} are over the limit of {LIMITS.batch_items} a call", field="texts"
@@ -257,27 +328,54 @@ class NodeService:
 
     # -- namespaces, node ---------------------------------------------------------------------------------------------
 
-    async def _namespace_create(self, request: NamespaceCreate) -> NamespaceInfo:
+    async def _namespace_create(self, request: NamespaceCreate, caller: Caller) -> NamespaceInfo:
+        owner = self._rights.signer(caller)
         if request.name == PUBLIC.name:
             raise Conflict("the public namespace is always there; choose another name", field="name")
-        ns = namespace_id(self._store.key.public, request.name)
+        ns = namespace_id(owner, request.name)
         embedder = await self._models.binding(request.model_version) if request.model_version else None
         model_version, dim = binding_of(request, embedder)
         there = self._store.published.namespaces.get(ns)
         if there is not None and same_model(there.model_version, model_version):
             model_version = there.model_version  # the folder or address of a model may be called otherwise since
-        operation = CreateOperation(self._store.key.public, request.name, model_version, dim)
-        [outcome] = await self._writer.write([operation])
-        if isinstance(outcome, EngramError):
-            raise outcome
-        space = self._store.published.namespaces[ns]
-        return await self._offload.run("search", functools.partial(self.reads.info, space, outcome.position))
+        done = await self._write(CreateOperation(owner, request.name, model_version, dim))
+        space = self.reads.namespace(request.name, caller)
+        return await self._offload.run("search", functools.partial(self.reads.info, space, done.position))
 
-    async def _namespace_list(self, request: NamespaceList) -> NamespaceListResult:
+    async def _namespace_list(self, request: NamespaceList, caller: Caller) -> NamespaceListResult:
         del request
-        return await self._offload.run("search", self.reads.namespaces())
+        return await self._offload.run("search", self.reads.namespaces(caller))
 
-    async def _status(self, request: Status) -> StatusResult:
+    async def _namespace_delete(self, request: NamespaceDelete, caller: Caller) -> NamespaceDeleteResult:
+        """Delete what is in it, a batch a commit, so that others' writes come between; then itself."""
+        if request.name == PUBLIC.name:
+            raise Forbidden("name: the public namespace is always there; delete its memories instead", field="name")
+        try:
+            space = self.reads.namespace(request.name, caller)
+        except NotFound as error:
+            raise NotFound(error.message, field="name") from None
+        signer = self._rights.signer(caller)
+        deleted = 0
+        while True:
+            look = functools.partial(self._endings, space.ns, signer)
+            while operations := await self._offload.run("search", look):
+                outcomes = await self._writer.write(operations)
+                for outcome in outcomes:
+                    if isinstance(outcome, EngramError) and not isinstance(outcome, NotFound):
+                        raise outcome
+                kept = zip(operations, outcomes, strict=True)
+                deleted += sum(isinstance(done, Done) and isinstance(end, DeleteOperation) for end, done in kept)
+            with contextlib.suppress(Conflict):  # something came into it meanwhile
+                done = await self._write(DropOperation(space.ns, signer))
+                return NamespaceDeleteResult(name=request.name, records=deleted, position=done.position)
+
+    def _endings(self, ns: bytes, signer: bytes) -> list[Operation]:
+        """Give what ends some of what lives in a namespace; nothing where nothing does."""
+        deletes = [DeleteOperation(ns, digest, whose) for digest, whose in self._store.members(ns, _ENDINGS)]
+        heads = self._store.heads(ns, "", None, _ENDINGS)
+        return [*deletes, *(KeyOperation(ns, head.key, None, signer) for head in heads)]
+
+    async def _status(self, request: Status, caller: Caller) -> StatusResult:
         del request
         published = self._store.published
 
@@ -297,7 +395,7 @@ class NodeService:
             model=self._models.own.model.status,
             models=self._models.statuses,
             uptime_s=self._clock.monotonic() - self._started,
-            data_dir=str(self._settings.data_dir.absolute()),
+            data_dir=str(self._settings.data_dir.absolute()) if caller.operator else "",
             log_bytes=log_bytes,
             bodies_bytes=bodies_bytes,
             queue_length=self._writer.waiting,
@@ -305,11 +403,17 @@ class NodeService:
             index=index,
         )
 
-    async def _actors(self, request: Actors) -> ActorsResult:
+    async def _actors(self, request: Actors, caller: Caller) -> ActorsResult:
         del request
+        self._rights.check_operator(caller, "actors")
         return self._actors_now()
 
-    async def _hello(self, request: Hello) -> HelloResult:
+    async def _ping(self, request: Ping, caller: Caller) -> Pong:
+        del request, caller
+        return _PONG
+
+    async def _hello(self, request: Hello, caller: Caller) -> HelloResult:
+        del caller
         if request.protocol != PROTOCOL:
             raise BadRequest(f"protocol: this node speaks {PROTOCOL}, not {request.protocol}", field="protocol")
         for field, value in (("nonce", request.nonce), ("node_key", request.node_key)):
@@ -330,3 +434,7 @@ class NodeService:
             log_size=self._store.published.position,
             signature=key.sign(message),
         )
+
+
+def _item(put: Put) -> Item:
+    return Item(text=put.text, vector=put.vector, metadata=put.metadata, key=put.key, expect=put.expect)

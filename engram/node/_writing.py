@@ -17,7 +17,7 @@ from engram.embed import CHUNK_PIECES, SPLITTER
 from engram.errors import Busy, EngramError, TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.node._checks import prepare
-from engram.store import PUBLIC, Done, PutOperation
+from engram.store import PUBLIC, Done, KeyOperation, PutOperation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,14 +44,14 @@ class Writer:
         self.waiting = 0
         """Memories on their way to the disk."""
 
-    async def put(self, items: Sequence[Item], space: Namespace, on_long: OnLong) -> list[Prepared]:
-        """Keep items; each one's `outcome` says what became of it. `Busy` where too many are on their way."""
+    async def put(self, items: Sequence[Item], space: Namespace, on_long: OnLong, signer: bytes) -> list[Prepared]:
+        """Keep items for `signer`; each one's `outcome` says what became of it. `Busy`: too many are on their way."""
         with self._admitted(len(items)):
             prepared = [prepare(item, space) for item in items]
-            await self._look_up(prepared, space, on_long)
+            await self._look_up(prepared, space, on_long, signer)
             await self._split(prepared, space, on_long)
             await self._fill_vectors(prepared, space)
-            await self._commit(prepared, space)
+            await self._commit(prepared, space, signer)
         return prepared
 
     async def write(self, operations: Sequence[Operation]) -> list[Done | EngramError]:
@@ -71,7 +71,7 @@ class Writer:
         finally:
             self.waiting -= items
 
-    async def _look_up(self, prepared: list[Prepared], space: Namespace, on_long: OnLong) -> None:
+    async def _look_up(self, prepared: list[Prepared], space: Namespace, on_long: OnLong, signer: bytes) -> None:
         """Find the texts that are here already: as one record, or as a document if it may have become one."""
         texts = [item for item in prepared if item.outcome is None and item.text is not None and item.vector is None]
         if not texts:
@@ -84,9 +84,13 @@ class Writer:
                 forms = _document_forms(item.metadata) if on_long == "chunk" and not short else []
                 hashed = hashlib.sha256(content).digest()
                 for metadata in [item.metadata, *forms]:
-                    found = self._store.known(space.ns, self._store.key.public, hashed, metadata, space.model_version)
+                    found = self._store.known(space.ns, signer, hashed, metadata, space.model_version)
                     if found:
-                        item.digest, item.outcome = found[0], Done(found[1], created=False)
+                        item.digest = found[0]
+                        if (named := _named(item, space, found[0], signer)) is not None:
+                            item.operation = named
+                        else:
+                            item.outcome = Done(found[1], created=False)
                         if metadata is not item.metadata:  # found as a document
                             item.chunks = self._store.chunks(space.ns, item.digest)
                         break
@@ -133,13 +137,16 @@ class Writer:
             )
         item.vector = item.vectors[0]
 
-    async def _commit(self, prepared: list[Prepared], space: Namespace) -> None:
+    async def _commit(self, prepared: list[Prepared], space: Namespace, signer: bytes) -> None:
         waiting = [item for item in prepared if item.outcome is None]
         for item in waiting:
+            if item.operation is not None:
+                continue  # it is there already, and only a key is to name it
             if item.split is None:
-                self._encode(item, space)
+                self._encode(item, space, signer)
             else:
-                await self._offload.run("embed", functools.partial(self._encode_document, item, item.split, space))
+                encode = functools.partial(self._encode_document, item, item.split, space, signer)
+                await self._offload.run("embed", encode)
         operations = [item.operation for item in waiting if item.operation is not None]
         if not operations:
             return
@@ -148,7 +155,7 @@ class Writer:
             if item.operation is not None:
                 item.outcome = next(outcomes)
 
-    def _encode(self, item: Prepared, space: Namespace) -> None:
+    def _encode(self, item: Prepared, space: Namespace, signer: bytes) -> None:
         assert item.vector is not None
         try:
             if item.text is not None:
@@ -159,9 +166,10 @@ class Writer:
             item.outcome = error
             return
         item.digest = digest
-        item.operation = PutOperation(space.ns, digest, payload, self._store.key.public)
+        named = _named(item, space, digest, signer)
+        item.operation = PutOperation(space.ns, digest, payload, signer, (), named, space.position)
 
-    def _encode_document(self, item: Prepared, split: Split, space: Namespace) -> None:
+    def _encode_document(self, item: Prepared, split: Split, space: Namespace, signer: bytes) -> None:
         assert item.text is not None
         metadata = documents.document_metadata(item.metadata, SPLITTER)
         digest, payload = record.encode_text(item.text, item.vectors[0], metadata, space.model_version)
@@ -170,7 +178,15 @@ class Writer:
         parts = zip(item.parts, item.vectors, places, strict=True)
         chunks = tuple(record.encode_text(*part, space.model_version) for part in parts)
         item.digest = digest
-        item.operation = PutOperation(space.ns, digest, payload, self._store.key.public, chunks)
+        named = _named(item, space, digest, signer)
+        item.operation = PutOperation(space.ns, digest, payload, signer, chunks, named, space.position)
+
+
+def _named(item: Prepared, space: Namespace, digest: bytes, signer: bytes) -> KeyOperation | None:
+    """Give what has a key name an item, where one is to."""
+    if item.naming is None:
+        return None
+    return KeyOperation(space.ns, item.naming.key, digest, signer, item.naming.expect)
 
 
 def _document_forms(metadata: bytes) -> list[bytes]:
@@ -187,7 +203,8 @@ def _to_embed(prepared: Sequence[Prepared], space: Namespace) -> list[Prepared]:
     Beside another model's text a vector is taken as it is: its bits are not the same each time.
     """
     ours = space.model_version == PUBLIC.model_version
-    texts = (item for item in prepared if item.outcome is None and item.text is not None)
+    new = (item for item in prepared if item.outcome is None and item.operation is None)
+    texts = (item for item in new if item.text is not None)
     return [item for item in texts if ours or item.vector is None]
 
 

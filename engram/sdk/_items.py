@@ -6,17 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET
 
 from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
+from engram.identity import PUBLIC_NAMESPACE, head_key
 from engram.limits import LIMITS
 from engram.record import canonical_metadata, decode_metadata
 from engram.sdk._vectors import f32_bytes
-from engram.wire import Item
+from engram.wire import Expect, Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FIELDS = ("text", "vector", "metadata")
+_FIELDS = ("text", "vector", "metadata", "key", "expect")
 _BATCH_BYTES = 2 * 1024 * 1024
 """Well under the message limit, so that what was estimated too low still fits."""
 _BATCH_TEXTS = 100
@@ -27,7 +29,13 @@ Slot = Item | EngramError
 """An item, or what was wrong with it: it keeps its place."""
 
 
-def make_item(text: object = None, vector: object = None, metadata: object = None) -> Item:
+def make_item(
+    text: object = None,
+    vector: object = None,
+    metadata: object = None,
+    key: object = None,
+    expect: object = UNSET,
+) -> Item:
     """Give the item to send. Raise `BadRequest` for a wrong type, `Unprocessable` for a value that cannot be kept."""
     if text is None and vector is None:
         raise BadRequest("a memory needs a `text`, a `vector`, or both", field="text")
@@ -35,11 +43,13 @@ def make_item(text: object = None, vector: object = None, metadata: object = Non
         text=None if text is None else clean_text(text, "text"),
         vector=None if vector is None else f32_bytes(vector),
         metadata=None if metadata is None else clean_metadata(metadata),
+        key=None if key is None else clean_key(key),
+        expect=clean_expect(expect),
     )
 
 
 def item_of(given: object) -> Item:
-    """Give the item for a text, or for a mapping of `text`, `vector` and `metadata`. Raise as `make_item` does."""
+    """Give the item for a text, or for a mapping of an item's fields. Raise as `make_item` does."""
     if isinstance(given, str):
         return make_item(text=given)
     if not isinstance(given, Mapping):
@@ -82,6 +92,21 @@ def clean_text(text: object, field: str) -> str:
                 f"{field}: character {error.start} is a lone surrogate, which UTF-8 cannot say", field=field
             ) from None
     return text
+
+
+def clean_key(key: object) -> str:
+    """Give the key. Raise `BadRequest` if it is no string, `Unprocessable` for one that no node takes."""
+    if not isinstance(key, str):
+        raise BadRequest(f"key: expected a string, got {type(key).__name__}", field="key")
+    head_key(PUBLIC_NAMESPACE, key)
+    return key
+
+
+def clean_expect(expect: object) -> Expect:
+    """Give what a key must name. Raise `BadRequest` for what is neither a CID, nor None, nor left out."""
+    if expect is UNSET or expect is None or isinstance(expect, str):
+        return expect
+    raise BadRequest(f"expect: expected a CID or None, got {type(expect).__name__}", field="expect")
 
 
 def clean_metadata(metadata: object) -> dict[str, Any]:

@@ -50,7 +50,12 @@ def read_slots(file: BinaryIO) -> Iterator[tuple[int, Slot]]:
 
 def at_line(number: int, error: EngramError) -> EngramError:
     """Give the same error with the line's number before its text."""
-    return type(error)(f"line {number}: {error.message}", field=error.field, retry_after_s=error.retry_after_s)
+    return type(error)(
+        f"line {number}: {error.message}",
+        field=error.field,
+        retry_after_s=error.retry_after_s,
+        current=error.current,
+    )
 
 
 def _refuse_long(file: BinaryIO, piece: bytes) -> NoReturn:

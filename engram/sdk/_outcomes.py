@@ -1,9 +1,26 @@
-"""What became of memories that were kept, or embedded again."""
+"""What became of memories that were kept, or embedded again, and how a memory is."""
 
 from __future__ import annotations
 
-from engram.errors import EngramError
+from typing import TYPE_CHECKING, Literal
+
+from engram.errors import EngramError, Internal, from_wire
 from engram.wire import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from engram.sdk._items import Slot
+    from engram.wire import ItemResult, PutManyResult, PutResult
+
+
+class Health(Answer, frozen=True, kw_only=True):
+    """How a node is, in short: `degraded` while it cannot embed texts."""
+
+    status: Literal["ok", "degraded"]
+    records: int
+    model: str
+    """State of the embedder: absent, fetching, loading, ready or failed."""
 
 
 class Kept(Answer, frozen=True, kw_only=True):
@@ -32,3 +49,34 @@ class Reindexed(Answer, frozen=True, kw_only=True):
 
 Outcome = str | EngramError
 """What became of one item of a batch: its CID, or what was wrong with it."""
+
+
+def kept(done: PutResult) -> Kept:
+    """Give what a put's answer says."""
+    return Kept(cid=done.cid, created=done.created, tokens=done.tokens, chunks=done.chunks)
+
+
+def cid_or_error(outcome: Kept | EngramError) -> Outcome:
+    """Give the CID, or the error."""
+    return outcome.cid if isinstance(outcome, Kept) else outcome
+
+
+def outcomes(batch: Sequence[Slot], answer: PutManyResult | EngramError) -> Iterator[Kept | EngramError]:
+    """Give each slot's outcome: its own error, or what the answer says of its item."""
+    results = iter(() if isinstance(answer, EngramError) else answer.items)
+    for slot in batch:
+        if isinstance(slot, EngramError):
+            yield slot
+        elif isinstance(answer, EngramError):
+            yield answer
+        else:
+            yield _outcome(next(results, None))
+
+
+def _outcome(result: ItemResult | None) -> Kept | EngramError:
+    if result is not None and result.error is not None:
+        error = result.error
+        return from_wire(error.code, error.message, error.field, error.retry_after_s, error.current)
+    if result is None or result.cid is None:
+        return Internal("the node answered fewer items than were sent; what became of this one is unknown")
+    return Kept(cid=result.cid, created=result.created, tokens=result.tokens, chunks=result.chunks)

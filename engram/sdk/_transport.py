@@ -35,7 +35,7 @@ from engram.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
 R = TypeVar("R", bound=Answer)
 
@@ -84,7 +84,7 @@ class Transport:
                 raise outcome
             return cast("R", outcome)
 
-    def call_many(self, requests: Iterable[Request[R]], window: int = _WINDOW) -> Iterator[R | EngramError]:
+    def call_many(self, requests: Iterable[Request[R]], window: int = _WINDOW) -> Generator[R | EngramError]:
         """Carry out requests that may be repeated, `window` in flight; give each one's answer or error, in order.
 
         Those whose turn it is are sent in one go, so that a node carries out small ones in one go too.

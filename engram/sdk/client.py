@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from engram.sdk._api import Api
+from engram.sdk._sync import Api
 from engram.sdk._transport import Transport
 from engram.wire import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
     from types import TracebackType
     from typing import Self
 
@@ -54,5 +54,5 @@ class EngramClient(Api):
     def _call(self, request: Request[R]) -> R:
         return self._transport.call(request)
 
-    def _call_many(self, requests: Iterable[Request[R]]) -> Iterator[R | EngramError]:
+    def _call_many(self, requests: Iterable[Request[R]]) -> Generator[R | EngramError]:
         return self._transport.call_many(requests)

@@ -4,6 +4,8 @@ from engram.store._group import (
     CreateOperation,
     DeleteOperation,
     Done,
+    DropOperation,
+    KeyOperation,
     MeasureOperation,
     Namespace,
     Operation,
@@ -16,7 +18,7 @@ from engram.store._reading import PUBLIC, Found, Published
 from engram.store._recall import RecallCheck
 from engram.store._scrub import Scrub, Stepped
 from engram.store._store import Store
-from engram.store._tables import Count, View
+from engram.store._tables import Count, Head, Version, View
 
 __all__ = [
     "PUBLIC",
@@ -24,10 +26,13 @@ __all__ = [
     "CreateOperation",
     "DeleteOperation",
     "Done",
+    "DropOperation",
     "Finding",
     "Found",
+    "Head",
     "IndexLimits",
     "Indexing",
+    "KeyOperation",
     "MeasureOperation",
     "Namespace",
     "Operation",
@@ -39,5 +44,6 @@ __all__ = [
     "Scrub",
     "Stepped",
     "Store",
+    "Version",
     "View",
 ]

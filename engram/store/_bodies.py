@@ -179,13 +179,14 @@ class Bodies:
                 yield from self._of_segment(name)
 
     def _of_segment(self, name: str) -> Iterator[Body]:
+        last = name == self._writer.name  # which alone may hold no frame
         file = self._disk.open(self._folder / name, writable=False)
         try:
-            data = file.read(0, self._writer.end if name == self._writer.name else file.size())
+            data = file.read(0, self._writer.end if last else file.size())
         finally:
             file.close()
-        frames, _, (status, offset, reason) = _core.scan_bodies(data, 0, None, False, content=False)
-        if status == _DAMAGED:
+        frames, _, (status, offset, reason) = _core.scan_bodies(data, 0, None, last, content=False)
+        if status:
             raise BodiesCorrupt(f"{self._folder / name}, offset {offset}: {reason}. Restore the segment.")
         for at, _, _, kind, body_id in frames:
             yield Body(body_id, kind, int(name[:20]) * SEGMENT_BYTES + at)

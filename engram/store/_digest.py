@@ -2,7 +2,7 @@
 
 Theory of operation. The digest is the sum modulo 2^256 of H(table | row) over every row, so that a change costs the
 rows it touched. A row is hashed as the MessagePack array of its table's name and every column; where a column is what
-a user chose (a namespace's name), its hash stands in its place.
+a user chose (a namespace's name, a key), its hash stands in its place.
 
 Which rows change is not left to the fold to say: triggers of the connection, made from the tables as they are, tell of
 each. A fold that writes a new column or table cannot forget them. Only `RowDigest.insert` writes rows of which they are
@@ -28,7 +28,7 @@ EMPTY = bytes(32)
 """The digest of no rows."""
 
 _MODULUS = 1 << 256
-_HASHED = {("namespaces", "name")}
+_HASHED = {("namespaces", "name"), ("heads", "key")}
 _ROWS = 4096
 _encode = msgspec.msgpack.Encoder().encode
 

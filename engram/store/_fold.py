@@ -15,7 +15,16 @@ import msgspec
 from engram import cid as cids
 from engram.documents import role_of
 from engram.errors import BodiesCorrupt
-from engram.events import AnyEvent, NamespaceCreated, RecallMeasured, RecordDeleted, RecordStored, Unknown
+from engram.events import (
+    AnyEvent,
+    KeySet,
+    NamespaceCreated,
+    NamespaceDeleted,
+    RecallMeasured,
+    RecordDeleted,
+    RecordStored,
+    Unknown,
+)
 from engram.store import _tables as tables
 from engram.store._digest import RowDigest, digest_of
 from engram.store._rows import insert_rows, select_among
@@ -153,6 +162,11 @@ class Fold:
                 return self._deleted(position, event)
             case NamespaceCreated():
                 self._namespace(position, event, read)
+            case NamespaceDeleted():
+                self._write("DELETE FROM namespaces WHERE ns = ?", (event.ns,))
+                self._write("DELETE FROM recalls WHERE ns = ?", (event.ns,))
+            case KeySet():
+                self._key_set(position, event, read)
             case RecallMeasured():
                 self._measured(event)
             case Unknown():
@@ -193,12 +207,35 @@ class Fold:
         return self.connection.execute(statement, values)
 
     def _namespace(self, position: int, event: NamespaceCreated, read: Callable[[int], memoryview]) -> None:
-        location = self._body_named(event.name, position)
-        name = msgspec.json.decode(bytes(read(location)))["name"]
+        name = self._patch(event.name, "name", position, read)
         self._write(
             "INSERT OR IGNORE INTO namespaces VALUES (?, ?, ?, ?, ?, ?)",
             (event.ns, event.owner, name, event.model_version, event.dim, position),
         )
+
+    def _key_set(self, position: int, event: KeySet, read: Callable[[int], memoryview]) -> None:
+        digest = cids.digest_of(event.cid) if event.cid else b""
+        before = tables.head(self.connection, event.k)
+        if before is not None and not wins(
+            event.issued_unix_ms,
+            digest,
+            before.issued,
+            before.digest,
+            delete=not digest,
+            other=not before.digest,
+        ):
+            return
+        key = before.key if before else self._patch(event.key, "key", position, read)
+        issued = event.issued_unix_ms
+        self._write(
+            "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?)",
+            (event.k, event.ns, key, digest, position, issued),
+        )
+        self._write("INSERT INTO versions VALUES (?, ?, ?, ?, ?)", (position, event.k, digest, issued, event.signer))
+
+    def _patch(self, body_id: bytes, name: str, position: int, read: Callable[[int], memoryview]) -> str:
+        text: str = msgspec.json.decode(bytes(read(self._body_named(body_id, position))))[name]
+        return text
 
     def _measured(self, event: RecallMeasured) -> None:
         row = (event.ns, event.mode, event.queries, event.expected, event.found, event.widening)

@@ -10,11 +10,12 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from engram import cid as cids
 from engram import events, record
-from engram.errors import Conflict, EngramError, NotFound, Unprocessable
-from engram.identity import namespace_id
+from engram.errors import Conflict, EngramError, Forbidden, NotFound, Unprocessable
+from engram.identity import head_key, namespace_id
 from engram.store import _tables as tables
 from engram.store._bodies import PATCH, RECORD, Bodies
 
@@ -46,10 +47,25 @@ _EXPECTED = 256
 """Operations whose rows are looked up at once."""
 
 
+class KeyOperation(msgspec.Struct, frozen=True):
+    """Have a key name the record of a digest that lives in its namespace; None: nothing more.
+
+    `expect`: the digest that it must name until now, None for nothing; UNSET for whatever it is.
+    """
+
+    ns: bytes
+    key: str
+    digest: bytes | None
+    signer: bytes
+    expect: bytes | UnsetType | None = UNSET
+
+
 class PutOperation(msgspec.Struct, frozen=True):
     """Make `signer`'s membership of a record live. `payload` certifies the record that `digest` names.
 
     `chunks`: (digest, payload) of each chunk, where the record is a long text's document; they come and go with it.
+    `key`: has a key name the record; where that cannot be, nothing is kept. `born`: the position of the namespace's
+    creation, as whoever made the payload saw it; None: whatever it is.
     """
 
     ns: bytes
@@ -57,14 +73,16 @@ class PutOperation(msgspec.Struct, frozen=True):
     payload: bytes
     signer: bytes
     chunks: tuple[tuple[bytes, bytes], ...] = ()
+    key: KeyOperation | None = None
+    born: int | None = None
 
 
 class DeleteOperation(msgspec.Struct, frozen=True):
-    """End `signer`'s membership of a record; of a document, those of its chunks too."""
+    """End `signer`'s membership of a record, or everybody's for None; of a document, those of its chunks too."""
 
     ns: bytes
     digest: bytes
-    signer: bytes
+    signer: bytes | None
 
 
 class CreateOperation(msgspec.Struct, frozen=True):
@@ -76,13 +94,20 @@ class CreateOperation(msgspec.Struct, frozen=True):
     dim: int
 
 
+class DropOperation(msgspec.Struct, frozen=True):
+    """Delete a namespace in which nothing lives any more. `Conflict` where something does."""
+
+    ns: bytes
+    signer: bytes
+
+
 class MeasureOperation(msgspec.Struct, frozen=True):
     """Keep what was measured of a namespace's recall."""
 
     measured: events.RecallMeasured
 
 
-Operation = PutOperation | DeleteOperation | CreateOperation | MeasureOperation
+Operation = PutOperation | KeyOperation | DeleteOperation | CreateOperation | DropOperation | MeasureOperation
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -113,6 +138,7 @@ class Group:
         self.events: list[bytes] = []
         self.changes: list[Change] = []
         self.created: dict[bytes, Namespace] = {}
+        self.dropped: set[bytes] = set()
         self.measured: dict[bytes, events.RecallMeasured] = {}
 
     def carry_out(self, operations: Sequence[Operation]) -> list[Done | EngramError]:
@@ -130,7 +156,8 @@ class Group:
     @property
     def _full(self) -> bool:
         """Whether the next operation is another group's."""
-        return len(self.events) >= FRAME_EVENTS or self._staged_bytes >= FRAME_BODY_BYTES
+        # Behind the end of a namespace too: one of its name would be indexed with it.
+        return len(self.events) >= FRAME_EVENTS or self._staged_bytes >= FRAME_BODY_BYTES or bool(self.dropped)
 
     def _expect(self, operations: Sequence[Operation]) -> None:
         puts = [operation for operation in operations if isinstance(operation, PutOperation)]
@@ -142,11 +169,16 @@ class Group:
             match operation:
                 case PutOperation():
                     return self._put(operation)
+                case KeyOperation():
+                    return self._key(operation)
                 case DeleteOperation():
                     return self._delete(operation)
                 case CreateOperation():
                     return self._create(operation)
+                case DropOperation():
+                    return self._drop(operation)
                 case MeasureOperation():
+                    self._there(operation.measured.ns)
                     self.measured[operation.measured.ns] = operation.measured
                     return self._emit(operation.measured)
         except EngramError as error:
@@ -157,11 +189,19 @@ class Group:
 
     def _put(self, operation: PutOperation) -> Done:
         ns, signer = operation.ns, operation.signer
+        space = self._there(ns)
+        if operation.born not in (None, space.position):
+            raise Conflict(f"the namespace {space.name!r} was deleted and made anew meanwhile; send it again")
+        if operation.key is not None:
+            self._expected(operation.key)
         done = self._put_record(ns, operation.digest, operation.payload, signer)
         if done.created:  # of one that lives the chunks do: others would be the same text again, in other bits
             for digest, payload in operation.chunks:
                 self._put_record(ns, digest, payload, signer)
-        return done
+        if operation.key is None:
+            return done
+        named = self._name(operation.key)
+        return Done(max(done.position, named.position), done.created or named.created)
 
     def _put_record(self, ns: bytes, digest: bytes, payload: bytes, signer: bytes) -> Done:
         before = self._fold.membership(ns, digest, signer)
@@ -177,18 +217,83 @@ class Group:
         )
         return self._emit(event)
 
+    def _key(self, operation: KeyOperation) -> Done:
+        self._there(operation.ns)
+        before = self._expected(operation)
+        if operation.digest is None:
+            if not before:
+                raise NotFound(f"no key {operation.key!r:.80} in this namespace", field="key")
+        elif not tables.signers_of(self._fold.connection, operation.ns, operation.digest):
+            raise NotFound(f"no record {cids.from_digest(operation.digest)} in this namespace", field="cid")
+        return self._name(operation)
+
+    def _expected(self, operation: KeyOperation) -> bytes:
+        """Give the digest that a key names, empty for none; `Conflict` where it was to be another."""
+        head = tables.head(self._fold.connection, head_key(operation.ns, operation.key))
+        digest = head.digest if head is not None else b""
+        if operation.expect is not UNSET and (operation.expect or b"") != digest:
+            current = cids.from_digest(digest) if digest else None
+            raise Conflict(
+                f"expect: the key {operation.key!r:.80} names {current or 'nothing'}, not what was expected",
+                field="expect",
+                current=current,
+            )
+        return digest
+
+    def _name(self, operation: KeyOperation) -> Done:
+        k = head_key(operation.ns, operation.key)
+        before = tables.head(self._fold.connection, k)
+        digest = operation.digest or b""
+        if before is not None and before.digest == digest:
+            return Done(before.position, False)
+        patch = record.patch({"key": operation.key})
+        named = hashlib.sha256(patch).digest()
+        self._stage(PATCH, named, patch)
+        event = events.KeySet(
+            ns=operation.ns,
+            k=k,
+            cid=cids.from_digest(digest) if digest else "",
+            key=named,
+            signer=operation.signer,
+            issued_unix_ms=max(self._now_ms, before.issued + 1) if before else self._now_ms,
+        )
+        return self._emit(event)
+
+    def _drop(self, operation: DropOperation) -> Done:
+        space = self._there(operation.ns)
+        if not tables.is_empty(self._fold.connection, operation.ns):
+            raise Conflict(
+                f"the namespace {space.name!r} is not empty: something came into it meanwhile; send it again"
+            )
+        event = events.NamespaceDeleted(ns=operation.ns, signer=operation.signer, issued_unix_ms=self._now_ms)
+        done = self._emit(event)
+        self.dropped.add(operation.ns)
+        return done
+
+    def _there(self, ns: bytes) -> Namespace:
+        found = self._namespaces.get(ns) or self.created.get(ns)
+        if found is None:
+            raise NotFound("the namespace was deleted meanwhile", field="namespace")
+        return found
+
     def _delete(self, operation: DeleteOperation) -> Done:
-        ns, digest, signer = operation.ns, operation.digest, operation.signer
-        before = self._fold.membership(ns, digest, signer)
+        ns, digest = operation.ns, operation.digest
+        alive = tables.signers_of(self._fold.connection, ns, digest)
         cid = cids.from_digest(digest)
-        if before is None or not before.alive:
+        if not alive:
             raise NotFound(f"no record {cid} in this namespace", field="cid")
+        if operation.signer not in (None, *alive):
+            raise Forbidden(f"cid: {cid} was put by another key, and who put it, or the node's operator, deletes it")
         if (parent := tables.parent_of(self._fold.connection, digest)) is not None:
             whole = cids.from_digest(parent)
             raise Unprocessable(
                 f"cid: {cid} is a chunk of the long text {whole}; delete that, and its chunks go with it", field="cid"
             )
-        done = self._end(ns, digest, signer, before)
+        signers = alive if operation.signer is None else [operation.signer]
+        return max((self._end_whole(ns, digest, signer) for signer in signers), key=lambda done: done.position)
+
+    def _end_whole(self, ns: bytes, digest: bytes, signer: bytes) -> Done:
+        done = self._end(ns, digest, signer, self._fold.membership(ns, digest, signer))
         for chunk in tables.chunks_of(self._fold.connection, ns, signer, digest):
             self._end(ns, chunk, signer, self._fold.membership(ns, chunk, signer))
         return done

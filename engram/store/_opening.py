@@ -183,6 +183,6 @@ def _named(log: Log) -> set[bytes]:
         match events.decode(data):
             case events.RecordStored(cid=cid):
                 named.add(cids.digest_of(cid))
-            case events.NamespaceCreated(name=name):
-                named.add(name)
+            case events.NamespaceCreated(name=patch) | events.KeySet(key=patch):
+                named.add(patch)
     return named

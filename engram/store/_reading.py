@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import operator
 import threading
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -20,12 +20,12 @@ from engram import filter as filters
 from engram import record
 from engram.documents import role_of
 from engram.errors import BodiesCorrupt, Unavailable
-from engram.identity import PUBLIC_NAMESPACE
+from engram.identity import PUBLIC_NAMESPACE, head_key
 from engram.index import FilterPlan
 from engram.store import _tables as tables
 from engram.store._digest import EMPTY, digest_of
 from engram.store._group import Namespace
-from engram.store._tables import Count, View
+from engram.store._tables import Count, Head, Version, View
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from engram.index import Allowed
     from engram.index import View as IndexView
     from engram.store._bodies import Bodies
+
+T = TypeVar("T")
 
 PUBLIC = Namespace(
     ns=PUBLIC_NAMESPACE, name="public", owner=None, model_version=record.CANONICAL_MODEL, dim=record.CANONICAL_DIM
@@ -149,15 +151,34 @@ class Reader:
         """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
         if content == cids.NO_CONTENT:
             return []  # the mark of records without content, which it would all find
-        self._check_trusted()
-        with self._reading:
-            rows = self._reader.execute(
-                f"""SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+        query = f"""SELECT DISTINCT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
                     WHERE r.content = ? AND r.{tables.HAS_CONTENT} AND m.ns = ? AND m.alive
-                    ORDER BY m.digest LIMIT ?""",  # noqa: S608 (a constant)
-                (content, ns, limit),
-            ).fetchall()
+                    ORDER BY m.digest LIMIT ?"""  # noqa: S608 (a constant)
+        rows = self._look(lambda connection: connection.execute(query, (content, ns, limit)).fetchall())
         return [digest for (digest,) in rows]
+
+    def head(self, ns: bytes, key: str) -> Head | None:
+        """Give what a key names in a namespace; None where it names nothing."""
+        found = self._look(lambda connection: tables.head(connection, head_key(ns, key)))
+        return found if found is not None and found.digest else None
+
+    def heads(self, ns: bytes, prefix: str, after: str | None, limit: int) -> list[Head]:
+        """Give the first keys of a namespace behind `after` that begin with `prefix`, in the order of their bytes."""
+        return self._look(lambda connection: tables.heads(connection, ns, prefix, after, limit))
+
+    def versions(self, ns: bytes, key: str, after: int, limit: int) -> list[Version]:
+        """Give the first versions of a key behind position `after`, oldest first."""
+        return self._look(lambda connection: tables.versions(connection, head_key(ns, key), after, limit))
+
+    def members(self, ns: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Give (digest, signer) of some memberships that are alive in a namespace, but for those of chunks."""
+        return self._look(lambda connection: tables.members(connection, ns, limit))
+
+    def key_of_patch(self, patch: bytes) -> str | None:
+        """Give the key that stands in a patch, by the patch's hash; None where it cannot be read."""
+        row = self._row("SELECT location FROM bodies WHERE id = ?", (patch,))
+        body = None if row is None else self._bodies.proved(row[0], patch)
+        return None if body is None else msgspec.json.decode(body).get("key")
 
     def browse(
         self,
@@ -335,9 +356,12 @@ class Reader:
             self._reader.close()
 
     def _row(self, query: str, values: tuple[Any, ...]) -> Any:
+        return self._look(lambda connection: connection.execute(query, values).fetchone())
+
+    def _look(self, look: Callable[[sqlite3.Connection], T]) -> T:
         self._check_trusted()
         with self._reading:
-            return self._reader.execute(query, values).fetchone()
+            return look(self._reader)
 
 
 def _grouped(hits: Iterable[tuple[bytes, int, float, bytes]]) -> list[Found]:

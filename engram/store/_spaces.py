@@ -113,6 +113,12 @@ class Spaces:
         """Give readers what is in the indexes of these namespaces now; None: of all."""
         return {ns: self._spaces[ns].publish() for ns in (self._spaces if changed is None else changed)}
 
+    def drop(self, ns: bytes) -> None:
+        """Forget a namespace; what is being built from any of them finds no place, which costs it only the work."""
+        if self._spaces.pop(ns, None) is not None:
+            self.generation += 1
+        self.measures.pop(ns, None)
+
     def clear(self) -> None:
         """Let go of the bodies' maps."""
         self._spaces.clear()

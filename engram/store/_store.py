@@ -222,7 +222,10 @@ class Store(Reader):
         self._namespaces.update(group.created)
         changed = self.indexes.follow(group.changes, self._namespaces)
         self.indexes.widen(group.measured, self._namespaces)
-        self._publish(changed | set(group.measured))
+        for ns in group.dropped:
+            del self._namespaces[ns]
+            self.indexes.drop(ns)
+        self._publish((changed | set(group.measured)) - group.dropped, group.dropped)
 
     def _follow_again(self) -> None:
         """Make what is durable found, whatever went wrong on the way; where that fails too, end the store.
@@ -241,9 +244,11 @@ class Store(Reader):
     def _advance(self) -> None:
         self._fold.advance(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
 
-    def _publish(self, changed: Iterable[bytes] | None) -> None:
+    def _publish(self, changed: Iterable[bytes] | None, dropped: Iterable[bytes] = ()) -> None:
         position = self._log.size
         indexes = {**self.published.indexes, **self.indexes.publish(changed)}
+        for ns in dropped:
+            indexes.pop(ns, None)
         self.published = Published(
             position, self._log.root, self._fold.digest, self._bodies.tail, dict(self._namespaces), indexes
         )
@@ -286,7 +291,7 @@ class Store(Reader):
         """
         if self._failed is not None or self._distrusted or self._log.size == self._checkpoint_size:
             return None
-        committed = StateCommitted(records=self._records_root(), edges=_NO_TRIE, heads=_NO_TRIE)
+        committed = StateCommitted(records=self._records_root(), edges=_NO_TRIE, heads=self._heads_root())
         try:
             frame = self._log.append([events.encode(committed)], now_ns)
             self._follow_log()
@@ -311,6 +316,11 @@ class Store(Reader):
     def _records_root(self) -> TrieRoot:
         rows = self._writer.execute("SELECT digest, payload FROM records WHERE lives > 0")
         root, count = _core.trie_root(b"".join(cids.key_of(digest) + payload for digest, payload in rows))
+        return TrieRoot(root, count)
+
+    def _heads_root(self) -> TrieRoot:
+        rows = self._writer.execute("SELECT k, digest FROM heads WHERE digest != x''")
+        root, count = _core.trie_root(b"".join(k + digest for k, digest in rows))
         return TrieRoot(root, count)
 
     def close(self, now_ns: int) -> None:

@@ -5,6 +5,7 @@ Here is what the tables are, how far they say that they have come, and what is a
 
 from __future__ import annotations
 
+import itertools
 import struct
 from array import array
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 NAME = "store"
 """The projection's name."""
 
-FOLD_VERSION = 4
+FOLD_VERSION = 5
 """Raise it when the fold means something else, and every table is folded again."""
 
 EVERYWHERE = b""
@@ -57,6 +58,16 @@ _SCHEMA = (
     # By the last two nothing is looked up: at a start the locations of all that lives are read from the index alone.
     "CREATE INDEX memberships_by_position ON memberships (ns, position, location, indexed) WHERE alive",
     "CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL, chunks INTEGER NOT NULL) WITHOUT ROWID",
+    # `digest`: of the CID that the key names, empty where it names none any more.
+    """CREATE TABLE heads (
+  k BLOB PRIMARY KEY, ns BLOB NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, position INTEGER NOT NULL,
+  issued INTEGER NOT NULL
+) WITHOUT ROWID""",
+    "CREATE INDEX heads_by_key ON heads (ns, key) WHERE digest != x''",
+    """CREATE TABLE versions (
+  position INTEGER PRIMARY KEY, k BLOB NOT NULL, digest BLOB NOT NULL, issued INTEGER NOT NULL, signer BLOB NOT NULL
+)""",
+    "CREATE INDEX versions_by_key ON versions (k, position)",
     """CREATE TABLE recalls (
   ns BLOB PRIMARY KEY, mode TEXT NOT NULL, queries INTEGER NOT NULL, expected INTEGER NOT NULL, found INTEGER NOT NULL,
   widening INTEGER NOT NULL
@@ -64,7 +75,7 @@ _SCHEMA = (
 )
 # `indexed`: it has a vector, and is no document, whose chunks are found in its place. A membership repeats it, and the
 # record's location, and whether it has a parent: reading all of a namespace's looks at no other table for each.
-FOLDED = ("bodies", "namespaces", "records", "memberships", "tallies", "recalls")
+FOLDED = ("bodies", "namespaces", "records", "memberships", "heads", "versions", "tallies", "recalls")
 """The tables whose rows the state digest is taken over.
 
 `bodies` is among them though it is a fold of the body segments, not of the log: the same segments give the same rows,
@@ -110,6 +121,24 @@ class Membership(msgspec.Struct, frozen=True):
     position: int
     alive: bool
     issued: int
+
+
+class Head(msgspec.Struct, frozen=True):
+    """A key, and what it names: the digest of a CID, empty where that was removed. Since `position`."""
+
+    key: str
+    digest: bytes
+    position: int
+    issued: int
+
+
+class Version(msgspec.Struct, frozen=True):
+    """What a key has named from `position` on, empty where that was removed, and who said so."""
+
+    position: int
+    digest: bytes
+    issued: int
+    signer: bytes
 
 
 def prepare(connection: sqlite3.Connection) -> Progress | None:
@@ -258,6 +287,59 @@ def chunks_of(connection: sqlite3.Connection, ns: bytes, signer: bytes, document
         (document, ns, signer),
     )
     return [digest for (digest,) in rows]
+
+
+def signers_of(connection: sqlite3.Connection, ns: bytes, digest: bytes) -> list[bytes]:
+    """Give whose memberships of a record are alive in a namespace."""
+    rows = connection.execute(
+        "SELECT signer FROM memberships WHERE ns = ? AND digest = ? AND alive ORDER BY position", (ns, digest)
+    )
+    return [signer for (signer,) in rows]
+
+
+def members(connection: sqlite3.Connection, ns: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+    """Give (digest, signer) of some memberships that are alive in a namespace, but for those of chunks."""
+    return connection.execute(
+        """SELECT digest, signer FROM memberships INDEXED BY memberships_by_position
+           WHERE ns = ? AND alive AND NOT chunk ORDER BY position LIMIT ?""",
+        (ns, limit),
+    ).fetchall()
+
+
+def is_empty(connection: sqlite3.Connection, ns: bytes) -> bool:
+    """Say whether no membership and no key of a namespace is alive."""
+    found = connection.execute(
+        """SELECT EXISTS (SELECT 1 FROM memberships INDEXED BY memberships_by_position WHERE ns = ?1 AND alive)
+               OR EXISTS (SELECT 1 FROM heads WHERE ns = ?1 AND digest != x'')""",
+        (ns,),
+    ).fetchone()
+    return not found[0]
+
+
+def head(connection: sqlite3.Connection, k: bytes) -> Head | None:
+    """Give what a key names, or named until it was removed."""
+    row = connection.execute("SELECT key, digest, position, issued FROM heads WHERE k = ?", (k,)).fetchone()
+    return Head(*row) if row else None
+
+
+def heads(connection: sqlite3.Connection, ns: bytes, prefix: str, after: str | None, limit: int) -> list[Head]:
+    """Give the first keys of a namespace behind `after` that begin with `prefix`, in the order of their bytes."""
+    rows = connection.execute(
+        """SELECT key, digest, position, issued FROM heads INDEXED BY heads_by_key
+           WHERE ns = ? AND digest != x'' AND key >= ? AND (?3 IS NULL OR key > ?3) ORDER BY key LIMIT ?""",
+        (ns, prefix, after, limit),
+    )
+    return [Head(*row) for row in itertools.takewhile(lambda row: row[0].startswith(prefix), rows)]
+
+
+def versions(connection: sqlite3.Connection, k: bytes, after: int, limit: int) -> list[Version]:
+    """Give the first versions of a key behind position `after`, oldest first."""
+    rows = connection.execute(
+        """SELECT position, digest, issued, signer FROM versions INDEXED BY versions_by_key
+           WHERE k = ? AND position > ? ORDER BY position LIMIT ?""",
+        (k, after, limit),
+    )
+    return [Version(*row) for row in rows]
 
 
 def visible_records(

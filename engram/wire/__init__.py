@@ -13,6 +13,15 @@ from engram.wire._codec import (
     checked,
     error_info,
 )
+from engram.wire._json import (
+    HttpError,
+    body_too_large,
+    check_body,
+    decode_answer,
+    decode_body,
+    decode_request,
+    encode_error,
+)
 from engram.wire._messages import (
     METHODS,
     PROTOCOL,
@@ -81,6 +90,7 @@ from engram.wire._messages import (
     patience_s,
 )
 from engram.wire._rest import ROUTES, Route
+from engram.wire._targets import HttpCall, WrongVerb, find_route, http_call, parse_query, request_at, request_of
 
 __all__ = [
     "METHODS",
@@ -113,6 +123,8 @@ __all__ = [
     "History",
     "HistoryResult",
     "Hit",
+    "HttpCall",
+    "HttpError",
     "IndexStatus",
     "Item",
     "ItemResult",
@@ -158,7 +170,19 @@ __all__ = [
     "StatusResult",
     "Step",
     "Vector",
+    "WrongVerb",
+    "body_too_large",
+    "check_body",
     "checked",
+    "decode_answer",
+    "decode_body",
+    "decode_request",
+    "encode_error",
     "error_info",
+    "find_route",
+    "http_call",
+    "parse_query",
     "patience_s",
+    "request_at",
+    "request_of",
 ]

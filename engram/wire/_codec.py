@@ -146,8 +146,7 @@ class ServerConnection:
 
 
 def _decoded(message: bytes, method: msgspec.Raw, params: msgspec.Raw, limits: Limits) -> Request[Any]:
-    if (flaw := check_message(message, limits.message_depth)) is not None:
-        raise from_flaw(*flaw, limits)
+    _check(message, limits)
     try:
         name = _text.decode(method)
     except msgspec.ValidationError:
@@ -159,6 +158,16 @@ def _decoded(message: bytes, method: msgspec.Raw, params: msgspec.Raw, limits: L
         return decoder.decode(params)[0]
     except msgspec.ValidationError as error:
         raise from_validation(error, METHODS[name][0]) from None
+
+
+def _check(message: bytes, limits: Limits) -> None:
+    if (flaw := check_message(message, limits.message_depth)) is not None:
+        raise from_flaw(*flaw, limits)
+
+
+def check_sendable(request: Request[Any], limits: Limits = LIMITS) -> None:
+    """Refuse a request whose values no wire carries, with RPC's errors; whatever its size."""
+    _check(_encode_request(0, request), limits)
 
 
 def checked(request: Request[Any]) -> Request[Any]:
@@ -199,8 +208,7 @@ class ClientConnection:
             raise TooLarge(
                 f"the {request.method} has {len(data)} bytes, and a message at most {self._limits.message_bytes}"
             )
-        if (flaw := check_message(data, self._limits.message_depth)) is not None:
-            raise from_flaw(*flaw, self._limits)
+        _check(data, self._limits)
         self._in_flight[call_id] = request.method
         return call_id, data
 

@@ -92,7 +92,8 @@ class Put(Request[PutResult], frozen=True, kw_only=True):
 
     `key`: the name that stands for this memory from now on, in place of what it stood for. `expect`: the CID that the
     key must name until now, nil for none at all; `conflict` where it is otherwise, and then nothing is kept. Left out:
-    whatever it names. `on_long`: what becomes of a text that is too long for one record; absent: what the node is configured to do.
+    whatever it names. `on_long`: what becomes of a text that is too long for one record; absent: what the node is
+    configured to do.
     """
 
     method: ClassVar[str] = "put"

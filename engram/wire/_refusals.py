@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engram.errors import BadRequest, EngramError, TooLarge, UnknownMethod
 from engram.wire._messages import Item, Request
@@ -57,20 +57,40 @@ def from_flaw(flaw: str, path: str, limits: Limits) -> EngramError:
             return BadRequest(f"the message is not one msgpack value: {flaw}", field=field)
 
 
-def from_validation(error: msgspec.ValidationError, request: type[Request[Any]]) -> EngramError:
-    """Give the error of parameters that do not fit their Struct; `field` is the path, such as `items[3].text`."""
-    what, _, where = str(error).rpartition(" - at ")
+def from_json_flaw(flaw: str, path: str, at: int, limits: Limits) -> EngramError:
+    """Give the error of a body that is not fit to be decoded: a flaw, its path, and the byte where it is."""
+    match flaw:
+        case "key_twice" | "not_utf8" | "too_many" | "too_deep":
+            return from_flaw(flaw, path, limits)
+        case "surrogate":
+            field = path.removeprefix(".") or None
+            return BadRequest(f"`{field or 'params'}` holds a lone surrogate, which is not Unicode text", field=field)
+        case "trailing":
+            return BadRequest(f"the body is not one JSON value: something follows it at byte {at}")
+        case _:
+            return BadRequest(f"the body is not JSON: {flaw} was expected at byte {at}")
+
+
+def from_validation(
+    error: msgspec.ValidationError, kind: type[msgspec.Struct], method: str | None = None
+) -> EngramError:
+    """Give the error of parameters that do not fit their Struct; `field` is the path, such as `items[3].text`.
+
+    They stood in an array that holds one map, as RPC has it. `method`: what errors call it; a request has its own.
+    """
+    method = method or cast("type[Request[Any]]", kind).method
+    what, _, where = str(error).replace("got `None`", "got `null`").rpartition(" - at ")
     if not what:
-        return BadRequest(f"{request.method}: params must be an array that holds one map: {_lower(where)}")
+        return BadRequest(f"{method}: params must be an array that holds one map: {_lower(where)}")
     path = where.removeprefix("`key` in ").strip("`").removeprefix("$[0]").removeprefix(".")
     if what.startswith("Object contains unknown field `"):
-        return _unknown_field(what.split("`", 1)[1].removesuffix("`"), path, request)
+        return _unknown_field(what.split("`", 1)[1].removesuffix("`"), path, kind, method)
     if what.startswith("Object missing required field `"):
         name = what.split("`")[1]
-        return BadRequest(f"{request.method}: `{_join(path, name)}` is missing", field=_join(path, name))
+        return BadRequest(f"{method}: `{_join(path, name)}` is missing", field=_join(path, name))
     if " of length <= " in what:
-        return TooLarge(f"{request.method}: `{path}` is too long: {_lower(what)}", field=path)
-    named = f"{request.method}: `{path}`: " if path else f"{request.method}: params: "
+        return TooLarge(f"{method}: `{path}` is too long: {_lower(what)}", field=path)
+    named = f"{method}: `{path}`: " if path else f"{method}: params: "
     key = " as a key" if where.startswith("`key`") else ""
     return BadRequest(f"{named}{_lower(what)}{key}", field=path or None)
 
@@ -83,17 +103,25 @@ def unknown_method(name: str, known: Iterable[str]) -> UnknownMethod:
     return UnknownMethod(f"no method {shown(name)}; {hint}", field="method")
 
 
+def unknown_path(path: str, known: Iterable[str]) -> UnknownMethod:
+    """Give the error of a path at which nothing stands, with the paths nearest to it."""
+    paths = sorted(known)
+    near = difflib.get_close_matches(path[:_SHOWN], paths, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "GET /openapi.json lists them"
+    return UnknownMethod(f"nothing stands at {shown(path)}; {hint}", field="path")
+
+
 def shown(text: str) -> str:
     """Quote a stranger's text, cut to what an error may repeat."""
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
-def _unknown_field(name: str, path: str, request: type[Request[Any]]) -> BadRequest:
-    known = Item.__struct_fields__ if path else request.__struct_fields__
+def _unknown_field(name: str, path: str, kind: type[msgspec.Struct], method: str) -> BadRequest:
+    known = Item.__struct_fields__ if path else kind.__struct_fields__
     near = difflib.get_close_matches(name[:_SHOWN], known, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"the fields are {', '.join(known) or 'none'}"
     where = f" in `{path}`" if path else ""
-    return BadRequest(f"{request.method}: no field {shown(name)}{where}; {hint}", field=_join(path, name[:_SHOWN]))
+    return BadRequest(f"{method}: no field {shown(name)}{where}; {hint}", field=_join(path, name[:_SHOWN]))
 
 
 def _join(path: str, name: str) -> str:

@@ -46,6 +46,11 @@ class Route(msgspec.Struct, frozen=True):
         """Whether the fields that the path has not are in a JSON body."""
         return self.verb in ("POST", "PUT")
 
+    @property
+    def in_path(self) -> tuple[str, ...]:
+        """The names of the fields that the path holds."""
+        return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
 
 ROUTES: dict[type[Request[Any]], Route] = {
     Put: Route("POST", "/v1/memories"),

@@ -31,7 +31,7 @@ class State:
         self._lives: dict[bytes, int] = {}
         self._payloads: dict[bytes, bytes] = {}
         self._stored_at: dict[bytes, int] = {}
-        self._heads: dict[bytes, tuple[int, bool, bytes]] = {}
+        self._heads: dict[bytes, tuple[bytes, tuple[int, bool, bytes]]] = {}
         self._last: tuple[bytes, int] | None = None
         self._unknown = self._unchecked = 0
 
@@ -60,6 +60,8 @@ class State:
                 self._deleted(event)
             case "key_set.1":
                 self._key(event)
+            case "namespace_deleted.1":
+                self._dropped(event)
             case "state_committed.1":
                 self._committed(event)
             case _:
@@ -74,6 +76,17 @@ class State:
         if not isinstance(model, str) or type(dim) is not int or not 1 <= dim <= DIM:
             raise Wrong("a namespace without model_version and dim")
         self._bindings.setdefault(ns, (model, dim))
+
+    def _dropped(self, event: dict[str, Any]) -> None:
+        ns = bytes32(event, "ns")
+        bytes32(event, "signer")
+        u64(event, "issued_unix_ms")
+        if ns == PUBLIC or ns not in self._bindings:
+            raise Wrong(f"no namespace {ns.hex()} was there to be deleted")
+        living = any(ns == at and not dead for (at, _, _), (_, dead) in self._members.items())
+        if living or any(ns == at and not removed for at, (_, removed, _) in self._heads.values()):
+            raise Wrong("a namespace was deleted with something in it")
+        del self._bindings[ns]
 
     def _stored(self, position: int, event: dict[str, Any]) -> None:
         ns, signer, payload = (bytes32(event, key) for key in ("ns", "signer", "payload"))
@@ -120,7 +133,7 @@ class State:
             raise Wrong("the key's K is not that of its namespace and text")
         removed = event.get("cid") == ""
         said = (u64(event, "issued_unix_ms"), removed, b"" if removed else digest_of(event.get("cid")))
-        self._heads[key] = max(said, self._heads.get(key, said))
+        self._heads[key] = (ns, max(said, self._heads.get(key, (ns, said))[1]))
 
     def _patch(self, key: bytes, name: str) -> bytes | None:
         """Give the text of a patch; None where it was erased."""
@@ -143,7 +156,7 @@ class State:
         if self._last is None:
             living = (digest for digest, lives in self._lives.items() if lives > 0)
             self._last = trie_root({key_of(digest): self._payloads[digest] for digest in living})
-        heads = {key: digest for key, (_, removed, digest) in self._heads.items() if not removed}
+        heads = {key: digest for key, (_, (_, removed, digest)) in self._heads.items() if not removed}
         found = {"records": self._last, "heads": trie_root(heads)}
         if not self._unknown:
             found["edges"] = (NONE, 0)

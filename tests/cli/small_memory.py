@@ -53,9 +53,9 @@ class SmallMemory:
         self.gone_after = None
 
     def ingest(self, text, metadata=None, namespace=None):
-        return self.keep(text, metadata, namespace).cid
+        return self.put(text, metadata, namespace=namespace).cid
 
-    def keep(self, text, metadata=None, namespace=None, on_long=None):
+    def put(self, text, metadata=None, *, namespace=None, on_long=None):
         """A word is a token, and three of them a record."""
         self._answer()
         self.on_long.append(on_long)
@@ -84,7 +84,7 @@ class SmallMemory:
                     raise KeyboardInterrupt
                 try:
                     item = json.loads(line)
-                    yield number, self.keep(item["text"], item.get("metadata"), namespace, on_long)
+                    yield number, self.put(item["text"], item.get("metadata"), namespace=namespace, on_long=on_long)
                 except (ValueError, KeyError, TypeError):
                     yield number, BadRequest(f"line {number}: not an object with a text", field="text")
                 except EngramError as error:

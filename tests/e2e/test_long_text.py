@@ -39,7 +39,7 @@ def test_a_book_is_kept_found_restarted_and_deleted(own_node):
     text = book("Atlas")
     sentence = f"In Atlas 7: {GLOSSES[33]}."
     with own_node.client() as client:
-        kept = client.keep(text, {"kind": "book"})
+        kept = client.put(text, {"kind": "book"})
         assert kept.chunks > 50
         short = client.ingest("A short note about nothing.")
         assert client.get(kept.cid).text == text
@@ -52,7 +52,7 @@ def test_a_book_is_kept_found_restarted_and_deleted(own_node):
             assert hits[0].metadata == client.get(kept.cid).metadata
             assert [one.cid for one in client.list()] == [kept.cid, short]
             assert len(client.list(chunks=True, limit=1000)) == client.status().records == kept.chunks + 2
-            assert client.keep(text, {"kind": "book"}) == engram.sdk.Kept(
+            assert client.put(text, {"kind": "book"}) == engram.sdk.Kept(
                 cid=kept.cid, created=False, chunks=kept.chunks
             )
             error = code_of(client.delete, hits[0].chunk.cid)
@@ -75,7 +75,7 @@ def test_a_book_is_kept_found_restarted_and_deleted(own_node):
     with own_node.client() as client:
         assert [hit.cid for hit in client.query(sentence)] == [short]
         assert (client.status().records, client.status().chunks) == (1, 0)
-        again = client.keep(text, {"kind": "book"})
+        again = client.put(text, {"kind": "book"})
         assert (again.cid, again.created, again.chunks) == (kept.cid, True, kept.chunks)
         assert client.query(sentence)[0].cid == kept.cid
 
@@ -129,9 +129,9 @@ def engram_cli(node):
 
 def test_a_folder_and_a_node_give_a_text_the_same_names(client, tmp_path):
     text = book("Twins", 1)
-    over_rpc = client.keep(text, {"n": 1})
+    over_rpc = client.put(text, {"n": 1})
     with engram.open(tmp_path / "data") as memory:
-        embedded = memory.keep(text, {"n": 1})
+        embedded = memory.put(text, {"n": 1})
         assert embedded == over_rpc
         chunks = [one.cid for one in memory.list(chunks=True)]
     assert chunks == [one.cid for one in client.list(filter="n = 1", chunks=True, limit=1000) if one.cid in chunks]
@@ -144,7 +144,7 @@ def test_a_node_told_to_reject_rejects(make_node, weights, tmp_path):
     node.wait_for("model ready")
     with node.client() as client:
         assert isinstance(code_of(client.ingest, book("Strict", 1)), TooLarge)
-        assert client.keep(book("Strict", 1), on_long="chunk").chunks > 2
+        assert client.put(book("Strict", 1), on_long="chunk").chunks > 2
 
 
 @pytest.mark.parametrize("looks", [1, 300, 1500])
@@ -157,7 +157,7 @@ def test_a_kill_in_the_middle_of_a_long_put_leaves_all_or_nothing(own_node, look
         with own_node.client() as client:
             try:
                 for text in texts:
-                    kept.append(client.keep(text))
+                    kept.append(client.put(text))
             except EngramError:
                 return
 
@@ -182,6 +182,6 @@ def test_a_kill_in_the_middle_of_a_long_put_leaves_all_or_nothing(own_node, look
             ]
             assert len(chunks) == one.chunks > 5
             assert client.query(f"In Killed{number} 2: {GLOSSES[5]}.", top_k=1)[0].cid == one.cid
-        assert client.keep(texts[len(documents) - 1] if documents else texts[0]).chunks > 5
+        assert client.put(texts[len(documents) - 1] if documents else texts[0]).chunks > 5
     own_node.stop()
     audited(own_node.data)

@@ -141,11 +141,11 @@ def test_what_cannot_be_is_said_before_anything_is_made(client, node):
         (None, "new", "unheard-of", "unprocessable", "dim"),
         (None, "a" * 129, None, "unprocessable", "name"),
     ):
-        error = code_of(client.reindex, namespace, into, model)
+        error = code_of(next, client.reindex(namespace, into, model))
         assert (error.code, error.field) == (code, field)
     assert client.status().position == position
     client.namespaces.create("taken")
-    assert code_of(client.reindex, None, "taken", "tiny").code == "conflict"
+    assert code_of(next, client.reindex(None, "taken", "tiny")).code == "conflict"
     ran = run(USER, "reindex", "nowhere", "--into", "new", ENGRAM_NODE=node.url)
     assert (ran.code, ran.out) == (1, "")
     assert "no namespace 'nowhere'" in ran.err

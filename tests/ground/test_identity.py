@@ -4,15 +4,17 @@ import hashlib
 
 import golden
 import pytest
+from bittensor_wallet import Keypair
 
 from engram import identity
 from engram.errors import Unprocessable
-from engram.identity import NodeKey
+from engram.identity import Hotkey, NodeKey
 
 SIGNED = golden.FORMATS["signed"]
 NAMES = golden.FORMATS["names"]
 NODE = NodeKey(bytes(range(32)))
 USER = NodeKey(bytes(range(0x40, 0x60)))
+HOTKEY = Hotkey(bytes(range(0x60, 0x80)))
 
 
 @pytest.mark.parametrize("case", golden.FORMATS["ss58"]["accepted"], ids=lambda case: case["address"][:8])
@@ -74,3 +76,39 @@ def test_the_signed_messages_of_this_floor_are_the_golden_ones():
 
 def test_a_key_never_prints_its_secret():
     assert repr(NODE) == f"NodeKey({NODE.address})"
+
+
+def test_the_golden_hotkey_and_its_signature():
+    [case] = [case for case in SIGNED["messages"] if case["signer"] == "hotkey"]
+    message, signature = bytes.fromhex(case["message_hex"]), bytes.fromhex(case["signature_hex"])
+    assert HOTKEY.public.hex() == SIGNED["public_keys_hex"]["hotkey"]
+    assert identity.verify(HOTKEY.public, message, signature)
+    assert not identity.verify(HOTKEY.public, message + b"x", signature)
+    assert not identity.verify(USER.public, message, signature)
+
+
+@pytest.mark.parametrize("message", [b"", b"engram-ns:notes:1700000000000", bytes(100_000)], ids=len)
+def test_hotkeys_are_those_of_bittensors_wallets(message):
+    wallet = Keypair.create_from_seed("0x" + bytes(range(0x60, 0x80)).hex())
+    assert wallet.ss58_address == HOTKEY.address
+    assert identity.verify(HOTKEY.public, message, wallet.sign(message))
+    assert wallet.verify(message, HOTKEY.sign(message))
+
+
+@pytest.mark.parametrize("key", [USER, HOTKEY], ids=["ed25519", "sr25519"])
+def test_the_mark_alone_says_which_scheme_a_signature_is_of(key):
+    signature = key.sign(b"message")
+    assert bool(signature[-1] & 0x80) == (key is HOTKEY)
+    assert identity.verify(key.public, b"message", signature)
+    other = signature[:-1] + bytes([signature[-1] ^ 0x80])
+    assert not identity.verify(key.public, b"message", other)
+
+
+@pytest.mark.parametrize("signature", [b"", b"\x80", bytes(63), bytes(64), b"\xff" * 64, b"\x80" * 65])
+@pytest.mark.parametrize("public", [b"", bytes(32), b"\xff" * 32, bytes(33), USER.public], ids=len)
+def test_what_is_no_signature_verifies_nothing(public, signature):
+    assert not identity.verify(public, b"message", signature)
+
+
+def test_hotkeys_never_print_their_secrets():
+    assert repr(HOTKEY) == f"Hotkey({HOTKEY.address})"

@@ -25,6 +25,8 @@ from engram.errors import (
 )
 from engram.native._core import MessageScanner
 from engram.sdk import EngramClient, Kept
+from engram.sdk._items import batches, slots_of
+from engram.sdk._sync._iterate import each
 from engram.sdk._transport import Transport
 from engram.wire import Put, PutMany, PutResult, Query
 
@@ -132,18 +134,12 @@ def test_a_batch_is_read_as_it_is_sent(node, client):
             drawn += 1
             yield f"text {n}"
 
-    stream = client._ingest(slots_of(items()), None, None)
+    stream = client._ingest(each(batches(slots_of(items()))), None, None, None)
     first = next(stream)
     stream.close()
     assert client.get(first.cid).text == "text 0"
     assert drawn <= 600
     assert client.is_online()
-
-
-def slots_of(items):
-    from engram.sdk._items import slots_of
-
-    return slots_of(items)
 
 
 def test_single_calls_in_flight_keep_their_order_and_their_errors(node):

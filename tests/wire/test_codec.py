@@ -271,7 +271,7 @@ def test_an_unknown_method_is_told_the_names_it_could_have_meant(method):
         (b"\x05\x91\x80", "name must be a string"),
         (b"\xa3put\xc0", "params must be an array"),
         (b"\xa3put\x90", "params must be an array"),
-        (b"\xa3put\x91\xc0", "params: expected `object`, got `None`"),
+        (b"\xa3put\x91\xc0", "params: expected `object`, got `null`"),
     ],
 )
 def test_what_a_decoder_would_let_pass_is_refused_under_its_id(tail, said):

@@ -13,10 +13,12 @@ pub mod eventlog;
 pub mod hash;
 pub mod index;
 pub mod jcs;
+pub mod json;
 pub mod log_walk;
 pub mod msgpack;
 pub mod record;
 pub mod segment;
+pub mod sr25519;
 pub mod tree;
 pub mod trie;
 

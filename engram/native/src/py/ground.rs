@@ -6,7 +6,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::jcs::{self, Refusal, Value};
-use crate::{digest, hash, record, trie};
+use crate::{digest, hash, record, sr25519, trie};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(canonical, module)?)?;
@@ -19,6 +19,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(trie_root, module)?)?;
     module.add_function(wrap_pyfunction!(crc32c_of, module)?)?;
     module.add_function(wrap_pyfunction!(sum_of_hashes, module)?)?;
+    module.add_function(wrap_pyfunction!(sr25519_verify, module)?)?;
+    module.add_function(wrap_pyfunction!(sr25519_public, module)?)?;
+    module.add_function(wrap_pyfunction!(sr25519_sign, module)?)?;
     Ok(())
 }
 
@@ -351,6 +354,25 @@ fn trie_root<'py>(py: Python<'py>, leaves: &[u8]) -> PyResult<(Bound<'py, PyByte
 #[pyfunction]
 fn crc32c_of(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
+}
+
+/// Whether `signature` is that of `message` under an sr25519 key, in Substrate's context.
+#[pyfunction]
+fn sr25519_verify(py: Python<'_>, public: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    py.detach(|| sr25519::verify(public, message, signature))
+}
+
+/// The sr25519 public key of a seed.
+#[pyfunction]
+fn sr25519_public<'py>(py: Python<'py>, seed: [u8; 32]) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, &sr25519::public(seed))
+}
+
+/// Sign with the sr25519 key of a seed, in Substrate's context.
+#[pyfunction]
+fn sr25519_sign<'py>(py: Python<'py>, seed: [u8; 32], message: &[u8]) -> Bound<'py, PyBytes> {
+    let signature = py.detach(|| sr25519::sign(seed, message));
+    PyBytes::new(py, &signature)
 }
 
 /// The sum of the SHA-256 hashes of `rows` modulo 2^256, big-endian.

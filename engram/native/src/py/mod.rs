@@ -5,6 +5,7 @@ mod attributes;
 mod embed;
 mod ground;
 mod index;
+mod json;
 mod log;
 #[allow(unsafe_code)]
 mod maps;
@@ -18,6 +19,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ground::register(module)?;
     log::register(module)?;
     msgpack::register(module)?;
+    json::register(module)?;
     index::register(module)?;
     segment::register(module)?;
     attributes::register(module)?;

@@ -1,3 +1,4 @@
+# Made by scripts/generate_sync.py from engram/sdk/_async/_api.py: change that one.
 """The public methods, once for every way in: a subclass says only how a request is carried out."""
 
 from __future__ import annotations
@@ -5,13 +6,18 @@ from __future__ import annotations
 import builtins
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from engram.errors import BadRequest, DeadlineExceeded, EngramError, Internal, Unavailable, from_wire
+import msgspec
+
+from engram.errors import BadRequest, DeadlineExceeded, EngramError, Unavailable
 from engram.sdk._items import Slot, batches, clean_text, make_item, many, slots_of
 from engram.sdk._lines import at_line, open_lines, read_slots
-from engram.sdk._outcomes import Kept, Outcome, Reindexed
-from engram.sdk._reindex import reindex
+from engram.sdk._outcomes import Health, Kept, Outcome, Reindexed, cid_or_error, kept, outcomes
+from engram.sdk._sync._iterate import EventStream, Pages, each, each_aside
+from engram.sdk._sync._reindex import reindex
 from engram.sdk._vectors import VectorLike, f32_bytes, floats
 from engram.wire import (
     Actors,
@@ -19,18 +25,32 @@ from engram.wire import (
     Answer,
     Delete,
     Embed,
+    Events,
+    EventsResult,
+    Expect,
     Get,
+    History,
     Hit,
     Item,
-    ItemResult,
+    KeyDelete,
+    KeyGet,
+    KeyInfo,
+    KeyList,
+    KeyRecord,
+    KeyResult,
+    KeySet,
+    KeyVersion,
     List,
     NamespaceCreate,
+    NamespaceDelete,
+    NamespaceDeleteResult,
     NamespaceInfo,
     NamespaceList,
     OnLong,
+    Ping,
+    Pong,
     Put,
     PutMany,
-    PutManyResult,
     Query,
     QueryResult,
     Record,
@@ -41,25 +61,20 @@ from engram.wire import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
 R = TypeVar("R", bound=Answer)
 
 Metadata = dict[str, Any]
 Filter = str | dict[str, Any]
 
+ANY = msgspec.UNSET
+"""The `expect` that takes whatever a key names."""
 
 _EMBED_TEXTS = 100
 """Texts in one `embed` call; more are cut into several."""
-
-
-class Health(Answer, frozen=True, kw_only=True):
-    """How a node is, in short: `degraded` while it cannot embed texts."""
-
-    status: Literal["ok", "degraded"]
-    records: int
-    model: str
-    """State of the embedder: absent, fetching, loading, ready or failed."""
+_PAGE = 1000
+"""Keys, or versions of one, in a page."""
 
 
 class Namespaces:
@@ -80,7 +95,50 @@ class Namespaces:
 
     def list(self) -> builtins.list[NamespaceInfo]:
         """Give every namespace that this caller can use, the public one first."""
-        return self._api._call(NamespaceList()).namespaces  # noqa: SLF001 - a part of `Api`
+        return (self._api._call(NamespaceList())).namespaces  # noqa: SLF001 - a part of `Api`
+
+    def delete(self, name: str) -> NamespaceDeleteResult:
+        """Delete a namespace with every memory and key in it. Raises `NotFound`.
+
+        Cut short, it is called again, and goes on.
+        """
+        return self._api._call(NamespaceDelete(name=name))  # noqa: SLF001 - a part of `Api`
+
+
+class Keys:
+    """The keys of a memory, names that stand for one memory after another: `client.keys`."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def get(
+        self,
+        key: str,
+        namespace: str | None = None,
+        include_vector: bool = False,  # noqa: FBT001, FBT002
+    ) -> KeyRecord:
+        """Give the memory that a key names: `.record`. Raises `NotFound` where it names none."""
+        request = KeyGet(key=key, namespace=namespace, include_vector=include_vector)
+        return self._api._call(request)  # noqa: SLF001 - a part of `Api`
+
+    def list(self, prefix: str = "", namespace: str | None = None) -> Pages[KeyInfo]:
+        """Give the keys that begin with `prefix`, in the order of their bytes, page by page as they are taken."""
+        return Pages(partial(self._page, prefix, namespace))
+
+    def set(self, key: str, cid: str, *, expect: Expect = ANY, namespace: str | None = None) -> KeyResult:
+        """Have a key name a memory that is in the namespace. `expect` and `Conflict` as in `put`."""
+        request = KeySet(key=key, cid=cid, expect=expect, namespace=namespace)
+        return self._api._call(request)  # noqa: SLF001 - a part of `Api`
+
+    def delete(self, key: str, *, expect: Expect = ANY, namespace: str | None = None) -> KeyResult:
+        """Have a key name nothing more; the memory stays. Raises `NotFound` where it names none."""
+        request = KeyDelete(key=key, expect=expect, namespace=namespace)
+        return self._api._call(request)  # noqa: SLF001 - a part of `Api`
+
+    def _page(self, prefix: str, namespace: str | None, after: str | None) -> tuple[builtins.list[KeyInfo], str | None]:
+        request = KeyList(prefix=prefix, limit=_PAGE, after=after, namespace=namespace)
+        page = self._api._call(request)  # noqa: SLF001 - a part of `Api`
+        return page.keys, page.next_after
 
 
 class Api(ABC):
@@ -90,13 +148,17 @@ class Api(ABC):
     def _call(self, request: Request[R]) -> R:
         """Carry out `request` and give its answer, or raise its error."""
 
-    def _call_many(self, requests: Iterable[Request[R]]) -> Iterator[R | EngramError]:
-        """Carry out requests that may be repeated; give each one's answer or error, in order."""
+    def _call_many(self, requests: Iterable[Request[R]]) -> Generator[R | EngramError]:
+        """Carry out many requests; give each one's answer or error, in order."""
         for request in requests:
             try:
                 yield self._call(request)
             except EngramError as error:
                 yield error
+
+    def _call_again(self, request: Events) -> EventsResult:
+        """Carry out a request of a follower that has had an answer before: a client waits for its node to come back."""
+        return self._call(request)
 
     # -- writing --
 
@@ -113,18 +175,28 @@ class Api(ABC):
         A text that is too long for one record, over 254 word pieces, is kept whole and found by its chunks; with
         `on_long="reject"` it raises `TooLarge`. Without `on_long` the node's setting says which: `"chunk"` at first.
         """
-        return self.keep(text, metadata, namespace, model_version, on_long).cid
+        return (self._put(make_item(text=text, metadata=metadata), namespace, model_version, on_long)).cid
 
-    def keep(
+    def put(
         self,
-        text: str,
+        text: str | None = None,
         metadata: Metadata | None = None,
+        *,
+        vector: VectorLike | None = None,
+        key: str | None = None,
+        expect: Expect = ANY,
         namespace: str | None = None,
         model_version: str | None = None,
         on_long: OnLong | None = None,
     ) -> Kept:
-        """Keep a text as `ingest` does; give its CID, its tokens, and the number of chunks of a long one."""
-        return self._put(make_item(text=text, metadata=metadata), namespace, model_version, on_long)
+        """Keep a text, a vector, or both; give its CID, its tokens, and the number of chunks of a long text.
+
+        `key`: a name that stands for this memory from now on, in place of what it stood for. `expect`: the CID that
+        the key must name until now, None for none at all; where it is otherwise nothing is kept, and `Conflict` is
+        raised, whose `current` is what the key names. `vector` and `on_long` as in `ingest_embedding` and `ingest`.
+        """
+        item = make_item(text=text, vector=vector, metadata=metadata, key=key, expect=expect)
+        return self._put(item, namespace, model_version, on_long)
 
     def ingest_embedding(
         self,
@@ -141,7 +213,7 @@ class Api(ABC):
         `vector` is bytes of little-endian float32, a numpy array, or numbers; each is rounded to float32.
         """
         item = make_item(text=text, vector=vector, metadata=metadata)
-        return self._put(item, namespace, model_version, on_long).cid
+        return (self._put(item, namespace, model_version, on_long)).cid
 
     def ingest_embeddings(
         self,
@@ -160,7 +232,7 @@ class Api(ABC):
             raise BadRequest(f"metadata: {len(metadata)} for {len(rows)} vectors", field="metadata")
         beside: Sequence[Metadata | None] = [None] * len(rows) if metadata is None else metadata
         items = ({"vector": row, "metadata": found} for row, found in zip(rows, beside, strict=True))
-        return [_cid(outcome) for outcome in self._ingest(slots_of(items), namespace, model_version)]
+        return self._ingest_all(items, namespace, model_version)
 
     def ingest_many(
         self,
@@ -169,11 +241,11 @@ class Api(ABC):
         model_version: str | None = None,
         on_long: OnLong | None = None,
     ) -> builtins.list[Outcome]:
-        """Keep many memories: texts, or dicts of `text`, `vector` and `metadata`, cut into calls by itself.
+        """Keep many memories: texts, or dicts of `text`, `vector`, `metadata`, `key` and `expect`, cut into calls.
 
         Gives a CID, or the error, for each item, in order; no item's error is raised. `on_long` as in `ingest`.
         """
-        return [_cid(outcome) for outcome in self._ingest(slots_of(items), namespace, model_version, on_long)]
+        return self._ingest_all(items, namespace, model_version, on_long)
 
     def batch_ingest_file(
         self,
@@ -188,7 +260,7 @@ class Api(ABC):
         """
         results = []
         for _, outcome in self.iter_ingest_file(path, namespace, on_long=on_long):
-            results.append(_cid(outcome))
+            results.append(cid_or_error(outcome))
             if progress is not None:
                 progress(len(results))
         return results
@@ -199,8 +271,8 @@ class Api(ABC):
         namespace: str | None = None,
         model_version: str | None = None,
         on_long: OnLong | None = None,
-    ) -> Iterator[tuple[int, Kept | EngramError]]:
-        """Keep every line of a file, `{"text": …, "vector": …, "metadata": …}` each; give (line, `Kept` or error) each.
+    ) -> Generator[tuple[int, Kept | EngramError]]:
+        """Keep every line of a file, each an object as in `ingest_many`; give (line, `Kept` or error) each.
 
         A line that cannot be used gives an error that says why, and the file goes on; blank lines are skipped. The
         file is read as its lines are sent, so it may be of any size. `on_long` as in `ingest`. Raises `NotFound` for a
@@ -214,9 +286,11 @@ class Api(ABC):
                 yield slot
 
         with open_lines(path) as file:
-            for outcome in self._ingest(slots(), namespace, model_version, on_long):
-                number = numbers.popleft()
-                yield number, at_line(number, outcome) if isinstance(outcome, EngramError) else outcome
+            cut = each_aside(batches(slots()))
+            with closing(self._ingest(cut, namespace, model_version, on_long)) as done:
+                for outcome in done:
+                    number = numbers.popleft()
+                    yield number, at_line(number, outcome) if isinstance(outcome, EngramError) else outcome
 
     def delete(self, cid: str, namespace: str | None = None) -> bool:
         """Delete a memory; give True. Raises `NotFound` if there is none of this CID in the namespace.
@@ -243,7 +317,7 @@ class Api(ABC):
         `exact` they are those that brute force finds, ties included, where the index would be quicker without.
         """
         clean_text(text, "text")
-        return self._call(Query(text=text, top_k=top_k, filter=filter, namespace=namespace, exact=exact)).hits
+        return (self._call(Query(text=text, top_k=top_k, filter=filter, namespace=namespace, exact=exact))).hits
 
     def query_by_vector(
         self,
@@ -259,7 +333,7 @@ class Api(ABC):
         `exact` as in `query`.
         """
         query = Query(vector=f32_bytes(vector), top_k=top_k, filter=filter, namespace=namespace, exact=exact)
-        return self._call(query).hits
+        return (self._call(query)).hits
 
     def explain(
         self,
@@ -323,16 +397,17 @@ class Api(ABC):
         `model`: a model's name in the node's configuration, or a model version; None is the node's own.
         """
         if isinstance(text, str):
-            return self._embed([text], model)[0]
+            return (self._embed([text], model))[0]
         return self._embed(builtins.list(many(text, "texts")), model)
 
-    def reindex(self, namespace: str | None, into: str, model: str | None = None) -> Iterator[Reindexed]:
+    def reindex(self, namespace: str | None, into: str, model: str | None = None) -> Generator[Reindexed]:
         """Embed every text of a namespace again into another one, by another model; give what became of each memory.
 
         `into` is created where it is not there, bound to `model`: a name of the node's configuration, a model version,
-        or None for the node's own. The old namespace stays as it is. Batches may come into the new one in another order
-        than they had. Done again after an interruption, it finds what is there already at once. It ends by raising
-        `Unavailable` or `ModelNotReady` where the node or its model is gone; other errors are given, memory by memory.
+        or None for the node's own. Nothing happens before the first is taken. The old namespace stays as it is. Batches
+        may come into the new one in another order than they had. Done again after an interruption, it finds what is
+        there already at once. It ends by raising `Unavailable` or `ModelNotReady` where the node or its model is gone;
+        other errors are given, memory by memory.
         """
         return reindex(self._call, self._ingest, namespace, into, model)
 
@@ -340,8 +415,45 @@ class Api(ABC):
 
     @property
     def namespaces(self) -> Namespaces:
-        """Create and list namespaces."""
+        """Create, list and delete namespaces."""
         return Namespaces(self)
+
+    @property
+    def keys(self) -> Keys:
+        """Get, list, set and delete keys."""
+        return Keys(self)
+
+    def history(self, key: str, namespace: str | None = None) -> builtins.list[KeyVersion]:
+        """Give everything that a key has named, oldest first. Raises `NotFound` if it never named anything."""
+        versions: builtins.list[KeyVersion] = []
+        after: int | None = 0
+        while after is not None:
+            page = self._call(History(key=key, limit=_PAGE, after=after, namespace=namespace))
+            versions += page.versions
+            after = page.next_after
+        return versions
+
+    def events(
+        self,
+        since: int = 0,
+        types: Iterable[str] | None = None,
+        namespace: str | None = None,
+        *,
+        follow: bool = True,
+    ) -> EventStream:
+        """Give what happens, in the order of the node's log, from position `since` on.
+
+        `types`: the events' types, such as `record_stored.1`; all without it. Whoever has had an event goes on with
+        its `position` plus 1 as `since`, or with the iterator's `position`. It waits for what is to come, over lost
+        connections and restarts of the node; with `follow=False` it ends where the log ended when it began.
+        """
+        named = None if types is None else builtins.list(many(types, "types"))
+        request = Events(since=since, types=named, namespace=namespace)
+        return EventStream(self._call, self._call_again, request, follow=follow)
+
+    def ping(self) -> Pong:
+        """Find out whether the memory answers, and nothing else. Raises `Unavailable` where there is none."""
+        return self._call(Ping())
 
     def status(self) -> StatusResult:
         """Give what the memory is and holds."""
@@ -360,7 +472,7 @@ class Api(ABC):
     def is_online(self) -> bool:
         """Say whether the memory answers."""
         try:
-            self.status()
+            self.ping()
         except (Unavailable, DeadlineExceeded):
             return False
         except EngramError:
@@ -369,75 +481,65 @@ class Api(ABC):
 
     # -- inside --
 
-    def _put(self, item: Item, namespace: str | None, model_version: str | None, on_long: OnLong | None = None) -> Kept:
+    def _put(self, item: Item, namespace: str | None, model_version: str | None, on_long: OnLong | None) -> Kept:
         put = Put(
             text=item.text,
             vector=item.vector,
             metadata=item.metadata,
+            key=item.key,
+            expect=item.expect,
             namespace=namespace,
             model_version=model_version,
             on_long=on_long,
         )
-        done = self._call(put)
-        return Kept(cid=done.cid, created=done.created, tokens=done.tokens, chunks=done.chunks)
+        return kept(self._call(put))
 
     def _embed(self, texts: builtins.list[str], model: str | None) -> builtins.list[builtins.list[float]]:
         vectors: builtins.list[builtins.list[float]] = []
         for text in texts:
             clean_text(text, "texts")
-        cuts = (texts[at : at + _EMBED_TEXTS] for at in range(0, len(texts), _EMBED_TEXTS))
-        for outcome in self._call_many(Embed(texts=cut, model=model) for cut in cuts):
-            if isinstance(outcome, EngramError):
-                raise outcome
-            vectors.extend(floats(vector) for vector in outcome.vectors)
+        cuts = (Embed(texts=texts[at : at + _EMBED_TEXTS], model=model) for at in range(0, len(texts), _EMBED_TEXTS))
+        with closing(self._call_many(each(cuts))) as answers:
+            for answer in answers:
+                if isinstance(answer, EngramError):
+                    raise answer
+                vectors.extend(floats(vector) for vector in answer.vectors)
         return vectors
 
-    def _ingest(
+    def _ingest_all(
         self,
-        slots: Iterable[Slot],
+        items: Iterable[object],
         namespace: str | None,
         model_version: str | None,
         on_long: OnLong | None = None,
-    ) -> Iterator[Kept | EngramError]:
-        """Send slots in batches, several in flight; give the outcomes in order."""
+    ) -> builtins.list[Outcome]:
+        done = self._ingest(each(batches(slots_of(items))), namespace, model_version, on_long)
+        return [cid_or_error(outcome) for outcome in done]
+
+    def _ingest(
+        self,
+        cut: Iterable[builtins.list[Slot]],
+        namespace: str | None,
+        model_version: str | None,
+        on_long: OnLong | None,
+    ) -> Generator[Kept | EngramError]:
+        """Send batches, several in flight; give the outcomes of their slots in order."""
         sent: deque[builtins.list[Slot]] = deque()
 
-        def requests() -> Iterator[PutMany]:
-            for batch in batches(slots):
+        def requests() -> Generator[PutMany]:
+            for batch in cut:
                 sent.append(batch)
                 if items := [slot for slot in batch if isinstance(slot, Item)]:
                     yield PutMany(items=items, namespace=namespace, model_version=model_version, on_long=on_long)
 
-        for answer in self._call_many(requests()):
-            while True:
-                batch = sent.popleft()
-                yield from _outcomes(batch, answer)
-                if any(isinstance(slot, Item) for slot in batch):
-                    break
+        with closing(self._call_many(requests())) as answers:
+            for answer in answers:
+                while True:
+                    batch = sent.popleft()
+                    yield from outcomes(batch, answer)
+                    if any(isinstance(slot, Item) for slot in batch):
+                        break
         for batch in sent:
-            yield from (slot for slot in batch if isinstance(slot, EngramError))
-
-
-def _cid(outcome: Kept | EngramError) -> Outcome:
-    return outcome.cid if isinstance(outcome, Kept) else outcome
-
-
-def _outcomes(batch: builtins.list[Slot], answer: PutManyResult | EngramError) -> Iterator[Kept | EngramError]:
-    """Give each slot's outcome: its own error, or what the answer says of its item."""
-    results = iter(() if isinstance(answer, EngramError) else answer.items)
-    for slot in batch:
-        if isinstance(slot, EngramError):
-            yield slot
-        elif isinstance(answer, EngramError):
-            yield answer
-        else:
-            yield _outcome(next(results, None))
-
-
-def _outcome(result: ItemResult | None) -> Kept | EngramError:
-    if result is not None and result.error is not None:
-        error = result.error
-        return from_wire(error.code, error.message, error.field, error.retry_after_s)
-    if result is None or result.cid is None:
-        return Internal("the node answered fewer items than were sent; what became of this one is unknown")
-    return Kept(cid=result.cid, created=result.created, tokens=result.tokens, chunks=result.chunks)
+            for slot in batch:
+                if isinstance(slot, EngramError):
+                    yield slot

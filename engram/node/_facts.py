@@ -1,0 +1,162 @@
+"""The log for callers: what happened from a position on, as far as each may know of it.
+
+Facts are pulled, so nothing is kept for a subscriber but its place in the log, and that only to spare the next call the
+search for it: a call that finds no such place begins at the segment's start.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from engram.errors import Unavailable, Unprocessable
+from engram.events import KeySet, NamespaceCreated, decode, known_types
+from engram.limits import LIMITS
+from engram.node._checks import within
+from engram.runtime import LANE as LOG_LANE
+from engram.wire import EventInfo, EventsResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engram.events import AnyEvent, Entry, LogReader
+    from engram.identity import Caller
+    from engram.node._reads import Reads
+    from engram.node._rights import Rights
+    from engram.ports import Offload
+    from engram.runtime import Tail
+    from engram.store import Namespace, Store
+    from engram.wire import Events
+
+WAIT_S = 30.0
+"""How long a call may wait for something to happen."""
+
+_PLACES = 64
+_PASSED_EVENTS = 65_536
+"""Events that a call looks at, at most, where few are of those that are asked for."""
+
+
+class Facts:
+    """Reads the log for callers. Its calls are of the node's loop; the reading is done beside."""
+
+    def __init__(self, store: Store, reads: Reads, rights: Rights, tail: Tail, offload: Offload) -> None:
+        self._store = store
+        self._reads = reads
+        self._rights = rights
+        self._tail = tail
+        self._offload = offload
+        self._places: OrderedDict[int, LogReader] = OrderedDict()
+
+    async def events(self, request: Events, caller: Caller) -> EventsResult:
+        """Give what happened; wait for it, where nothing has and the caller says so."""
+        since = within("since", request.since, 0, 2**62)
+        limit = within("limit", request.limit, 1, LIMITS.events_limit)
+        if not 0 <= request.wait_s <= WAIT_S:
+            raise Unprocessable(f"wait_s: {request.wait_s:g} is not between 0 and {WAIT_S:g}", field="wait_s")
+        space = None if request.namespace is None else self._reads.namespace(request.namespace, caller)
+        asked = _Asked(_types(request.types), space, caller)
+        size = self._reads.position
+        if since > size:
+            raise Unavailable(
+                f"this node's log has {size} events, and the call asks for those from {since} on (since): is it "
+                "another node, or one restored from an older backup?",
+                field="since",
+            )
+        found: list[EventInfo] = []
+        with trio.move_on_after(request.wait_s):
+            while not found and since >= self._reads.position:
+                await self._tail.grown()
+        while not found and since < self._reads.position:
+            found, since = await self._some(since, limit, asked)
+        return EventsResult(events=found, next=since, position=self._reads.position)
+
+    async def _some(self, since: int, limit: int, asked: _Asked) -> tuple[list[EventInfo], int]:
+        reader = self._places.pop(since, None) or self._store.log.reader(since)
+        look = functools.partial(self._look, reader, limit, asked)
+        with trio.CancelScope(shield=True):  # the thread goes on all the same
+            found, since = await self._offload.run(LOG_LANE, look)
+        if reader.position == since:
+            self._places[since] = reader
+            while len(self._places) > _PLACES:
+                self._places.popitem(last=False)
+        return found, since
+
+    def _look(self, reader: LogReader, limit: int, asked: _Asked) -> tuple[list[EventInfo], int]:
+        """Give the next events that are asked for, and the position behind the last that was looked at."""
+        found: list[EventInfo] = []
+        passed = 0
+        end = self._reads.position
+        while reader.position < end and passed < _PASSED_EVENTS:
+            for entry in reader.read(limit - len(found)):
+                if entry[0] >= end:
+                    return found, entry[0]
+                passed += 1
+                found.extend(self._shown(entry, asked))
+            if len(found) == limit:
+                break
+        return found, reader.position
+
+    def _shown(self, entry: Entry, asked: _Asked) -> Iterator[EventInfo]:
+        position, time_unix_ns, data = entry
+        fields: dict[str, Any] = msgspec.msgpack.decode(data)
+        event_type = fields.pop("type")
+        if asked.types is not None and event_type not in asked.types:
+            return
+        ns = fields.get("ns")
+        space = None if ns is None else self._store.published.namespaces.get(ns)
+        if asked.space is not None and (space is None or space.ns != asked.space.ns):
+            return
+        if ns is not None and not self._may_know(asked.caller, space, decode(data)):
+            return
+        yield EventInfo(
+            position=position,
+            type=event_type,
+            time_unix_ns=time_unix_ns,
+            namespace=None if space is None else space.name,
+            cid=fields.get("cid") or None,
+            key=self._store.key_of_patch(fields["key"]) if event_type == KeySet.__struct_config__.tag else None,
+            data=_plain(fields),
+        )
+
+    def _may_know(self, caller: Caller, space: Namespace | None, event: AnyEvent | object) -> bool:
+        """Say whether a caller may know of an event in a namespace; of one that is gone its operator and its owner."""
+        if caller.operator:
+            return True
+        if space is not None:
+            return self._rights.sees(caller, space)
+        owner = event.owner if isinstance(event, NamespaceCreated) else getattr(event, "signer", None)
+        return owner is not None and owner == self._rights.key_of(caller)
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What a call asks for. `types`: with their versions; None for all."""
+
+    types: frozenset[str] | None
+    space: Namespace | None
+    caller: Caller
+
+
+def _types(names: list[str] | None) -> frozenset[str] | None:
+    if names is None:
+        return None
+    known = {name.partition(".")[0]: name for name in known_types()} | {name: name for name in known_types()}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name[:80], known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the types are {', '.join(sorted(known_types()))}"
+            raise Unprocessable(f"types: no event is of type {name!r:.80}; {hint}", field="types")
+    return frozenset(known[name] for name in names)
+
+
+def _plain(value: Any) -> Any:
+    """Give a value as JSON has it, bytes as hex."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
