@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from cyclopts import Parameter
 
-from engram.cli._json import fields, numbers, write
+from engram.cli._json import fields, write
 from engram.cli._options import DEFAULT_WHERE, Cid, Command, Filter, Namespace, Where, filter_of, namespace_of
 from engram.cli._shell import FAILED, OK, complain, say, terminal, utf8
 from engram.cli._text import plural, printable
@@ -101,17 +101,10 @@ class Commands(Command):
         cid = utf8(cid, "CID")
         with self.open(where) as target:
             record = target.get(cid, namespace=namespace_of(namespace), include_vector=vector)
-        values = numbers(record.vector) if record.vector is not None else None
         if where.json:
-            say(write(fields(record) | {"vector": values}))
-            return OK
-        rows = results.record_rows(record)
-        rows += [("vector", write(values, indent=None))] if values is not None else []
-        if terminal():
-            text = "" if record.text is None else "\n\n" + printable(record.text, multiline=True)
-            say(results.rows_sheet(rows) + text)
+            say(write(results.record_fields(record)))
         else:
-            say(results.rows_lines([*rows, ("text", printable(record.text or ""))]))
+            say(results.record_text(record, terminal=terminal()))
         return OK
 
     def delete(self, cid: Cid, /, *, namespace: Namespace = None, where: Where = DEFAULT_WHERE) -> int:

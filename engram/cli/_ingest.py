@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from engram.cli._json import read_object, write
-from engram.cli._options import DEFAULT_WHERE, Command, Namespace, Where, namespace_of
+from engram.cli._options import DEFAULT_WHERE, Command, Expect, Namespace, Where, expect_of, namespace_of
 from engram.cli._shell import OK, say, utf8
 from engram.cli._tally import Done, Tally, progress
 from engram.cli._target import UsageError
@@ -18,6 +18,9 @@ from engram.cli._text import plural
 from engram.errors import EngramError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
     from engram.cli._target import Target
     from engram.sdk import Kept
     from engram.wire import OnLong
@@ -48,6 +51,10 @@ class Ingest(Command):
             ),
         ] = None,
         meta: Annotated[str | None, Parameter(help="Metadata of the text, a JSON object.")] = None,
+        key: Annotated[
+            str | None, Parameter(help="A key that names this memory from now on, in place of what it named.")
+        ] = None,
+        expect: Expect = None,
         on_long: Annotated[
             Literal["chunk", "reject"] | None,
             Parameter(help="A text too long for one record: keep it whole and find it by its parts, or refuse it."),
@@ -60,7 +67,10 @@ class Ingest(Command):
         Prints the text's CID: the name that its content gives it. Keeping the same again changes nothing and prints
         the same CID. A text of more than 254 word pieces is kept whole, and found by the chunks that it is cut into.
 
-        A line of a JSONL file is an object such as {"text": "…", "metadata": {"source": "notes"}}. A line that cannot
+        --key gives it a name that stands, with --expect, for nothing else meanwhile: see `engram key set --help`.
+
+        A line of a JSONL file is an object such as {"text": "…", "metadata": {"source": "notes"}}, and may have "key",
+        "expect", "vector" and "model_version". A line that cannot
         be kept is reported by its number, the others are kept, and the exit code is 1. With --json, each line gives a
         line of JSON as it is done, and the last is the summary.
         """
@@ -68,11 +78,16 @@ class Ingest(Command):
             raise UsageError("give one of: a TEXT, - for a text from standard input, or --file for many")
         name = namespace_of(namespace)
         if file is not None:
-            return self._file(file, meta, name, on_long, where)
+            if (meta, key, expect) != (None, None, None):
+                raise UsageError("--meta, --key and --expect go with one text; in a file each line has its own")
+            return self._file(file, name, on_long, where)
+        if expect is not None and key is None:
+            raise UsageError("--expect says what the key named until now: give --key too")
+        key = None if key is None else utf8(key, "--key")
         body = utf8(text, "TEXT") if text is not None else _standard_input()
         metadata = None if meta is None else read_object(utf8(meta, "--meta"), "--meta")
         with self.open(where, create=True) as target:
-            kept = target.put(body, metadata=metadata, namespace=name, on_long=on_long)
+            kept = target.put(body, metadata=metadata, key=key, **expect_of(expect), namespace=name, on_long=on_long)
         if where.json:
             say(write({"cid": kept.cid, "tokens": kept.tokens, "chunks": kept.chunks}, indent=None))
             return OK
@@ -82,12 +97,12 @@ class Ingest(Command):
             print(f"({plural(kept.chunks, 'chunk')}{tokens})", file=sys.stderr)
         return OK
 
-    def _file(self, file: Path, meta: str | None, namespace: str | None, on_long: OnLong | None, where: Where) -> int:
-        if meta is not None:
-            raise UsageError('--meta goes with one text; in a file each line has its own "metadata"')
+    def _file(self, file: Path, namespace: str | None, on_long: OnLong | None, where: Where) -> int:
         path = a_file(file, "--file")
         with self.open(where, create=True) as target:
-            return keep_lines(target, path, namespace, on_long, doing="ingesting", as_json=where.json)
+            return keep_lines(
+                target, path, namespace, on_long, doing="ingesting", as_json=where.json, total=lambda: count_lines(path)
+            )
 
 
 def a_file(file: Path, name: str) -> Path:
@@ -100,12 +115,28 @@ def a_file(file: Path, name: str) -> Path:
 
 
 def keep_lines(
-    target: Target, path: Path, namespace: str | None, on_long: OnLong | None, *, doing: str, as_json: bool
+    target: Target,
+    lines: Path | BinaryIO,
+    namespace: str | None,
+    on_long: OnLong | None,
+    *,
+    doing: str,
+    as_json: bool,
+    total: Callable[[], int | None],
 ) -> int:
     """Keep every line of a file, report, and give the exit code."""
-    found = target.iter_ingest_file(path, namespace=namespace, on_long=on_long)
-    with progress(doing, lambda: _count_lines(path), beside_lines=as_json) as advance:
+    found = target.iter_ingest_file(
+        lines, namespace=namespace, model_version=_model_of(target, namespace), on_long=on_long
+    )
+    with progress(doing, total, beside_lines=as_json) as advance:
         return Tally("line", as_json=as_json).run(itertools.starmap(_done, found), advance)
+
+
+def _model_of(target: Target, namespace: str | None) -> str | None:
+    """Give the model that the lines must be of, where they say it; of a namespace that is missing, the node says so."""
+    if namespace is None:
+        return None
+    return next((info.model_version for info in target.namespaces.list() if info.name == namespace), None)
 
 
 def _done(line: int, outcome: Kept | EngramError) -> Done:
@@ -116,7 +147,8 @@ def _done(line: int, outcome: Kept | EngramError) -> Done:
     return Done(line, f"line {line}", outcome.created, facts=facts)
 
 
-def _count_lines(path: Path) -> int | None:
+def count_lines(path: Path) -> int | None:
+    """Count the lines of a file; None for what can be read only once."""
     if path == STDIN or not path.is_file():  # a pipe: what is counted is gone
         return None
     with path.open("rb") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from cyclopts import Group, Parameter
 
@@ -20,6 +20,10 @@ WHERE = Group("Where and how", sort_key=9)
 
 Namespace = Annotated[str | None, Parameter(help="Namespace to work in; the public one if left out.")]
 Cid = Annotated[str, Parameter(help="A memory's CID, v1::…, or the sha256:… of its content.")]
+Expect = Annotated[
+    str | None,
+    Parameter(help="Only if the key names this CID until now, or none for nothing at all; whatever it is if left out."),
+]
 Filter = Annotated[
     str | None,
     Parameter(help="Only memories whose metadata match: an expression, or a filter as a JSON object."),
@@ -59,6 +63,17 @@ def filter_of(text: str | None) -> str | dict[str, Any] | None:
         return None
     text = utf8(text, "--filter")
     return read_object(text, "--filter") if text.lstrip().startswith("{") else text
+
+
+class _Expecting(TypedDict, total=False):
+    expect: str | None
+
+
+def expect_of(given: str | None) -> _Expecting:
+    """Give what a key must name as the keyword of a call: left out for whatever it is."""
+    if given is None:
+        return {}
+    return {"expect": None if given == "none" else utf8(given, "--expect")}
 
 
 def namespace_of(name: str | None) -> str | None:

@@ -80,7 +80,8 @@ def explain(error: EngramError) -> str:
 def error_fields(error: EngramError, place: str = "") -> dict[str, Any]:
     """Give an error for a program; where its message begins with its `place`, that is left out."""
     message = error.message.removeprefix(f"{place}: ")
-    return {"code": error.code, "message": message, "field": error.field}
+    current = {} if error.current is None else {"current": error.current}
+    return {"code": error.code, "message": message, "field": error.field, **current}
 
 
 def utf8(text: str, name: str) -> str:
@@ -121,17 +122,18 @@ def _call(app: App, arguments: Sequence[str]) -> int:
         code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         help_ = " ".join((*app.name, *(error.command_chain or ()), "--help"))
-        return fail(USAGE, "usage", f"{_mistake(error, app)}\n  help: {help_}")
+        return fail(USAGE, _refusal("usage", f"{_mistake(error, app)}\n  help: {help_}"))
     except (UsageError, NotJson) as error:
-        return fail(USAGE, "usage", str(error))
+        return fail(USAGE, _refusal("usage", str(error)))
     except Unreachable as error:
-        return fail(UNREACHABLE, "unreachable", str(error))
+        return fail(UNREACHABLE, _refusal("unreachable", str(error)))
     except EngramError as error:
-        return fail(FAILED, error.code, explain(error), error.field)
+        return fail(FAILED, error_fields(error) | {"message": explain(error)})
     except BrokenPipeError:
         raise
     except OSError as error:
-        return fail(FAILED, "io", f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return fail(FAILED, _refusal("io", said))
     except KeyboardInterrupt:
         return INTERRUPTED
     return code if isinstance(code, int) else OK
@@ -142,13 +144,17 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     return any(word == "--json" or word.startswith("--json=") for word in options)
 
 
-def _fail(exit_code: int, _code: str, message: str, _field: str | None = None) -> int:
-    complain(message)
+def _refusal(code: str, message: str) -> dict[str, Any]:
+    return {"code": code, "message": message, "field": None}
+
+
+def _fail(exit_code: int, error: dict[str, Any]) -> int:
+    complain(error["message"])
     return exit_code
 
 
-def _fail_in_json(exit_code: int, code: str, message: str, field: str | None = None) -> int:
-    print(write({"error": {"code": code, "message": message, "field": field}}, indent=None), file=sys.stderr)
+def _fail_in_json(exit_code: int, error: dict[str, Any]) -> int:
+    print(write({"error": error}, indent=None), file=sys.stderr)
     return exit_code
 
 
