@@ -1,25 +1,82 @@
 """Engram: verifiable memory for AI agents.
 
-`engram.open(path)` opens a memory in this process; `engram.sdk.EngramClient(url)` talks to a node. Nothing else is
-imported before it is used (PEP 562), so a client pays for no node.
+`engram.open(path)` opens a memory in this process, `engram.open(url)` one that a node keeps; both have the same calls.
+Nothing else is imported before it is used (PEP 562), so a client pays for no node.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from engram.node import Memory
-    from engram.node import open_memory as open  # noqa: A004
+    from engram.sdk import EngramClient
 
 __version__ = "0.1.0"
 
 __all__ = ["Memory", "__version__", "open"]
 
+_SCHEMES = ("engram", "http", "https")
+
+
+@overload
+def open(
+    path: Path | Literal[":memory:"],
+    models: Mapping[str, object] | None = None,
+    actors: Mapping[str, object] | None = None,
+) -> Memory: ...
+@overload
+def open(path: str, models: Mapping[str, object], actors: Mapping[str, object] | None = None) -> Memory: ...
+@overload
+def open(path: str, models: None = None, *, actors: Mapping[str, object]) -> Memory: ...
+@overload
+def open(path: str) -> Memory | EngramClient: ...
+def open(
+    path: str | Path, models: Mapping[str, object] | None = None, actors: Mapping[str, object] | None = None
+) -> Memory | EngramClient:
+    """Open a memory; code that uses one moves elsewhere by this one string.
+
+    `path` is a folder, made if absent; or a single file, one that is there or is called `….engram`; or `":memory:"`,
+    which is forgotten when it is closed. All three are opened in this process. Or it is the URL of a node,
+    `engram://…`, `http://…` or `https://…`, and what is given is an `EngramClient`.
+
+    `models`: other embedding models as `node.toml` has them, such as `{"mpnet": {"backend": "sentence-transformers",
+    "path": "/models/all-mpnet-base-v2"}}`. `actors`: plug-ins as `node.toml` has them, where a class may stand for its
+    name: `{"census": {"class": Census, "report_every": 100}}`. A node has its own of both.
+
+    Raises `BadRequest` for a model or plug-in that will not do, `FolderInUse` where a node or another process has the
+    memory open, `FolderRefused` where it cannot be used.
+    """
+    if _is_url(path):
+        from engram.sdk import EngramClient  # noqa: PLC0415
+
+        _refuse_options(models, actors)
+        return EngramClient(str(path))
+    from engram.node import open_memory  # noqa: PLC0415
+
+    return open_memory(path, models, actors)
+
+
+def _is_url(path: str | Path) -> bool:
+    return isinstance(path, str) and path.partition("://")[0] in _SCHEMES and "://" in path
+
+
+def _refuse_options(models: object, actors: object) -> None:
+    if models is not None or actors is not None:
+        from engram.errors import BadRequest  # noqa: PLC0415
+
+        field = "models" if models is not None else "actors"
+        raise BadRequest(
+            f"{field}: a node has its own (node.toml); give a path to open a memory with these", field=field
+        )
+
 
 def __getattr__(name: str) -> object:
-    if name in {"open", "Memory"}:
-        from engram import node  # noqa: PLC0415
+    if name == "Memory":
+        from engram.node import Memory  # noqa: PLC0415
 
-        return node.open_memory if name == "open" else node.Memory
+        return Memory
     raise AttributeError(f"module 'engram' has no attribute {name!r}")

@@ -74,6 +74,10 @@ class Disk(Protocol):
         """Say whether `path` is there."""
         ...
 
+    def is_folder(self, path: Path) -> bool:
+        """Say whether `path` is a folder."""
+        ...
+
     def make_folder(self, path: Path) -> None:
         """Make `path` and its parents durably; no error if it exists."""
         ...
@@ -84,6 +88,10 @@ class Disk(Protocol):
 
     def remove(self, path: Path) -> None:
         """Remove a file; durable after `sync_folder`."""
+        ...
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder; durable after `sync_folder` of the one above."""
         ...
 
     def sync_folder(self, path: Path) -> None:

@@ -2,11 +2,13 @@
 
 import hashlib
 import math
+import os
 import struct
 
 import trio
 
 from engram.errors import NotFound, Unprocessable
+from engram.identity import OPERATOR, NodeKey, hello_message
 from engram.wire import (
     METHODS,
     ActorInfo,
@@ -29,6 +31,8 @@ from engram.wire import (
     NamespaceInfo,
     NamespaceList,
     NamespaceListResult,
+    Ping,
+    Pong,
     Put,
     PutMany,
     PutManyResult,
@@ -65,6 +69,8 @@ class DictService:
         self.records = {}
         self.namespaces = {}
         self.requests = []
+        self.callers = []
+        self.key = NodeKey(b"\7" * 32)
         self.position = 1  # events so far, as a log that has its first
         self.gate = trio.Event()
         self.waiting = 0
@@ -73,26 +79,31 @@ class DictService:
     def together(self, _):
         return None
 
-    async def call(self, request):
+    async def call(self, request, caller=OPERATOR):
         self.requests.append(request)
+        self.callers.append(caller)
         await trio.lowlevel.checkpoint()
         return await getattr(self, f"_{request.method}")(request)
 
-    def answer_now(self, _):
-        return None
+    def answer_now(self, request, caller=OPERATOR):  # noqa: ARG002 - the protocol's
+        return Pong() if type(request) is Ping else None
 
-    async def _hello(self, _: Hello):
+    def hello(self, request: Hello, certificate):
+        nonce, key = os.urandom(32), self.key
+        message = hello_message(1, request.nonce, nonce, certificate, key.public, request.node_key)
         return HelloResult(
-            protocol=1, agent="dict", nonce=b"\2" * 32, node_key=b"\3" * 32, role="miner", model_version="v1",
-            limits={}, methods=list(METHODS), log_size=self.position, signature=b"",
+            protocol=1, agent="dict", nonce=nonce, node_key=key.public, role="miner", model_version="v1",
+            limits={}, methods=list(METHODS), log_size=self.position, signature=key.sign(message),
         )  # fmt: skip
 
     async def _hold(self, text):
         if text == "wait":
             self.waiting += 1
             self.most_waiting = max(self.most_waiting, self.waiting)
-            await self.gate.wait()
-            self.waiting -= 1
+            try:
+                await self.gate.wait()
+            finally:
+                self.waiting -= 1
         if text == "bug":
             raise RuntimeError("secret words of a user")
 

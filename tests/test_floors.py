@@ -38,13 +38,19 @@ MAY_IMPORT = {
     "node": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "sdk"},
     "testing": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "node"},
     "cli": GROUND | {"events", "wire", "embed", "sdk", "node", "runtime", ""},
-    "": {"node"},  # the package itself
+    "": {"errors", "node", "sdk"},  # the package itself
 }
 THE_WORLD = {"socket", "time", "random", "sqlite3", "secrets", "subprocess", "urllib", "threading"}
 TOUCH_THE_WORLD = {
     "runtime._world": {"time", "sqlite3", "threading"},  # the real ports
-    "sdk._link": {"socket", "time"},  # a client has no ports: it is a program of its own
-    "sdk._transport": {"socket", "threading", "time"},
+    "runtime._memory": {"sqlite3", "threading"},  # the ports in memory
+    "sdk._async._link": {"socket"},  # a client has no ports: it is a program of its own
+    "sdk._async._net": {"socket"},
+    "sdk._async._pool": {"threading"},
+    "sdk._policy": {"threading"},  # a lock: any thread may use a client
+    "sdk._sync._link": {"socket"},
+    "sdk._sync._net": {"socket", "threading", "time"},
+    "sdk._sync._pool": {"threading"},
     "embed._sources": {
         "subprocess",
         "time",
@@ -57,7 +63,7 @@ TOUCH_THE_WORLD = {
     "embed._url": {"urllib"},  # its parser
     "wire._targets": {"urllib"},  # its parser
     "embed._sentence_transformers": {"threading"},  # a lock around what two threads must not do at once
-    "node._embedded": {"threading"},  # the one thread of an embedded memory
+    "node._home": {"threading"},  # the one thread of an embedded memory
     "node._gate": {"threading"},  # the callers' threads, which read
     "testing.__main__": {"time"},  # how long it takes, in this world
     "testing._loop": {"random"},  # the seeded order of trio's tasks

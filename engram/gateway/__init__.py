@@ -1,7 +1,17 @@
 """The doors of a node: each turns a wire into calls of one `Service`."""
 
-from engram.gateway._connection import RpcSettings
-from engram.gateway._rpc import RpcServer, serve_rpc
+from engram.gateway._door import RpcSettings
+from engram.gateway._rpc import RpcServer, is_near, serve_rpc
 from engram.gateway._service import Service
+from engram.gateway._tls import Certificate, read_certificate, ssl_context_of
 
-__all__ = ["RpcServer", "RpcSettings", "Service", "serve_rpc"]
+__all__ = [
+    "Certificate",
+    "RpcServer",
+    "RpcSettings",
+    "Service",
+    "is_near",
+    "read_certificate",
+    "serve_rpc",
+    "ssl_context_of",
+]

@@ -1,4 +1,4 @@
-"""The MessagePack-RPC door: plain streams on loopback.
+"""The MessagePack-RPC door: plain streams on loopback, TLS 1.3 elsewhere.
 
 Stopping takes no new message, lets what is in flight finish and leave, and closes what is left when the grace is over.
 """
@@ -6,13 +6,14 @@ Stopping takes no new message, lets what is in flight finish and leave, and clos
 from __future__ import annotations
 
 import errno
-import ipaddress
 from typing import TYPE_CHECKING
 
 import trio
 
 from engram.errors import Unavailable, Unprocessable
-from engram.gateway._connection import Door, RpcSettings
+from engram.gateway._door import Door, RpcSettings
+from engram.gateway._reception import Reception
+from engram.gateway._streams import is_loopback
 from engram.limits import LIMITS, Limits
 from engram.runtime import Log, RealNetwork, RealRng
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from trio.abc import HalfCloseableStream, Listener
 
     from engram.gateway._service import Service
+    from engram.gateway._tls import Certificate
     from engram.ports import Network, Rng
 
 log = Log()
@@ -56,6 +58,7 @@ async def serve_rpc(
     port: int = 8090,
     limits: Limits = LIMITS,
     settings: RpcSettings | None = None,
+    certificate: Certificate | None = None,
     network: Network | None = None,
     rng: Rng | None = None,
     task_status: trio.TaskStatus[RpcServer] = trio.TASK_STATUS_IGNORED,
@@ -63,26 +66,32 @@ async def serve_rpc(
     """Serve `service` over MessagePack-RPC until `RpcServer.stop`.
 
     Port 0 takes any free one. `network` and `rng` are the machine's own unless given. Raises `Unprocessable` for a host
-    that is not loopback (TLS is not built yet) or a port that is none, and `Unavailable` where the port is taken.
+    that is not loopback without a certificate, or a port that is none, and `Unavailable` where the port is taken.
     """
     settings = settings or RpcSettings()
-    listening = await _listen(network or RealNetwork(), host, port)
+    network = network or RealNetwork()
+    near = await is_near(network, host)
+    if not near and certificate is None:
+        raise Unprocessable(f"host {host!r} is not loopback: there RPC is served with a certificate only", field="host")
+    listening = await _listen(network, host, port)
     server = RpcServer([address for address, _ in listening])
-    door = Door(service, limits, settings, rng or RealRng())
+    reception = Reception(Door(service, limits, settings, rng or RealRng()), None if near else certificate)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
-            accepting.start_soon(_accept, door, [listener for _, listener in listening], connections)
+            accepting.start_soon(_accept, reception, [listener for _, listener in listening], connections)
             task_status.started(server)
             await server.wait_stopping()
             accepting.cancel_scope.cancel()
-        door.stop()
+        reception.stop()
         connections.cancel_scope.deadline = trio.current_time() + settings.grace_s
     if connections.cancel_scope.cancelled_caught:
         log.warning("rpc_grace_over", grace_s=settings.grace_s)
 
 
-async def _accept(door: Door, listeners: list[Listener[HalfCloseableStream]], connections: trio.Nursery) -> None:
-    await trio.serve_listeners(door.serve, listeners, handler_nursery=connections)
+async def _accept(
+    reception: Reception, listeners: list[Listener[HalfCloseableStream]], connections: trio.Nursery
+) -> None:
+    await trio.serve_listeners(reception.serve, listeners, handler_nursery=connections)
 
 
 async def _listen(
@@ -90,7 +99,6 @@ async def _listen(
 ) -> Sequence[tuple[tuple[str, int], Listener[HalfCloseableStream]]]:
     if not 0 <= port <= 65535:
         raise Unprocessable(f"port {port}: a port is 0 to 65535", field="port")
-    await _refuse_remote(network, host)
     try:
         return await network.listen(host, port)
     except OSError as error:
@@ -103,15 +111,9 @@ async def _listen(
         raise Unavailable(f"port {port} on {host} {advice}", field="port") from error
 
 
-async def _refuse_remote(network: Network, host: str) -> None:
+async def is_near(network: Network, host: str) -> bool:
+    """Say whether every address of `host` is loopback. Raises `Unprocessable` for a host that has none."""
     try:
-        found = await network.resolve(host)
+        return all(map(is_loopback, await network.resolve(host)))
     except OSError as error:
         raise Unprocessable(f"host {host!r} is not known: {error.strerror}", field="host") from error
-    for address in found:
-        if not ipaddress.ip_address(address).is_loopback:
-            raise Unprocessable(
-                f"host {host!r} ({address}) is not loopback: without TLS, which is not built yet, RPC is served on"
-                " 127.0.0.1, ::1 or localhost only",
-                field="host",
-            )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from engram.errors import EngramError
     from engram.identity import Caller
-    from engram.wire import Answer, Request
+    from engram.wire import Answer, Hello, HelloResult, Request
 
 
 class Service(Protocol):
@@ -22,8 +22,13 @@ class Service(Protocol):
         """Carry out `request` for `caller` and give its answer, of the Struct that `METHODS` names.
 
         Raises an `EngramError` for whatever the caller can mend; anything else is a bug, answered as `internal`. The
-        gateway cancels a call at its deadline, and only then: a caller that has gone away cancels nothing.
+        gateway cancels a call at its deadline, and when its caller's connection breaks; what is then under way in
+        the store is done all the same, and what is not is never begun.
         """
+        ...
+
+    def hello(self, request: Hello, certificate: bytes | None) -> HelloResult:
+        """Answer a `hello`, signed over the certificate (DER) that this connection has shown, if it has. As `call`."""
         ...
 
     def answer_now(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer | None:

@@ -2,17 +2,24 @@
 
 from engram.node._actor_config import ActorSpec
 from engram.node._config import Config, default_toml, load_config, variable, variables
-from engram.node._embedded import Memory, open_memory
+from engram.node._embedded import Memory
+from engram.node._env_file import EnvFile, NotApplied, env_file
 from engram.node._node import World, main, real_world, run, running
+from engram.node._open import open_memory
+from engram.node._places import Place
 from engram.node._service import NodeService
 
 __all__ = [
     "ActorSpec",
     "Config",
+    "EnvFile",
     "Memory",
     "NodeService",
+    "NotApplied",
+    "Place",
     "World",
     "default_toml",
+    "env_file",
     "load_config",
     "main",
     "open_memory",

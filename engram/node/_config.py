@@ -1,5 +1,7 @@
 """The node's configuration: defaults, `node.toml`, the environment, the command line, each over the one before.
 
+An `ENV_FILE` of the first Engram's (`_env_file`) comes between the file and the environment that names it.
+
 `_KEYS` is the one description of it: what each key allows, what errors say, and what `engram-node init` teaches. The
 tables of `[models]` are described in `_model_config`.
 """
@@ -17,6 +19,7 @@ from engram.embed import ModelSpec  # noqa: TC001 - a field's type
 from engram.errors import BadRequest
 from engram.node._actor_config import TEACHING as ACTORS_TEACHING
 from engram.node._actor_config import ActorSpec, actors_of
+from engram.node._env_file import env_file
 from engram.node._keys import Key, a_path, in_range, unchanged, value_of
 from engram.node._model_config import TEACHING, models_of
 from engram.node._toml import read_toml
@@ -41,6 +44,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """0: one less than the cores, at least 1."""
     on_long: Literal["chunk", "reject"] = "chunk"
     """What becomes of a text that is too long for one record, where the caller does not say."""
+    unsigned: Literal["loopback", "everyone", "nobody"] = "loopback"
+    """Whose HTTP requests are served without a signature."""
     scrub_mb_s: int = 8
     """Megabytes a second at which an idle node reads what it has on disk again; 0: never."""
     models: dict[str, ModelSpec] = {}
@@ -72,12 +77,13 @@ def load_config(
 ) -> Config:
     """Read the file at `path`, if any, lay the environment over it, then `flags`, and check every value.
 
-    `environ` holds variables by their names, of which those of `variable` count; `flags` what the command line gave, by
-    the name of the key. Raises `BadRequest` with the key in `field`; its message says where the value stands (the line
-    of the file, the variable, the flag), what came and what is allowed.
+    `environ` holds variables by their names, of which those of `variable` and `ENV_FILE` count; `flags` what the
+    command line gave, by the name of the key. Raises `BadRequest` with the key in `field`; its message says where the
+    value stands (the line of the file, the variable, the flag), what came and what is allowed.
     """
     values: dict[str, Any] = {}
-    for layer in (_of_file(path), _of_environment(environ or {}), _Layer(flags or {}, _flag)):
+    environ = environ or {}
+    for layer in (_of_file(path), _of_env_file(environ), _of_environment(environ), _Layer(flags or {}, _flag)):
         values |= layer.checked()
     return Config(**values)
 
@@ -195,6 +201,13 @@ _KEYS = {
             unchanged,
         ),
         Key(
+            "unsigned",
+            Literal["loopback", "everyone", "nobody"],
+            'Allowed: "loopback" for this machine, which then speaks with the node\'s key, "everyone", "nobody".',
+            "Whose HTTP requests are served without a signature; from elsewhere such a request only reads.",
+            unchanged,
+        ),
+        Key(
             "scrub_mb_s",
             int,
             "Allowed: 0 to 10000 megabytes a second; 0: never.",
@@ -210,6 +223,11 @@ def _of_file(path: Path | None) -> _Layer:
         return _Layer({}, str)
     file = read_toml(path)
     return _Layer(file.values, file.title)
+
+
+def _of_env_file(environ: Mapping[str, str]) -> _Layer:
+    file = env_file(environ)
+    return _Layer(file.values, file.title, as_text=True)
 
 
 def _of_environment(environ: Mapping[str, str]) -> _Layer:

@@ -414,6 +414,10 @@ class NodeService:
 
     async def _hello(self, request: Hello, caller: Caller) -> HelloResult:
         del caller
+        return self.hello(request, None)
+
+    def hello(self, request: Hello, certificate: bytes | None) -> HelloResult:
+        """Answer a `hello`, signed over the certificate that its connection has shown."""
         if request.protocol != PROTOCOL:
             raise BadRequest(f"protocol: this node speaks {PROTOCOL}, not {request.protocol}", field="protocol")
         for field, value in (("nonce", request.nonce), ("node_key", request.node_key)):
@@ -421,7 +425,7 @@ class NodeService:
                 raise BadRequest(f"{field}: {len(value)} bytes; it has 32", field=field)
         nonce = self._rng.bytes(32)
         key = self._store.key
-        message = hello_message(1, request.nonce, nonce, None, key.public, request.node_key)
+        message = hello_message(1, request.nonce, nonce, certificate, key.public, request.node_key)
         return HelloResult(
             protocol=PROTOCOL,
             agent=f"engram-node/{self._settings.version}",

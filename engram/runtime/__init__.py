@@ -1,6 +1,7 @@
 """Actors, their supervisor, and the real ports."""
 
 from engram.runtime._actor import Actor
+from engram.runtime._buffer import Buffer
 from engram.runtime._context import Context
 from engram.runtime._dead_letters import DeadLetter
 from engram.runtime._disk import RealDisk, RealFile
@@ -12,6 +13,7 @@ from engram.runtime._life import ActorReport, RestartPolicy
 from engram.runtime._log import Log
 from engram.runtime._mailbox import Mailbox, Stats
 from engram.runtime._marks import apply, react
+from engram.runtime._memory import MemoryDisk, MemoryFile, MemoryTables
 from engram.runtime._message import Crashed, Message, Restarted, Stopped
 from engram.runtime._network import RealNetwork
 from engram.runtime._plugin import PLUGIN_LANE, Node, Plugin, options_of
@@ -26,6 +28,7 @@ __all__ = [
     "PLUGIN_LANE",
     "Actor",
     "ActorReport",
+    "Buffer",
     "Context",
     "Crashed",
     "DeadLetter",
@@ -34,6 +37,9 @@ __all__ = [
     "Follower",
     "Log",
     "Mailbox",
+    "MemoryDisk",
+    "MemoryFile",
+    "MemoryTables",
     "Message",
     "Node",
     "Plan",

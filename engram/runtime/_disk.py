@@ -105,6 +105,10 @@ class RealDisk:
         """Say whether `path` is there."""
         return path.exists()
 
+    def is_folder(self, path: Path) -> bool:
+        """Say whether `path` is a folder."""
+        return path.is_dir()
+
     def make_folder(self, path: Path) -> None:
         """Make a folder and its parents, each durably in the one above."""
         if path.is_dir():
@@ -120,6 +124,10 @@ class RealDisk:
     def remove(self, path: Path) -> None:
         """Remove a file."""
         path.unlink()
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder."""
+        path.rmdir()
 
     def sync_folder(self, path: Path) -> None:
         """Make the folder's names durable."""

@@ -12,6 +12,7 @@ from engram.store._group import (
     PutOperation,
 )
 from engram.store._indexing import Indexing
+from engram.store._packed import PackedFile
 from engram.store._parts import IndexLimits
 from engram.store._place import Finding, Pass, Place
 from engram.store._reading import PUBLIC, Found, Published
@@ -36,6 +37,7 @@ __all__ = [
     "MeasureOperation",
     "Namespace",
     "Operation",
+    "PackedFile",
     "Pass",
     "Place",
     "Published",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engram.runtime import Buffer
+
 if TYPE_CHECKING:
     from engram.testing._losses import Loss
 
@@ -16,47 +18,32 @@ class Content:
 
     def __init__(self, durable: bytes | bytearray = b"") -> None:
         self._durable = bytearray(durable)
-        self._views: list[bytearray] = [bytearray(durable)]
-        """The buffer of what is seen, and behind it those that were mapped before it had to grow."""
+        self._seen = Buffer(durable)
         self._pending: list[tuple[int, bytes] | int] = []
         """In order: writes (offset, data), and sizes set."""
-        self.size = len(durable)
+
+    @property
+    def size(self) -> int:
+        """The size that is seen."""
+        return self._seen.size
 
     def read(self, offset: int, size: int) -> bytes:
         """Give up to `size` bytes from `offset`."""
-        return bytes(memoryview(self._views[0])[offset : min(offset + size, self.size)])
+        return self._seen.read(offset, size)
 
     def write(self, offset: int, data: bytes) -> None:
         """Write, growing the file if need be; between its end and `offset` are zeros."""
-        end = offset + len(data)
-        self._reserve(end)
-        for buffer in self._views:
-            if offset < len(buffer):
-                buffer[offset : min(end, len(buffer))] = data[: len(buffer) - offset]
-        self.size = max(self.size, end)
+        self._seen.write(offset, data)
         self._pending.append((offset, data))
 
     def truncate(self, size: int) -> None:
         """Set the size; what is cut off reads as zeros where the file grows again."""
-        self._reserve(size)
-        if size < self.size:
-            for buffer in self._views:
-                end = min(self.size, len(buffer))
-                if size < end:
-                    buffer[size:end] = bytes(end - size)
-        self.size = size
+        self._seen.truncate(size)
         self._pending.append(size)
 
     def map(self) -> memoryview:
         """Give a view of the file as large as it is now, which sees later writes within that size."""
-        return memoryview(self._views[0])[: self.size].toreadonly()
-
-    def _reserve(self, size: int) -> None:
-        if size <= len(self._views[0]):
-            return
-        grown = bytearray(max(size, 2 * len(self._views[0])))
-        grown[: self.size] = memoryview(self._views[0])[: self.size]
-        self._views.insert(0, grown)
+        return self._seen.view()
 
     # -- what lasts ---------------------------------------------------------------------------------------------------
 
@@ -80,15 +67,13 @@ class Content:
         """See what is durable, where nothing waits to be written: a kernel may drop what it takes for clean."""
         if self._pending:
             return
-        for buffer in self._views:
-            buffer[:] = self._durable[: len(buffer)].ljust(len(buffer), b"\0")
+        self._seen.write(0, self._durable[: self.size].ljust(self.size, b"\0"))
 
     def flip(self, offset: int, bit: int) -> None:
         """Flip a bit, durably."""
         self._durable[offset] ^= 1 << bit
-        for buffer in self._views:
-            if offset < len(buffer):
-                buffer[offset] ^= 1 << bit
+        if seen := self._seen.read(offset, 1):
+            self._seen.write(offset, bytes([seen[0] ^ 1 << bit]))
 
     def after_crash(self, loss: Loss) -> Content:
         """Give the file as a crash leaves it."""

@@ -88,6 +88,11 @@ class SimDisk:
         folder, name = _parted(path)
         return str(path) in self._folders or name in self._folders.get(folder, ())
 
+    def is_folder(self, path: Path) -> bool:
+        """Say whether `path` is a folder."""
+        self.power.check()
+        return str(path) in self._folders
+
     def make_folder(self, path: Path) -> None:
         """Make a folder and its parents; they are durable at once."""
         self.power.check()
@@ -123,6 +128,17 @@ class SimDisk:
         unlink = _unlink(name)
         unlink(names)
         self._unsynced_names.setdefault(folder, []).append(unlink)
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder, durably at once, as it was made."""
+        self.power.check()
+        self._folder(str(path), str(path))
+        if self.list(path):
+            raise failure(errno.ENOTEMPTY, str(path))
+        self._told("remove_folder", str(path))
+        for folders in (self._folders, self._durable):
+            del folders[str(path)]
+        self._unsynced_names.pop(str(path), None)
 
     def sync_folder(self, path: Path) -> None:
         """Make the folder's names durable."""

@@ -14,7 +14,7 @@ from e2e.processes import code_of
 
 import engram
 from engram.errors import EngramError, StorageFailed
-from engram.node import Config, Memory, real_world
+from engram.node import Config, Memory, Place, real_world
 
 FAILING_NODE = [sys.executable, str(Path(__file__).with_name("failing_node.py"))]
 
@@ -78,7 +78,8 @@ def test_a_disk_without_room_for_more_refuses_puts_and_the_node_lives(make_node)
 def test_an_embedded_memory_closes_and_every_later_call_says_why(tmp_path, call):
     before = set(threading.enumerate())
     disk = FaultyDisk()
-    memory = Memory(Config(data_dir=tmp_path / "data"), msgspec.structs.replace(real_world(), disk=disk))
+    data = tmp_path / "data"
+    memory = Memory(Config(data_dir=data), Place(data, msgspec.structs.replace(real_world(), disk=disk)))
     kept = [memory.ingest_embedding(vector(number)) for number in range(3)]
     per_write = [name.split()[0] + " " + name.split()[1].split("/")[0] + "/" for name in disk.called[-4:]]
     assert per_write == ["write bodies/", "datasync bodies/", "write events/", "datasync events/"]

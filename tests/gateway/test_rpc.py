@@ -1,6 +1,7 @@
 """The RPC door over real sockets on loopback: limits, strangers, and ends."""
 
 import socket
+import struct
 from contextlib import suppress
 from functools import partial
 
@@ -102,6 +103,39 @@ async def test_a_call_is_answered(start, connect):
     assert result["created"] is True
 
 
+async def test_a_ping_is_answered_at_once_and_thousands_in_order(start, connect, service):
+    server, _ = await start()
+    peer = await connect(server)
+    async with trio.open_nursery() as sending:
+        sending.start_soon(peer.send, b"".join(pack([0, number, "ping", [{}]]) for number in range(20_000)))
+        assert [await peer.receive() for _ in range(20_000)] == [[1, number, None, {}] for number in range(20_000)]
+    assert service.requests == []
+
+
+async def test_a_stream_of_pings_leaves_the_loop_to_others(start, connect):
+    server, _ = await start()
+    noisy, other = await connect(server), await connect(server)
+    ended = trio.Event()
+
+    async def flood():
+        pings = b"".join(pack([0, number, "ping", [{}]]) for number in range(5000))
+        while not ended.is_set():
+            await noisy.send(pings)
+
+    async def drain():
+        while not ended.is_set():
+            await noisy.receive()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flood)
+        nursery.start_soon(drain)
+        for number in range(20):
+            with trio.fail_after(2):
+                assert (await other.call("status", {}, number))[2] is None
+        ended.set()
+        nursery.cancel_scope.cancel()
+
+
 async def test_answers_leave_in_any_order(start, connect, service):
     server, _ = await start()
     peer = await connect(server)
@@ -123,7 +157,7 @@ async def test_a_clients_mistakes_do_not_end_its_connection(start, connect):
 
 async def test_a_domain_error_is_answered_by_its_code(start, connect):
     class Refuses(DictService):
-        async def call(self, _):
+        async def call(self, *_):
             raise Conflict("another was first", field="name")
 
     server, _ = await start(Refuses())
@@ -146,7 +180,7 @@ async def test_a_bug_is_answered_as_internal_and_logged_without_users_text(start
 
 async def test_an_answer_that_cannot_be_encoded_is_a_bug_too(start, connect):
     class Broken(DictService):
-        async def call(self, _):
+        async def call(self, *_):
             return object()
 
     server, _ = await start(Broken())
@@ -159,7 +193,7 @@ async def test_an_answer_that_cannot_be_encoded_is_a_bug_too(start, connect):
 class AtOnce(DictService):
     """Answers a query where it is asked, unless it is by text."""
 
-    def answer_now(self, request):
+    def answer_now(self, request, caller):  # noqa: ARG002 - the protocol's
         if not isinstance(request, Query) or request.text is not None:
             return None
         if request.top_k == 0:
@@ -217,12 +251,12 @@ class Together(DictService):
     def together(self, request):
         return request.namespace or "" if request.method == "put" else None
 
-    async def call_together(self, requests):
+    async def call_together(self, requests, caller):
         self.runs.append([request.text for request in requests])
         outcomes = []
         for request in requests:
             try:
-                outcomes.append(await self.call(request))
+                outcomes.append(await self.call(request, caller))
             except Conflict as error:
                 outcomes.append(error)
         return outcomes
@@ -274,7 +308,7 @@ async def test_of_calls_in_one_go_each_is_refused_alone(start, connect):
 
 async def test_what_refuses_all_of_them_is_told_to_each(start, connect):
     class Full(Together):
-        async def call_together(self, _):
+        async def call_together(self, *_):
             raise Unavailable("no more today")
 
     server, _ = await start(Full())
@@ -447,22 +481,89 @@ async def test_silence_in_the_middle_of_a_message_is_ended(start, connect):
 # -- ends --
 
 
-async def test_a_client_that_vanishes_cancels_nothing_and_leaves_no_task(nursery, service):
+def reset(stream):
+    """Close so that the other end is told at once: a reset, not an end."""
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
+
+
+async def test_a_connection_that_breaks_cancels_its_calls_and_leaves_no_task(nursery, service):
     async with trio.open_nursery() as own:
         server = await own.start(partial(serve_rpc, service, port=0))
         await trio.testing.wait_all_tasks_blocked()
         idle = count_tasks(own)
         stream = await trio.open_tcp_stream(*server.addresses[0])
-        await stream.send_all(pack([0, 1, "put", [{"text": "wait"}]]))
-        await wait_until(lambda: service.waiting == 1)
+        await stream.send_all(pack([0, 1, "put", [{"text": "wait"}]]) + pack([0, 2, "query", [{"text": "wait"}]]))
+        await wait_until(lambda: service.waiting == 2)
         assert count_tasks(own) > idle
-        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, not an end
-        await stream.aclose()
-        assert service.records == {}
-        service.gate.set()
-        await wait_until(lambda: service.records)
+        reset(stream)
         await wait_until(lambda: count_tasks(own) == idle)
+        assert service.waiting == 0
+        service.gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert service.records == {}
         own.cancel_scope.cancel()
+
+
+async def test_a_connection_that_breaks_is_noticed_while_it_is_not_read(start, connect, service):
+    server, _ = await start(limits=Limits(in_flight=2))
+    peer, other = await connect(server), await connect(server)
+    await peer.send(*([0, call_id, "put", [{"text": "wait"}]] for call_id in range(2000)))
+    await wait_until(lambda: service.waiting == 2)
+    reset(peer.stream)
+    await wait_until(lambda: service.waiting == 0)
+    assert (await other.call("status", {}))[2] is None
+    assert len(service.requests) == 3
+
+
+async def test_a_connection_that_breaks_after_its_end_is_noticed(start, connect, service):
+    server, _ = await start()
+    peer = await connect(server)
+    await peer.send([0, 1, "put", [{"text": "wait"}]])
+    await peer.stream.send_eof()
+    await wait_until(lambda: service.waiting == 1)
+    reset(peer.stream)
+    await wait_until(lambda: service.waiting == 0)
+    assert service.records == {}
+
+
+async def test_calls_that_travel_together_are_cancelled_together(start, connect):
+    service = Together()
+    server, _ = await start(service)
+    peer = await connect(server)
+    await peer.send(*puts("a", "wait", "b"))
+    await wait_until(lambda: service.waiting == 1)
+    reset(peer.stream)
+    await wait_until(lambda: service.waiting == 0)
+    assert len(service.records) == 1  # what was done stays done
+
+
+async def test_who_never_reads_is_let_go_when_its_answers_are_too_many(start, connect):
+    server, _ = await start(settings=RpcSettings(unsent_bytes=20_000_000))
+    greedy, other = await connect(server), await connect(server)
+    cid = (await other.call("put", {"text": "x" * 1_000_000}))[3]["cid"]
+    asked = [[0, call_id, "get", [{"cid": cid}]] for call_id in range(120)]
+    with capture_logs() as logs:
+        await greedy.send(*asked)
+        await wait_until(lambda: any(entry["event"] == "rpc_unsent_over_limit" for entry in logs))
+    (entry,) = (entry for entry in logs if entry["event"] == "rpc_unsent_over_limit")
+    assert 10_000_000 < entry["unsent_bytes"] < 22_000_000
+    assert (await other.call("get", {"cid": cid}))[2] is None
+    with pytest.raises(trio.BrokenResourceError):
+        while await greedy.receive():
+            pass
+
+
+async def test_who_reads_slowly_gets_every_answer_and_costs_nobody(start, connect):
+    """What is unsent is bounded by who reads: a quarter of its answers would be over the limit."""
+    server, _ = await start(limits=Limits(in_flight=4), settings=RpcSettings(unsent_bytes=8_000_000))
+    slow, other = await connect(server), await connect(server)
+    cid = (await other.call("put", {"text": "x" * 1_000_000}))[3]["cid"]
+    await slow.send(*([0, call_id, "get", [{"cid": cid}]] for call_id in range(32)))
+    for _ in range(8):
+        assert (await other.call("status", {}))[2] is None
+        for _ in range(4):
+            assert len((await slow.receive())[3]["text"]) == 1_000_000
 
 
 def count_tasks(nursery):

@@ -88,7 +88,7 @@ async def test_damage_in_the_log_closes_an_embedded_memory(tmp_path, monkeypatch
     found = Finding("log", "events/00000000000000000000.log", 64, 0, "an unsound frame", 10**18)
     monkeypatch.setattr(Scrub, "step", lambda *_: Stepped(findings=(found,)))
     memory = engram.open(tmp_path / "data")
-    memory._thread.join(10)
+    memory._home._thread.join(10)
     with pytest.raises(LogCorrupt, match="offset 64: an unsound frame"):
         memory.status()
     memory.close()

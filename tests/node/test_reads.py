@@ -38,7 +38,9 @@ def busy(memory):
         done.wait()
 
     cids = [memory.ingest_embedding(vector(number), {"n": number}) for number in range(5)]
-    blocker = threading.Thread(target=trio.from_thread.run_sync, args=(block,), kwargs={"trio_token": memory._token})
+    blocker = threading.Thread(
+        target=trio.from_thread.run_sync, args=(block,), kwargs={"trio_token": memory._home._token}
+    )
     blocker.start()
     begun.wait()
     yield cids
@@ -139,14 +141,14 @@ def test_many_threads_read_while_one_writes_and_then_it_is_closed(tmp_path):
 def test_a_read_that_is_under_way_is_answered_though_the_memory_is_being_closed(memory, monkeypatch):
     cid = memory.ingest_embedding(vector(1), {"n": 1})
     inside, go_on, found = threading.Event(), threading.Event(), []
-    search = type(memory._service._store).search
+    search = type(memory._home.service._store).search
 
     def slow(*arguments, **named):
         inside.set()
         go_on.wait()
         return search(*arguments, **named)
 
-    monkeypatch.setattr(type(memory._service._store), "search", slow)
+    monkeypatch.setattr(type(memory._home.service._store), "search", slow)
     reader = threading.Thread(target=lambda: found.extend(memory.query_by_vector(vector(1))))
     reader.start()
     inside.wait()
@@ -165,13 +167,13 @@ def test_a_read_that_is_under_way_is_answered_though_the_memory_is_being_closed(
 def test_a_signal_handler_may_close_what_its_thread_is_reading(tmp_path, monkeypatch):
     memory = engram.open(tmp_path / "data")
     cid = memory.ingest_embedding(vector(1))
-    search = type(memory._service._store).search
+    search = type(memory._home.service._store).search
 
     def interrupted(*arguments, **named):
         signal.raise_signal(signal.SIGUSR1)
         return search(*arguments, **named)
 
-    monkeypatch.setattr(type(memory._service._store), "search", interrupted)
+    monkeypatch.setattr(type(memory._home.service._store), "search", interrupted)
     before = signal.signal(signal.SIGUSR1, lambda *_: memory.close())
     try:
         assert memory.query_by_vector(vector(1))[0].cid == cid
