@@ -44,8 +44,13 @@ THE_WORLD = {"socket", "time", "random", "sqlite3", "secrets", "subprocess", "ur
 TOUCH_THE_WORLD = {
     "runtime._world": {"time", "sqlite3", "threading"},  # the real ports
     "runtime._memory": {"sqlite3", "threading"},  # the ports in memory
-    "sdk._link": {"socket", "time"},  # a client has no ports: it is a program of its own
-    "sdk._transport": {"socket", "threading", "time"},
+    "sdk._async._link": {"socket"},  # a client has no ports: it is a program of its own
+    "sdk._async._net": {"socket"},
+    "sdk._async._pool": {"threading"},
+    "sdk._policy": {"threading"},  # a lock: any thread may use a client
+    "sdk._sync._link": {"socket"},
+    "sdk._sync._net": {"socket", "threading", "time"},
+    "sdk._sync._pool": {"threading"},
     "embed._sources": {
         "subprocess",
         "time",

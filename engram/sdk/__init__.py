@@ -8,19 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engram.sdk._outcomes import Health, Kept, Reindexed
-from engram.sdk._sync import Api, EventStream, Keys, Namespaces, Pages
-from engram.sdk._sync._api import ANY
+from engram.sdk._sync import ANY, Api, EngramClient, EventStream, Keys, Namespaces, Pages
 from engram.sdk._vectors import VectorLike, f32_bytes
-from engram.sdk.client import EngramClient
 from engram.wire import Chunk, EventInfo, Hit, KeyInfo, KeyRecord, KeyResult, KeyVersion, Record
 
 if TYPE_CHECKING:
-    from engram.sdk._async import AsyncApi, AsyncEventStream, AsyncKeys, AsyncNamespaces, AsyncPages
+    from engram.sdk._async import AsyncApi, AsyncEngramClient, AsyncEventStream, AsyncKeys, AsyncNamespaces, AsyncPages
 
 __all__ = [
     "ANY",
     "Api",
     "AsyncApi",
+    "AsyncEngramClient",
     "AsyncEventStream",
     "AsyncKeys",
     "AsyncNamespaces",

@@ -23,6 +23,7 @@ from engram.testing import _plan as plan
 from engram.testing._client import NoAnswer
 from engram.testing._embedder import vector_of
 from engram.testing._image import Life, LogImage, check_events, content_of, plain_metadata, space_of
+from engram.testing._naming import Keys
 from engram.testing._oracle import Violation
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ CRASHING = "tally"
 WRITE_QUEUE = 64
 """The memories that may wait to be written, as nodes are configured here."""
 _SCORE_ERROR = 1e-5
+_ABOUT_NONE = (wire.List, wire.NamespaceCreate, wire.Status, wire.Actors, wire.KeyGet, wire.KeyDelete, wire.History)
+"""Requests that are in order and are about no memory."""
 _MAY_BE_REFUSED = {"busy", "unavailable", "model_not_ready", "deadline"}
 _BAD_REFUSED = {"bad_request", "unprocessable", "not_found", "too_large", "unknown_method"}
 
@@ -45,11 +48,15 @@ def check_history(calls: Sequence[Call], memories: Sequence[Memory], files: Mapp
     log = LogImage(files, folder)
     known = {memory.number: memory for memory in memories}
     check_events(log, calls, known)
+    keys = Keys(log)
+    keys.check_asked(calls)
     ordered = [call for call in calls if call.ended]
     lower = _lower_bounds(ordered)
     upper = _upper_bounds(ordered, log.size)
     for call in ordered:
         window = range(lower[call.began], upper[call.ended] + 1)
+        if getattr(call.request, "key", None) is not None:
+            keys.check(call, window)
         match call.outcome:
             case EngramError() as error:
                 _check_error(call, error, known, log, window)
@@ -69,6 +76,10 @@ def claimed(call: Call) -> int:
     match call.answer:
         case wire.PutResult(position=position) | wire.DeleteResult(position=position):
             return position + 1
+        case wire.KeyResult(position=position) | wire.KeyRecord(position=position):
+            return position + 1
+        case wire.HistoryResult(position=position):
+            return position
         case wire.PutManyResult(items=items, position=position) if any(item.cid for item in items):
             return position + 1
         case wire.QueryResult(position=position) | wire.ListResult(position=position):
@@ -106,16 +117,20 @@ def _appended(call: Call) -> int:
     match call.answer:
         case wire.PutResult(position=position, created=True) | wire.DeleteResult(position=position):
             return position
+        case wire.KeyResult(position=position, created=True):
+            return position
     return 1 << 62
 
 
 def _check_error(call: Call, error: EngramError, known: Mapping[int, Memory], log: LogImage, window: range) -> None:
     if error.code in _MAY_BE_REFUSED:
         return
-    if not call.memories and not isinstance(call.request, wire.List | wire.NamespaceCreate | wire.Status | wire.Actors):
+    if not call.memories and not isinstance(call.request, _ABOUT_NONE):
         if error.code not in _BAD_REFUSED:
             raise Violation(f"{call.who}: a bad request was answered {error.code}: {error}")
         return
+    if getattr(call.request, "key", None) is not None and (error.code == "conflict" or error.field in ("key", "cid")):
+        return  # `Keys` looks at these
     space = space_of(call)
     absent = log.created.get(space, 1 << 62) >= window.start
     if error.code == "not_found" and error.field == "namespace":
@@ -144,6 +159,8 @@ def _check_answer(call: Call, known: Mapping[int, Memory], log: LogImage, window
     match call.answer:
         case wire.PutResult() as put:
             _check_kept(call, known[call.memories[0]], put.cid, log, window)
+            if isinstance(call.request, wire.Put) and call.request.key is not None:
+                return  # the position is the key's
             _check_position(call, log, put.position, "record_stored.1", put.cid, window, created=put.created)
         case wire.PutManyResult() as many:
             for number, item in zip(call.memories, many.items, strict=True):

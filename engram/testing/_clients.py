@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from engram import wire
+from engram.testing import _naming as naming
 from engram.testing import _plan as plan
 from engram.testing._checks import claimed
 from engram.testing._client import AsyncClient, NoAnswer
@@ -76,9 +77,10 @@ class Client:
         numbers = sorted(self._shared.cids)
         lists = [wire.List(namespace=_name(space), limit=1000, chunks=True) for space in range(len(plan.SPACES))]
         gets = [self._get(number) for number in numbers]
+        histories = [wire.History(key=key) for key in naming.KEYS]
         queries = [self._query(plan.Query(number, 5, bool(number % 3))) for number in numbers[::4]]
-        about: list[tuple[int, ...]] = [(), (), (), *((number,) for number in numbers + numbers[::4])]
-        await self._calls([*lists, *gets, *queries], about)
+        about: list[tuple[int, ...]] = [(), (), (), *((number,) for number in numbers + numbers[::4]), (), ()]
+        await self._calls([*lists, *gets, *queries, *histories], about)
 
     async def act(self, action: plan.Action) -> None:
         """Carry out one action."""
@@ -106,6 +108,33 @@ class Client:
                 await self._calls([wire.Status(), wire.Actors()], [(), ()])
             case plan.Bad(kind=kind):
                 await self._bad(plan.BAD[kind])
+            case naming.Name(key=key, memory=number, by_put=by_put):
+                await self._have_named(naming.KEYS[key], number, self._expected(key, action.expect), by_put=by_put)
+            case naming.Unname(key=key):
+                await self._call(wire.KeyDelete(key=naming.KEYS[key], expect=self._expected(key, action.expect)))
+            case naming.LookUp(key=key, history=True):
+                await self._call(wire.History(key=naming.KEYS[key]))
+            case naming.LookUp(key=key):
+                await self._call(wire.KeyGet(key=naming.KEYS[key]))
+
+    async def _have_named(self, key: str, number: int, expect: wire.Expect, *, by_put: bool) -> None:
+        memory, cid = self._shared.memories[number], self._shared.cids.get(number)
+        request: wire.Request[Any]
+        if by_put or cid is None:
+            vector, metadata = memory.vector, memory.metadata
+            request = wire.Put(text=memory.text, vector=vector, metadata=metadata, key=key, expect=expect)
+        else:
+            request = wire.KeySet(key=key, cid=cid, expect=expect)
+        answer = (await self._call(request, (number,))).answer
+        if isinstance(answer, wire.PutResult):
+            self._shared.cids[number] = answer.cid
+
+    def _expected(self, key: int, expect: naming.Expected) -> wire.Expect:
+        """Give what is to be expected of a key: what somebody was told last that it names, for its head."""
+        if expect == "any":
+            return msgspec.UNSET
+        named = (naming.told(call, naming.KEYS[key]) for call in reversed(self._shared.history.calls))
+        return None if expect == "none" else next((cid for cid in named if cid is not None), None)
 
     async def _put_all(self, numbers: Sequence[int]) -> None:
         memories = [self._shared.memories[number] for number in numbers]

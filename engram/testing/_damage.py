@@ -146,4 +146,6 @@ def _bodies_named(disk: SimDisk) -> set[bytes]:
             named.add(bytes.fromhex(event.fields["cid"][4:]))
         elif event.type == "namespace_created.1":
             named.add(event.fields["name"])
+        elif event.type == "key_set.1":
+            named.add(event.fields["key"])
     return named

@@ -14,6 +14,7 @@ import msgspec
 from engram import wire
 from engram.errors import EngramError
 from engram.store import IndexLimits, Store
+from engram.testing import _naming as naming
 from engram.testing import _plan as plan
 from engram.testing._checks import check_history
 from engram.testing._clock import START_NS
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _SEGMENT_BYTES = 24_576
 _CLIENTS = 2
+_NAMING = 0.15
 _TABLES: list[TablesLoss] = ["none", "some", "missing"]
 
 
@@ -73,10 +75,12 @@ def _planned(seed: int, operations: int) -> plan.Plan:
     """Give the plan: one life, no faults, writes for the most part."""
     rng = stream(seed, "every call")
     memories = tuple(plan.draw_memory(number, rng) for number in range(max(10, operations // 2)))
-    writes = (plan.Put, plan.Delete, plan.Together, plan.Create)
+    writes = (plan.Put, plan.Delete, plan.Together, plan.Create, naming.Name, naming.Unname)
     steps: list[plan.Step] = []
     while len(steps) < operations:
         step = plan.step(len(steps), rng, memories, _CLIENTS)
+        if rng.random() < _NAMING:
+            step = msgspec.structs.replace(step, action=naming.draw(rng, memories))
         if isinstance(step.action, writes) or rng.random() < 0.2:
             steps.append(msgspec.structs.replace(step, pause_s=step.pause_s / 10))
     life = plan.LifePlan(0, "stop", None, None, "nothing", "none", 0, NetworkFaults())
@@ -143,7 +147,7 @@ class _Crash:
         finally:
             store.close(START_NS)
             tables.close()
-        writes = (wire.Put, wire.PutMany, wire.Delete, wire.NamespaceCreate)
+        writes = (wire.Put, wire.PutMany, wire.Delete, wire.NamespaceCreate, wire.KeySet, wire.KeyDelete)
         calls = [call for call in self._simulation.history.calls if isinstance(call.request, writes)]
         try:
             check_history(calls, self._simulation.plan.memories, image.files(), str(DATA))

@@ -13,6 +13,7 @@ import msgspec
 
 from engram.record import CANONICAL_DIM
 from engram.store import IndexLimits
+from engram.testing import _naming as naming
 from engram.testing._embedder import spans_of, vector_of
 from engram.testing._network import NetworkFaults
 from engram.testing._rng import stream
@@ -34,6 +35,7 @@ _WORDS = (
 
 _ASKING = 0.6
 _NEVER_SEALED = 0.3
+_NAMING = 0.35
 
 Kind = Literal["text", "long", "vector"]
 Loss = Literal["all", "nothing", "some", "few", "most", "first", "last"]
@@ -146,7 +148,7 @@ class Together(msgspec.Struct, frozen=True, tag=True):
     memories: tuple[int, ...]
 
 
-Action = Put | Delete | Get | Query | ListSpace | Create | Bad | Ask | Together
+Action = Put | Delete | Get | Query | ListSpace | Create | Bad | Ask | Together | naming.Action
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -200,11 +202,12 @@ def draw(seed: int) -> Plan:
     rng = stream(seed, "plan")
     memories = tuple(draw_memory(number, rng) for number in range(rng.randint(6, 30)))
     clients = rng.randint(1, 4)
-    steps = rng.randint(8, 60)
+    count = rng.randint(8, 60)
+    steps = [step(number, rng, memories, clients) for number in range(count)]
     return Plan(
         seed,
         memories,
-        tuple(step(number, rng, memories, clients) for number in range(steps)),
+        (*steps, *_naming_steps(stream(seed, "naming"), memories, count, clients)),
         tuple(_life(number, rng) for number in range(rng.randint(1, 4))),
         rng.choice([12_288, 16_384, 32_768, 65_536, 1 << 26]),
         stream(seed, "asking").random() < _ASKING,
@@ -237,6 +240,14 @@ def step(number: int, rng: Random, memories: tuple[Memory, ...], clients: int) -
         Create(1 + number) if number < 2 else _action(rng, memories),
         rng.random() ** 4 * 0.5,
     )
+
+
+def _naming_steps(rng: Random, memories: tuple[Memory, ...], first: int, client: int) -> list[Step]:
+    """Draw what two more clients do with keys, in some of the seeds."""
+    if rng.random() >= _NAMING:
+        return []
+    numbers = range(first, first + rng.randint(6, 30))
+    return [Step(n, client + n % 2, naming.draw(rng, memories), rng.random() ** 4 * 0.5) for n in numbers]
 
 
 def _action(rng: Random, memories: tuple[Memory, ...]) -> Action:

@@ -260,10 +260,11 @@ class AsyncApi(ABC):
         `progress` is called with the number of lines done so far. See `iter_ingest_file`.
         """
         results = []
-        async for _, outcome in self.iter_ingest_file(path, namespace, on_long=on_long):
-            results.append(cid_or_error(outcome))
-            if progress is not None:
-                progress(len(results))
+        async with aclosing(self.iter_ingest_file(path, namespace, on_long=on_long)) as done:
+            async for _, outcome in done:
+                results.append(cid_or_error(outcome))
+                if progress is not None:
+                    progress(len(results))
         return results
 
     async def iter_ingest_file(
@@ -502,7 +503,7 @@ class AsyncApi(ABC):
         for text in texts:
             clean_text(text, "texts")
         cuts = (Embed(texts=texts[at : at + _EMBED_TEXTS], model=model) for at in range(0, len(texts), _EMBED_TEXTS))
-        async with aclosing(self._call_many(each(cuts))) as answers:
+        async with aclosing(each(cuts)) as asked, aclosing(self._call_many(asked)) as answers:
             async for answer in answers:
                 if isinstance(answer, EngramError):
                     raise answer
@@ -517,11 +518,12 @@ class AsyncApi(ABC):
         on_long: OnLong | None = None,
     ) -> builtins.list[Outcome]:
         done = self._ingest(each(batches(slots_of(items))), namespace, model_version, on_long)
-        return [cid_or_error(outcome) async for outcome in done]
+        async with aclosing(done):
+            return [cid_or_error(outcome) async for outcome in done]
 
     async def _ingest(
         self,
-        cut: AsyncIterable[builtins.list[Slot]],
+        cut: AsyncGenerator[builtins.list[Slot]],
         namespace: str | None,
         model_version: str | None,
         on_long: OnLong | None,
@@ -535,7 +537,7 @@ class AsyncApi(ABC):
                 if items := [slot for slot in batch if isinstance(slot, Item)]:
                     yield PutMany(items=items, namespace=namespace, model_version=model_version, on_long=on_long)
 
-        async with aclosing(self._call_many(requests())) as answers:
+        async with aclosing(cut), aclosing(requests()) as asked, aclosing(self._call_many(asked)) as answers:
             async for answer in answers:
                 while True:
                     batch = sent.popleft()

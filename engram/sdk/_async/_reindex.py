@@ -14,12 +14,12 @@ from engram.sdk._outcomes import Kept, Reindexed
 from engram.wire import Answer, List, NamespaceCreate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from engram.sdk._items import Slot
     from engram.wire import NamespaceInfo, OnLong, Record, Request
 
-    Cut = AsyncIterable[list[Slot]]
+    Cut = AsyncGenerator[list[Slot]]
     Ingest = Callable[[Cut, str | None, str | None, OnLong | None], AsyncGenerator[Kept | EngramError]]
 
 R = TypeVar("R", bound=Answer)
@@ -41,12 +41,12 @@ async def reindex(
     """Look at both namespaces, make the new one, and give what embeds the old one into it, page by page."""
     if into in (namespace, "public"):
         raise BadRequest(f"into: {into!r} must be a namespace of its own, not {namespace or 'public'}", field="into")
-    pages = _pages(call, namespace)
-    first = await anext(pages)  # before anything is made: is the old one there?
-    info = await call(NamespaceCreate(name=into, model_version=model))
-    async with aclosing(_embedded(ingest, first, pages, info)) as done:
-        async for outcome in done:
-            yield outcome
+    async with aclosing(_pages(call, namespace)) as pages:
+        first = await anext(pages)  # before anything is made: is the old one there?
+        info = await call(NamespaceCreate(name=into, model_version=model))
+        async with aclosing(_embedded(ingest, first, pages, info)) as done:
+            async for outcome in done:
+                yield outcome
 
 
 async def _embedded(

@@ -259,10 +259,11 @@ class Api(ABC):
         `progress` is called with the number of lines done so far. See `iter_ingest_file`.
         """
         results = []
-        for _, outcome in self.iter_ingest_file(path, namespace, on_long=on_long):
-            results.append(cid_or_error(outcome))
-            if progress is not None:
-                progress(len(results))
+        with closing(self.iter_ingest_file(path, namespace, on_long=on_long)) as done:
+            for _, outcome in done:
+                results.append(cid_or_error(outcome))
+                if progress is not None:
+                    progress(len(results))
         return results
 
     def iter_ingest_file(
@@ -499,7 +500,7 @@ class Api(ABC):
         for text in texts:
             clean_text(text, "texts")
         cuts = (Embed(texts=texts[at : at + _EMBED_TEXTS], model=model) for at in range(0, len(texts), _EMBED_TEXTS))
-        with closing(self._call_many(each(cuts))) as answers:
+        with closing(each(cuts)) as asked, closing(self._call_many(asked)) as answers:
             for answer in answers:
                 if isinstance(answer, EngramError):
                     raise answer
@@ -514,11 +515,12 @@ class Api(ABC):
         on_long: OnLong | None = None,
     ) -> builtins.list[Outcome]:
         done = self._ingest(each(batches(slots_of(items))), namespace, model_version, on_long)
-        return [cid_or_error(outcome) for outcome in done]
+        with closing(done):
+            return [cid_or_error(outcome) for outcome in done]
 
     def _ingest(
         self,
-        cut: Iterable[builtins.list[Slot]],
+        cut: Generator[builtins.list[Slot]],
         namespace: str | None,
         model_version: str | None,
         on_long: OnLong | None,
@@ -532,7 +534,7 @@ class Api(ABC):
                 if items := [slot for slot in batch if isinstance(slot, Item)]:
                     yield PutMany(items=items, namespace=namespace, model_version=model_version, on_long=on_long)
 
-        with closing(self._call_many(requests())) as answers:
+        with closing(cut), closing(requests()) as asked, closing(self._call_many(asked)) as answers:
             for answer in answers:
                 while True:
                     batch = sent.popleft()

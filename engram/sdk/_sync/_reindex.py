@@ -15,12 +15,12 @@ from engram.sdk._outcomes import Kept, Reindexed
 from engram.wire import Answer, List, NamespaceCreate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator
 
     from engram.sdk._items import Slot
     from engram.wire import NamespaceInfo, OnLong, Record, Request
 
-    Cut = Iterable[list[Slot]]
+    Cut = Generator[list[Slot]]
     Ingest = Callable[[Cut, str | None, str | None, OnLong | None], Generator[Kept | EngramError]]
 
 R = TypeVar("R", bound=Answer)
@@ -40,11 +40,11 @@ def reindex(call: Call, ingest: Ingest, namespace: str | None, into: str, model:
     """Look at both namespaces, make the new one, and give what embeds the old one into it, page by page."""
     if into in (namespace, "public"):
         raise BadRequest(f"into: {into!r} must be a namespace of its own, not {namespace or 'public'}", field="into")
-    pages = _pages(call, namespace)
-    first = next(pages)  # before anything is made: is the old one there?
-    info = call(NamespaceCreate(name=into, model_version=model))
-    with closing(_embedded(ingest, first, pages, info)) as done:
-        yield from done
+    with closing(_pages(call, namespace)) as pages:
+        first = next(pages)  # before anything is made: is the old one there?
+        info = call(NamespaceCreate(name=into, model_version=model))
+        with closing(_embedded(ingest, first, pages, info)) as done:
+            yield from done
 
 
 def _embedded(

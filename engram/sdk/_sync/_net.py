@@ -1,0 +1,90 @@
+"""What touches the world, for a thread: time, names, and waiting for a socket. `_async/_net.py` is its twin.
+
+Sockets never block: what is ready is taken at once, and only else waited for. A socket with a timeout would be set
+anew, and waited on, before each call.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Where = tuple[int, int, int, tuple[Any, ...]]
+"""Family, kind and protocol of a socket, and the address to connect it to."""
+
+now = time.monotonic
+sleep = time.sleep
+
+
+def home() -> int:
+    """Give the process that this is: connections of another one are not ours."""
+    return os.getpid()
+
+
+def loop() -> object:
+    """Give None: there is no loop."""
+    return None
+
+
+def resolve(host: str, port: int, deadline: float) -> Sequence[Where]:
+    """Give the addresses of a host. Raise `OSError`. The deadline is the system's own here."""
+    del deadline
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, kind, protocol, where) for family, kind, protocol, _, where in found]
+
+
+def readable(sock: socket.socket, deadline: float) -> None:
+    """Wait until there is something to read, or the end. Raise `TimeoutError`, or `OSError` for a closed socket."""
+    _wait(sock, select.POLLIN, deadline)
+
+
+def writable(sock: socket.socket, deadline: float) -> None:
+    """Wait until there is room to write. Raise as `readable` does."""
+    _wait(sock, select.POLLOUT, deadline)
+
+
+def close(sock: socket.socket) -> None:
+    """Close a socket."""
+    sock.close()
+
+
+def left_s(deadline: float) -> float:
+    """Give the seconds that are left. Raise `TimeoutError` where none is."""
+    left = deadline - now()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+class Slots:
+    """At most so many at a time; the others wait their turn."""
+
+    def __init__(self, limit: int) -> None:
+        self._slots = threading.Semaphore(limit)
+
+    def acquire(self, deadline: float) -> None:
+        """Take a slot. Raise `TimeoutError` where none comes free in time."""
+        if not self._slots.acquire(timeout=left_s(deadline)):
+            raise TimeoutError
+
+    def release(self) -> None:
+        """Give a slot back."""
+        self._slots.release()
+
+
+def _wait(sock: socket.socket, event: int, deadline: float) -> None:
+    poll = select.poll()
+    try:
+        poll.register(sock, event)
+    except ValueError:
+        raise OSError from None
+    if not poll.poll(math.ceil(1000 * left_s(deadline))):
+        raise TimeoutError
