@@ -12,6 +12,7 @@ import time
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio
 from e2e.processes import code_of, environ
@@ -168,19 +169,20 @@ def test_a_write_whose_caller_was_cancelled_has_happened_whole_or_not_at_all(run
 def test_a_follower_that_is_cancelled_holds_nothing_up(run, tmp_path):
     async def main():
         async with engram.open_async(tmp_path) as memory:
-            seen = []
+            seen, enough = [], anyio.Event()
 
             async def follow():
                 async for event in memory.events(since=0, follow=True):
                     seen.append(event.type)
+                    if len(seen) == 40:
+                        enough.set()
 
             async with anyio.create_task_group() as tasks:
                 for _ in range(20):
                     tasks.start_soon(follow)
                 await memory.ingest_embedding(V)  # the followers wait on the memory's thread, and do not hold it
                 with anyio.fail_after(10):
-                    while len(seen) < 40:
-                        await anyio.sleep(0.01)
+                    await enough.wait()
                 tasks.cancel_scope.cancel()
         return time.monotonic()
 
@@ -218,11 +220,10 @@ def test_closing_answers_every_task_that_still_asks(run):
                     ends.append(error.message)
                     return
 
-        async with anyio.create_task_group() as tasks:
-            async with engram.open_async(":memory:") as memory:
-                for who in range(20):
-                    tasks.start_soon(use, memory, who)
-                await anyio.sleep(0.05)
+        async with anyio.create_task_group() as tasks, engram.open_async(":memory:") as memory:
+            for who in range(20):
+                tasks.start_soon(use, memory, who)
+            await anyio.sleep(0.05)
         return ends
 
     assert len(run(main)) == 20
@@ -237,7 +238,7 @@ def test_a_row_of_quick_calls_lets_other_tasks_have_their_turn(run):
             async def tick():
                 nonlocal turns
                 while True:
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
                     turns += 1
 
             async with anyio.create_task_group() as tasks:
@@ -309,9 +310,9 @@ def test_one_that_is_forgotten_is_closed_by_and_by(run, tmp_path):
         await memory.ingest_embedding(V)
         del memory
         gc.collect()
-        with anyio.fail_after(20):
-            while any(thread.name.startswith("engram") for thread in threading.enumerate()):
-                await anyio.sleep(0.01)
+        for thread in threading.enumerate():
+            if thread.name.startswith("engram"):
+                thread.join(20)
 
     run(main)
     with engram.open(tmp_path) as memory:
@@ -327,6 +328,7 @@ class Counting(Plugin):
 
     @handle
     async def count(self, message: Count) -> int:
+        del message
         self.asked += 1
         return self.asked
 
