@@ -114,6 +114,13 @@ class Internal(EngramError):
     """A bug of ours; the node's log has the details."""
 
 
+class NotBuilt(EngramError):
+    """Something that the first Engram promised and that this version does not do yet; HTTP alone has this code."""
+
+    code = "not_built"
+    http_status = 501
+
+
 class Busy(EngramError):
     """The node's queue is full; wait `retry_after_s` and try again."""
 

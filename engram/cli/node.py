@@ -78,9 +78,11 @@ def run_node(
 ) -> int:
     """Run the node until it is told to stop."""
     from engram.cli._config_file import configure
+    from engram.cli._env_file import say_what_is_not_applied
 
     flags = {"role": role, "host": host, "port": port, "data_dir": data, "model_dir": model_dir}
     settings, file = configure(config, flags)
+    say_what_is_not_applied()
 
     import trio
 

@@ -4,6 +4,7 @@ from engram.node._actor_config import ActorSpec
 from engram.node._async import AsyncMemory
 from engram.node._config import Config, default_toml, load_config, variable, variables
 from engram.node._embedded import Memory
+from engram.node._env_file import EnvFile, NotApplied, env_file
 from engram.node._node import World, main, real_world, run, running
 from engram.node._open import open_memory, open_memory_async
 from engram.node._places import Place
@@ -13,11 +14,14 @@ __all__ = [
     "ActorSpec",
     "AsyncMemory",
     "Config",
+    "EnvFile",
     "Memory",
     "NodeService",
+    "NotApplied",
     "Place",
     "World",
     "default_toml",
+    "env_file",
     "load_config",
     "main",
     "open_memory",

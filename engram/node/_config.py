@@ -1,5 +1,7 @@
 """The node's configuration: defaults, `node.toml`, the environment, the command line, each over the one before.
 
+An `ENV_FILE` of the first Engram's (`_env_file`) comes between the file and the environment that names it.
+
 `_KEYS` is the one description of it: what each key allows, what errors say, and what `engram-node init` teaches. The
 tables of `[models]` are described in `_model_config`.
 """
@@ -17,6 +19,7 @@ from engram.embed import ModelSpec  # noqa: TC001 - a field's type
 from engram.errors import BadRequest
 from engram.node._actor_config import TEACHING as ACTORS_TEACHING
 from engram.node._actor_config import ActorSpec, actors_of
+from engram.node._env_file import env_file
 from engram.node._keys import Key, a_path, in_range, unchanged, value_of
 from engram.node._model_config import TEACHING, models_of
 from engram.node._toml import read_toml
@@ -31,6 +34,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     role: Literal["miner", "validator"] = "miner"
     host: str = "127.0.0.1"
     port: int = 8090
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     data_dir: Path = Path("engram-data")
     model_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -41,6 +46,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """0: one less than the cores, at least 1."""
     on_long: Literal["chunk", "reject"] = "chunk"
     """What becomes of a text that is too long for one record, where the caller does not say."""
+    unsigned: Literal["loopback", "everyone", "nobody"] = "loopback"
+    """Whose HTTP requests are served without a signature."""
     scrub_mb_s: int = 8
     """Megabytes a second at which an idle node reads what it has on disk again; 0: never."""
     models: dict[str, ModelSpec] = {}
@@ -72,14 +79,24 @@ def load_config(
 ) -> Config:
     """Read the file at `path`, if any, lay the environment over it, then `flags`, and check every value.
 
-    `environ` holds variables by their names, of which those of `variable` count; `flags` what the command line gave, by
-    the name of the key. Raises `BadRequest` with the key in `field`; its message says where the value stands (the line
-    of the file, the variable, the flag), what came and what is allowed.
+    `environ` holds variables by their names, of which those of `variable` and `ENV_FILE` count; `flags` what the
+    command line gave, by the name of the key. Raises `BadRequest` with the key in `field`; its message says where the
+    value stands (the line of the file, the variable, the flag), what came and what is allowed.
     """
     values: dict[str, Any] = {}
-    for layer in (_of_file(path), _of_environment(environ or {}), _Layer(flags or {}, _flag)):
+    environ = environ or {}
+    for layer in (_of_file(path), _of_env_file(environ), _of_environment(environ), _Layer(flags or {}, _flag)):
         values |= layer.checked()
-    return Config(**values)
+    return _paired(Config(**values))
+
+
+def _paired(config: Config) -> Config:
+    for given, missing in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if getattr(config, given) and not getattr(config, missing):
+            raise BadRequest(
+                f"{given} is set and {missing} is not: a certificate and its key go together", field=missing
+            )
+    return config
 
 
 def variable(name: str) -> str:
@@ -109,15 +126,16 @@ _HEAD = """\
 # Check the result with `engram-node doctor`.
 """
 _FLAGS = {"data_dir": "--data"}
+_EXAMPLES = {"model_dir": "/srv/engram-model", "tls_cert": "/etc/engram/tls.crt", "tls_key": "/etc/engram/tls.key"}
 _TABLES: dict[str, Callable[[object, Callable[[str], str]], dict[str, Any]]] = {
     "models": models_of,
     "actors": actors_of,
 }
 
 
-def _loopback(value: str) -> str:
-    if value != "localhost" and not ipaddress.ip_address(value).is_loopback:
-        raise ValueError(value)
+def _address(value: str) -> str:
+    if value != "localhost":
+        ipaddress.ip_address(value)
     return value
 
 
@@ -134,9 +152,9 @@ _KEYS = {
         Key(
             "host",
             str,
-            'Allowed: "127.0.0.1", "::1", "localhost": calls are not encrypted yet, so they stay on this machine.',
-            "The address it listens at.",
-            _loopback,
+            'Allowed: an IP address of this machine, "0.0.0.0" or "::" for all of them, "localhost".',
+            "The address it listens at. On loopback calls are plain and the operator's; from elsewhere it is TLS 1.3.",
+            _address,
         ),
         Key(
             "port",
@@ -144,6 +162,20 @@ _KEYS = {
             "Allowed: 0 to 65535; 0 takes any free port and says which.",
             "The port for `engram` and the SDK.",
             in_range(0, 65535),
+        ),
+        Key(
+            "tls_cert",
+            str,
+            "Allowed: a path of a PEM file, and tls_key with it. Left out: the node makes its own, in keys/.",
+            "The certificate, its chain behind it, that it shows where it is called from elsewhere; read at the start.",
+            a_path,
+        ),
+        Key(
+            "tls_key",
+            str,
+            "Allowed: a path of a PEM file without a passphrase, and tls_cert with it.",
+            "The key of that certificate.",
+            a_path,
         ),
         Key(
             "data_dir",
@@ -195,6 +227,13 @@ _KEYS = {
             unchanged,
         ),
         Key(
+            "unsigned",
+            Literal["loopback", "everyone", "nobody"],
+            'Allowed: "loopback" for this machine, which then speaks with the node\'s key, "everyone", "nobody".',
+            "Whose HTTP requests are served without a signature; from elsewhere such a request only reads.",
+            unchanged,
+        ),
+        Key(
             "scrub_mb_s",
             int,
             "Allowed: 0 to 10000 megabytes a second; 0: never.",
@@ -210,6 +249,11 @@ def _of_file(path: Path | None) -> _Layer:
         return _Layer({}, str)
     file = read_toml(path)
     return _Layer(file.values, file.title)
+
+
+def _of_env_file(environ: Mapping[str, str]) -> _Layer:
+    file = env_file(environ)
+    return _Layer(file.values, file.title, as_text=True)
 
 
 def _of_environment(environ: Mapping[str, str]) -> _Layer:
@@ -231,5 +275,5 @@ def _value(name: str, value: object, title: str, *, as_text: bool) -> Any:
 def _line(name: str) -> str:
     default = getattr(Config(), name)
     if default is None:
-        return f'# {name} = "/srv/engram-model"'
+        return f'# {name} = "{_EXAMPLES[name]}"'
     return f"{name} = {json.dumps(f'./{default}' if isinstance(default, Path) else default)}"
