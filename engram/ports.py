@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from trio.abc import HalfCloseableStream, Listener, Stream
+    from trio.abc import HalfCloseableStream, Listener
 
 T = TypeVar("T")
 
@@ -148,10 +148,6 @@ class Network(Protocol):
 
     async def connect(self, host: str, port: int) -> HalfCloseableStream:
         """Connect to who listens there."""
-        ...
-
-    def peer(self, stream: Stream) -> str:
-        """Give the IP address at the other end of a stream that a listener gave."""
         ...
 
 

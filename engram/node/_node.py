@@ -28,9 +28,8 @@ from engram.actors import (
 )
 from engram.embed import REQUEST_TEXTS, OwnModel, RemoteSpec
 from engram.events import FORMAT, SEGMENT_BYTES
-from engram.gateway import is_near, serve_rpc
+from engram.gateway import serve_rpc
 from engram.native._core import __version__
-from engram.node._certificate import certificate_of
 from engram.node._embedding import Embedding, Lane
 from engram.node._models import Models, Served
 from engram.node._plugins import Loaded, Plugins, lanes_of, load_plugins
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engram.embed import ModelSource
-    from engram.gateway import Certificate, RpcServer
+    from engram.gateway import RpcServer
     from engram.node._config import Config
     from engram.ports import Clock, Disk, Network, Offload, Rng, Tables
 
@@ -309,13 +308,7 @@ async def main(config: Config, world: World, on_event: OnEvent, stop: trio.Event
         async with running(config, world, on_event) as service, trio.open_nursery() as nursery:
             server: RpcServer = await nursery.start(
                 functools.partial(
-                    serve_rpc,
-                    service,
-                    host=config.host,
-                    port=config.port,
-                    certificate=await _certificate(config, world),
-                    network=world.network,
-                    rng=world.rng,
+                    serve_rpc, service, host=config.host, port=config.port, network=world.network, rng=world.rng
                 )
             )
             log.debug("listening", url=server.url)
@@ -326,14 +319,6 @@ async def main(config: Config, world: World, on_event: OnEvent, stop: trio.Event
     except BaseExceptionGroup as group:
         raise leaf(group) from None
     on_event("stopped", {})
-
-
-async def _certificate(config: Config, world: World) -> Certificate | None:
-    """Give what the doors show to who comes from elsewhere; None where nobody does."""
-    if await is_near(world.network, config.host):
-        return None
-    files = (config.tls_cert, config.tls_key) if config.tls_cert and config.tls_key else None
-    return certificate_of(files, world.disk, config.data_dir.absolute(), world.rng, config.host)
 
 
 async def _hear_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
