@@ -30,7 +30,7 @@ TEXTS = {
     "The transformer architecture changed everything.": {"source": "arxiv", "year": 2017},
     "A cat sat on the mat.": {"source": "notes"},
 }
-_LINES = ('{"text": "One line.", "metadata": {"n": 1}}', "", "not json", '{"metadata": {}}', '{"text": "Another line."}')
+_LINES = ('{"text": "One line.", "metadata": {"n": 1}}', "", "not json", '{"metadata": {}}', '{"text": "Two lines."}')
 SEED = "0x" + "a1" * 32
 VECTOR = [0.5, *[0.25] * 383]
 
@@ -80,6 +80,7 @@ def drive(url: str, package: Path) -> list[dict[str, Any]]:
 def _inside(url: str) -> None:
     """Make the calls; this runs where `engram` is the first Engram."""
     from bittensor_wallet import Keypair  # noqa: PLC0415
+
     from engram.sdk.client import EngramClient  # noqa: PLC0415
 
     client: Any = EngramClient(url)
