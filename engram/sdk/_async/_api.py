@@ -17,6 +17,7 @@ from engram.sdk._async._iterate import AsyncEventStream, AsyncPages, each, each_
 from engram.sdk._async._reindex import reindex
 from engram.sdk._items import Slot, batches, clean_text, make_item, many, slots_of
 from engram.sdk._lines import at_line, open_lines, read_slots
+from engram.sdk._not_yet import NotYet
 from engram.sdk._outcomes import Health, Kept, Outcome, Reindexed, cid_or_error, kept, outcomes
 from engram.sdk._vectors import VectorLike, f32_bytes, floats
 from engram.wire import (
@@ -143,7 +144,7 @@ class AsyncKeys:
         return page.keys, page.next_after
 
 
-class AsyncApi(ABC):
+class AsyncApi(NotYet, ABC):
     """A memory. `namespace` None is the public one; every method raises `EngramError` subclasses and nothing else."""
 
     @abstractmethod

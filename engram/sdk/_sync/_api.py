@@ -16,6 +16,7 @@ from engram.errors import BadRequest, DeadlineExceeded, EngramError, NotFound, U
 from engram.limits import LIMITS
 from engram.sdk._items import Slot, batches, clean_text, make_item, many, slots_of
 from engram.sdk._lines import at_line, open_lines, read_slots
+from engram.sdk._not_yet import NotYet
 from engram.sdk._outcomes import Health, Kept, Outcome, Reindexed, cid_or_error, kept, outcomes
 from engram.sdk._sync._iterate import EventStream, Pages, each, each_aside
 from engram.sdk._sync._reindex import reindex
@@ -142,7 +143,7 @@ class Keys:
         return page.keys, page.next_after
 
 
-class Api(ABC):
+class Api(NotYet, ABC):
     """A memory. `namespace` None is the public one; every method raises `EngramError` subclasses and nothing else."""
 
     @abstractmethod
