@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from engram.cli._actors import actors
+from engram.cli._completion import add_completion
 from engram.cli._model import ModelDir, model_app
 from engram.cli._replay import replay
 from engram.cli._shell import FAILED, OK, epilogue, run, say
@@ -64,6 +65,7 @@ def build() -> App:
     _add(app, actors, ("engram-node actors", "engram-node actors --node engram://127.0.0.1:9000 --json"))
     _add(app, replay, _REPLAY_EXAMPLES)
     app.command(model_app("engram-node", sort_key=len(list(app))))
+    add_completion(app)
     return app
 
 
