@@ -10,8 +10,9 @@ from starlette.routing import Mount, Route
 from engram.gateway._http_v1 import ENDPOINTS, HttpV1
 from engram.gateway.http._embeddings import NAME, embeddings
 from engram.gateway.http._endpoint import Ask, Endpoint, json_response
-from engram.gateway.http._pages import docs, home, openapi, ready
+from engram.gateway.http._pages import docs, home, openapi
 from engram.gateway.http._prometheus import metrics
+from engram.gateway.http._ready import ready
 from engram.gateway.http._rest import rest
 
 if TYPE_CHECKING:
