@@ -12,7 +12,7 @@ _CID = "v1::2c6f0e8a6a4ad0f8f0a3c1b7c9d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a1b0c9d8"
 BODIES: dict[type, Any] = {
     Put: {"text": "The cat sat on the mat.", "metadata": {"kind": "cat"}, "key": "pets/cat"},
     PutMany: {"items": [{"text": "Paris is in France."}, {"text": "Rome is in Italy.", "metadata": {"kind": "city"}}]},
-    Query: {"text": "Where is the cat?", "top_k": 3, "filter": "kind = 'cat'"},
+    Query: {"text": "Where is the cat?", "top_k": 3, "filter": 'kind = "cat"'},
     Embed: {"texts": ["The cat sat on the mat."]},
     KeySet: {"cid": _CID},
     NamespaceCreate: {"name": "notes"},
@@ -39,7 +39,7 @@ PARAMETERS = {
     "key": "A key, percent-encoded: `a/b` is `a%2Fb`.",
     "name": "A namespace's name, percent-encoded.",
     "namespace": "Whose memories; left out, the public ones.",
-    "filter": "An expression such as `kind = 'cat'`, or a JSON object.",
+    "filter": 'An expression such as `kind = "cat"`, or a JSON object.',
     "types": "Names of events, with commas between; left out, all.",
     "expect": "The CID that the key must name until now; `null` for none.",
     "min_position": "The size that the log must have reached before this is answered.",

@@ -13,7 +13,7 @@ import msgspec
 from engram import errors
 from engram.gateway._http_v1 import ENDPOINTS
 from engram.gateway.http import _examples as examples
-from engram.gateway.http._embeddings import Embeddings, EmbeddingsResult
+from engram.gateway.http._embeddings import Embeddings, EmbeddingsResult, OpenAiError
 from engram.gateway.http._ready import Ready
 from engram.native._core import __version__
 from engram.wire import METHODS, ROUTES, Events, HttpError, NamespaceCreate, Put
@@ -73,7 +73,7 @@ def description() -> Node:
 
 def _schemas() -> tuple[dict[type, Node], Node]:
     """Give how each Struct is referred to, and the components, with the words that stand under the fields."""
-    kinds: list[type[msgspec.Struct]] = [HttpError, Embeddings, EmbeddingsResult, Ready]
+    kinds: list[type[msgspec.Struct]] = [HttpError, Embeddings, EmbeddingsResult, OpenAiError, Ready]
     for request in ROUTES:
         kinds += [request, METHODS[request.method][1]]
     references, components = msgspec.json.schema_components(kinds, ref_template=_SCHEMAS)
@@ -172,7 +172,7 @@ def _embeddings(schemas: dict[type, Node]) -> Node:
         "requestBody": {"required": True, "content": _content(schemas[Embeddings], examples.EMBEDDINGS)},
         "responses": {
             "200": {"description": "The vectors.", "content": _content(schemas[EmbeddingsResult])},
-            **_refusals(),
+            "default": {"description": "An error, as OpenAI's.", "content": _content(schemas[OpenAiError])},
         },
     }
 
@@ -210,7 +210,7 @@ def _operation(name: str, tag: str, words: str) -> Node:
     return {
         "operationId": name,
         "tags": [tag],
-        "summary": words.split("\n")[0].partition(". ")[0].removesuffix("."),
+        "summary": words.split("\n", maxsplit=1)[0].partition(". ")[0].removesuffix("."),
         "description": words,
     }
 
