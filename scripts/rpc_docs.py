@@ -84,7 +84,7 @@ def table(struct: type[msgspec.Struct], what: str) -> str:
         return "No params: `[{}]`." if what == "param" else "It is empty."
     words = field_docs(struct)
     rows = [
-        f"| `{field.encode_name}` | {shown(field.type)} | {default(field)} | {words.get(field.name, '')} |"
+        f"| `{field.encode_name}` | {shown(field.type)}{nil(field)} | {default(field)} | {words.get(field.name, '')} |"
         for field in fields
     ]
     return "\n".join([f"| {what} | type | default | |", "|---|---|---|---|", *rows])
@@ -108,6 +108,11 @@ def field_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
             docs[before] = " ".join(str(node.value.value).split()).replace("|", "\\|")
             before = None
     return docs
+
+
+def nil(field: kinds.Field) -> str:
+    """Say so where nil is a value of its own, and not only what is absent."""
+    return " or nil" if field.default is UNSET else ""
 
 
 def default(field: kinds.Field) -> str:
@@ -145,10 +150,7 @@ def shown(kind: kinds.Type) -> str:
     """Print a type as the page calls it."""
     match kind:
         case kinds.UnionType(types=types):
-            # nil and absent are the default's business, unless nil says something of its own
-            parts = [shown(each) for each in types if not isinstance(each, kinds.NoneType | kinds.UnsetType)]
-            nil = any(isinstance(each, kinds.UnsetType) for each in types)
-            return " or ".join([*parts, "nil"] if nil else parts)
+            return " or ".join(shown(each) for each in types if not isinstance(each, kinds.NoneType))
         case kinds.StructType(cls=cls):
             return link(cls)
         case kinds.ListType(item_type=item) | kinds.VarTupleType(item_type=item):

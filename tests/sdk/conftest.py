@@ -1,50 +1,10 @@
-"""A real door over a dict, on a thread of its own, for the blocking client."""
-
-import threading
-from functools import partial
+"""Clients of every kind, and a door for them."""
 
 import pytest
-import trio
-from dict_service import DictService
+from doors import Node
+from flavours import BACKENDS, make
 
-from engram.gateway import serve_rpc
 from engram.sdk import EngramClient
-
-
-class Node:
-    """A door that can be stopped and started again on its port, with the same records."""
-
-    def __init__(self, service=None):
-        self.service = service or DictService()
-        self.port = 0
-        self.start()
-
-    @property
-    def url(self):
-        return f"engram://127.0.0.1:{self.port}"
-
-    def start(self):
-        ready = threading.Event()
-        self._thread = threading.Thread(target=trio.run, args=(self._main, ready))
-        self._thread.start()
-        assert ready.wait(20)
-
-    async def _main(self, ready):
-        self._token = trio.lowlevel.current_trio_token()
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._server = await nursery.start(partial(serve_rpc, self.service, port=self.port))
-            self.port = self._server.addresses[0][1]
-            ready.set()
-
-    def open_gate(self):
-        trio.from_thread.run_sync(self.service.gate.set, trio_token=self._token)
-
-    def stop(self):
-        """Drop everything at once, as a crash would."""
-        if self._thread.is_alive():
-            trio.from_thread.run_sync(self._nursery.cancel_scope.cancel, trio_token=self._token)
-            self._thread.join(20)
 
 
 @pytest.fixture
@@ -54,7 +14,20 @@ def node():
     node.stop()
 
 
+@pytest.fixture(params=BACKENDS)
+def connect(request):
+    """Give what makes a client of one of the kinds, and ends those that it has made."""
+    made = []
+
+    def connect(url, *arguments, **options):
+        made.append(make(request.param, url, *arguments, **options))
+        return made[-1]
+
+    yield connect
+    for client in made:
+        client.close() if isinstance(client, EngramClient) else client.end()
+
+
 @pytest.fixture
-def client(node):
-    with EngramClient(node.url, timeout=20) as client:
-        yield client
+def client(node, connect):
+    return connect(node.url, timeout=20)

@@ -1,7 +1,6 @@
 """The blocking client against a real door, and against peers that misbehave."""
 
 import array
-import pickle
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from dict_service import DIM, DictService, embed
+from flavours import again
 
 from engram.errors import (
     BadRequest,
@@ -129,7 +129,8 @@ def test_an_item_over_the_message_limit_is_an_error_in_its_place(client):
     assert [type(result) for result in results] == [str, TooLarge, str]
 
 
-def test_a_batch_is_read_as_it_is_sent(node, client):
+def test_a_batch_is_read_as_it_is_sent(node):
+    client = EngramClient(node.url, timeout=20)
     drawn = 0
 
     def items():
@@ -144,6 +145,7 @@ def test_a_batch_is_read_as_it_is_sent(node, client):
     assert client.get(first.cid).text == "text 0"
     assert drawn <= 600
     assert client.is_online()
+    client.close()
 
 
 def test_single_calls_in_flight_keep_their_order_and_their_errors(node):
@@ -362,19 +364,19 @@ def test_a_wrong_url_is_refused_at_once(url, said):
         EngramClient(url)
 
 
-def test_no_node_is_a_clear_error():
+def test_no_node_is_a_clear_error(connect):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    client = EngramClient(f"engram://127.0.0.1:{port}")
+    client = connect(f"engram://127.0.0.1:{port}")
     with pytest.raises(Unavailable, match=rf"engram://127\.0\.0\.1:{port} .*start one with engram-node"):
         client.ingest("a")
     assert client.is_online() is False
     assert all(isinstance(result, Unavailable) for result in client.ingest_many(["a", "b"]))
 
 
-def test_ipv6_is_spoken(node):
+def test_ipv6_is_spoken(connect, node):
     server = socket.create_server(("::1", 0), family=socket.AF_INET6)
-    with server, EngramClient(f"engram://[::1]:{server.getsockname()[1]}", timeout=20) as client:
+    with server, connect(f"engram://[::1]:{server.getsockname()[1]}", timeout=20) as client:
         answering = threading.Thread(target=answer_status, args=(server,))
         answering.start()
         assert client.is_online()
@@ -456,45 +458,45 @@ def answer(peer, stream):
     stream.recv(1)
 
 
-def test_a_put_whose_answer_was_lost_is_made_again_once():
-    with Flaky(drop, answer) as peer, EngramClient(peer.url, timeout=20) as client:
+def test_a_put_whose_answer_was_lost_is_made_again_once(connect):
+    with Flaky(drop, answer) as peer, connect(peer.url, timeout=20) as client:
         assert client.ingest("a") == "v1::1"
     assert [message[2] for message in peer.received] == ["put", "put"]
     with (
         Flaky(drop, drop) as peer,
-        EngramClient(peer.url, timeout=20) as client,
+        connect(peer.url, timeout=20) as client,
         pytest.raises(Unavailable, match="lost before the put was answered"),
     ):
         client.ingest("a")
 
 
-def test_a_delete_whose_answer_was_lost_is_not_made_again():
+def test_a_delete_whose_answer_was_lost_is_not_made_again(connect):
     with (
         Flaky(drop) as peer,
-        EngramClient(peer.url, timeout=20) as client,
+        connect(peer.url, timeout=20) as client,
         pytest.raises(Unavailable, match="ask whether it has happened"),
     ):
         client.delete("v1::1")
     assert len(peer.received) == 1
 
 
-def test_busy_is_waited_out():
+def test_busy_is_waited_out(connect):
     def busy_then_answer(peer, stream):
         _, call_id, _, _ = peer.take(stream)
         stream.sendall(pack([1, call_id, {"code": "busy", "message": "b", "retry_after_s": 0.01}, None]))
         answer(peer, stream)
 
-    with Flaky(busy_then_answer) as peer, EngramClient(peer.url, timeout=20) as client:
+    with Flaky(busy_then_answer) as peer, connect(peer.url, timeout=20) as client:
         assert client.ingest("a") == "v1::1"
 
 
-def test_a_full_node_is_waited_out_and_then_told():
+def test_a_full_node_is_waited_out_and_then_told(connect):
     def refuse(peer, stream):
         stream.sendall(pack([2, "error", [{"code": "busy", "message": "full", "retry_after_s": 0.01}]]))
         stream.shutdown(socket.SHUT_WR)
         stream.recv(100_000)
 
-    with Flaky(refuse, refuse, answer) as peer, EngramClient(peer.url, timeout=20) as client:
+    with Flaky(refuse, refuse, answer) as peer, connect(peer.url, timeout=20) as client:
         assert client.ingest("a") == "v1::1"
 
     def refuse_for_long(peer, stream):
@@ -502,17 +504,17 @@ def test_a_full_node_is_waited_out_and_then_told():
         stream.shutdown(socket.SHUT_WR)
         stream.recv(100_000)
 
-    with Flaky(refuse_for_long) as peer, EngramClient(peer.url, timeout=5) as client, pytest.raises(Busy):
+    with Flaky(refuse_for_long) as peer, connect(peer.url, timeout=5) as client, pytest.raises(Busy):
         client.ingest("a")
 
 
-def test_no_answer_in_time_is_a_deadline(node):
-    with EngramClient(node.url, timeout=0.1) as client, pytest.raises(DeadlineExceeded, match=r"0\.1 s"):
+def test_no_answer_in_time_is_a_deadline(connect, node):
+    with connect(node.url, timeout=0.1) as client, pytest.raises(DeadlineExceeded, match=r"0\.1 s"):
         client.ingest("wait")
 
 
-def test_a_late_answer_is_not_taken_for_another_calls(node):
-    with EngramClient(node.url, timeout=0.1) as client:
+def test_a_late_answer_is_not_taken_for_another_calls(connect, node):
+    with connect(node.url, timeout=0.1) as client:
         with pytest.raises(DeadlineExceeded):
             client.ingest("wait")
         node.open_gate()
@@ -520,14 +522,14 @@ def test_a_late_answer_is_not_taken_for_another_calls(node):
         assert client.embed("a") == pytest.approx(embed("a"))
 
 
-def test_a_peer_that_is_no_node_is_told_apart():
+def test_a_peer_that_is_no_node_is_told_apart(connect):
     def http(peer, stream):
         stream.recv(1000)
         stream.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with (
         Flaky(http) as peer,
-        EngramClient(peer.url, timeout=20) as client,
+        connect(peer.url, timeout=20) as client,
         pytest.raises(Unavailable, match="does not speak"),
     ):
         client.status()
@@ -566,7 +568,7 @@ def test_many_threads_share_a_client(client):
 
 
 def test_a_client_can_be_pickled(client):
-    with pickle.loads(pickle.dumps(client)) as other:
+    with again(client) as other:
         assert other.get(client.ingest("a")).text == "a"
 
 

@@ -8,7 +8,7 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
-from engram.errors import EngramError, Unauthenticated, Unavailable
+from engram.errors import BadRequest, EngramError, Unauthenticated, Unavailable
 from engram.sdk._address import is_loopback
 from engram.sdk._async._net import close, left_s, now, readable, resolve, writable
 from engram.sdk._policy import LinkLost
@@ -53,12 +53,13 @@ async def _reach(options: Options, where: Where, until: float, deadline: float) 
     tls = options.tls if options.tls is not None else not is_loopback(str(where[3][0]))
     if not tls:
         return AsyncLink(sock, None)
+    secured = _wrapped(options, sock)
     try:
-        secured = await _secured(options, sock, deadline)
+        await _shake_hands(secured, options.address.url, deadline)
+        return AsyncLink(secured, secured.getpeercert(binary_form=True))
     except BaseException:
-        close(sock)
+        close(secured)
         raise
-    return AsyncLink(secured, secured.getpeercert(binary_form=True))
 
 
 async def _connected(where: Where, until: float) -> socket.socket:
@@ -78,14 +79,23 @@ async def _connected(where: Where, until: float) -> socket.socket:
     return sock
 
 
-async def _secured(options: Options, sock: socket.socket, deadline: float) -> ssl.SSLSocket:
-    import ssl  # noqa: PLC0415 (loopback needs none)
-
-    url = options.address.url
+def _wrapped(options: Options, sock: socket.socket) -> ssl.SSLSocket:
     try:
-        secured = tls_context(options).wrap_socket(
+        return tls_context(options).wrap_socket(
             sock, do_handshake_on_connect=False, server_hostname=options.address.host
         )
+    except ValueError as error:
+        close(sock)
+        raise BadRequest(f"{options.address.url}: TLS takes no such name: {error}", field="url") from None
+    except BaseException:
+        close(sock)
+        raise
+
+
+async def _shake_hands(secured: ssl.SSLSocket, url: str, deadline: float) -> None:
+    import ssl  # noqa: PLC0415 (loopback needs none)
+
+    try:
         while True:
             try:
                 secured.do_handshake()
@@ -108,7 +118,6 @@ async def _secured(options: Options, sock: socket.socket, deadline: float) -> ss
         raise Unavailable(f"{url}: what answers there does not speak TLS 1.3 ({reason})", field="url") from None
     if secured.selected_alpn_protocol() != ALPN:
         raise Unavailable(f"{url}: what answers there speaks TLS, but not {ALPN}", field="url")
-    return secured
 
 
 class AsyncLink:

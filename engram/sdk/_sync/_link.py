@@ -9,7 +9,7 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
-from engram.errors import EngramError, Unauthenticated, Unavailable
+from engram.errors import BadRequest, EngramError, Unauthenticated, Unavailable
 from engram.sdk._address import is_loopback
 from engram.sdk._policy import LinkLost
 from engram.sdk._sync._net import close, left_s, now, readable, resolve, writable
@@ -54,12 +54,13 @@ def _reach(options: Options, where: Where, until: float, deadline: float) -> Lin
     tls = options.tls if options.tls is not None else not is_loopback(str(where[3][0]))
     if not tls:
         return Link(sock, None)
+    secured = _wrapped(options, sock)
     try:
-        secured = _secured(options, sock, deadline)
+        _shake_hands(secured, options.address.url, deadline)
+        return Link(secured, secured.getpeercert(binary_form=True))
     except BaseException:
-        close(sock)
+        close(secured)
         raise
-    return Link(secured, secured.getpeercert(binary_form=True))
 
 
 def _connected(where: Where, until: float) -> socket.socket:
@@ -79,14 +80,23 @@ def _connected(where: Where, until: float) -> socket.socket:
     return sock
 
 
-def _secured(options: Options, sock: socket.socket, deadline: float) -> ssl.SSLSocket:
-    import ssl  # noqa: PLC0415 (loopback needs none)
-
-    url = options.address.url
+def _wrapped(options: Options, sock: socket.socket) -> ssl.SSLSocket:
     try:
-        secured = tls_context(options).wrap_socket(
+        return tls_context(options).wrap_socket(
             sock, do_handshake_on_connect=False, server_hostname=options.address.host
         )
+    except ValueError as error:
+        close(sock)
+        raise BadRequest(f"{options.address.url}: TLS takes no such name: {error}", field="url") from None
+    except BaseException:
+        close(sock)
+        raise
+
+
+def _shake_hands(secured: ssl.SSLSocket, url: str, deadline: float) -> None:
+    import ssl  # noqa: PLC0415 (loopback needs none)
+
+    try:
         while True:
             try:
                 secured.do_handshake()
@@ -109,7 +119,6 @@ def _secured(options: Options, sock: socket.socket, deadline: float) -> ssl.SSLS
         raise Unavailable(f"{url}: what answers there does not speak TLS 1.3 ({reason})", field="url") from None
     if secured.selected_alpn_protocol() != ALPN:
         raise Unavailable(f"{url}: what answers there speaks TLS, but not {ALPN}", field="url")
-    return secured
 
 
 class Link:
