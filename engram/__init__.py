@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from engram.node import Memory
-    from engram.sdk import EngramClient
+    from engram.node import AsyncMemory, Memory
+    from engram.sdk import AsyncEngramClient, EngramClient
 
 __version__ = "0.1.0"
 
-__all__ = ["Memory", "__version__", "open"]
+__all__ = ["AsyncMemory", "Memory", "__version__", "open", "open_async"]
 
 _SCHEMES = ("engram", "http", "https")
 
@@ -60,6 +60,35 @@ def open(
     return open_memory(path, models, actors)
 
 
+@overload
+def open_async(
+    path: Path | Literal[":memory:"],
+    models: Mapping[str, object] | None = None,
+    actors: Mapping[str, object] | None = None,
+) -> AsyncMemory: ...
+@overload
+def open_async(path: str, models: Mapping[str, object], actors: Mapping[str, object] | None = None) -> AsyncMemory: ...
+@overload
+def open_async(path: str, models: None = None, *, actors: Mapping[str, object]) -> AsyncMemory: ...
+@overload
+def open_async(path: str) -> AsyncMemory | AsyncEngramClient: ...
+def open_async(
+    path: str | Path, models: Mapping[str, object] | None = None, actors: Mapping[str, object] | None = None
+) -> AsyncMemory | AsyncEngramClient:
+    """Open a memory, as `open` does, for asyncio or trio: `async with engram.open_async(path) as memory`.
+
+    Its calls are the same, and awaited. It is opened when the block is entered, and closed when it is left.
+    """
+    if _is_url(path):
+        from engram.sdk import AsyncEngramClient  # noqa: PLC0415
+
+        _refuse_options(models, actors)
+        return AsyncEngramClient(str(path))
+    from engram.node import open_memory_async  # noqa: PLC0415
+
+    return open_memory_async(path, models, actors)
+
+
 def _is_url(path: str | Path) -> bool:
     return isinstance(path, str) and path.partition("://")[0] in _SCHEMES and "://" in path
 
@@ -75,8 +104,8 @@ def _refuse_options(models: object, actors: object) -> None:
 
 
 def __getattr__(name: str) -> object:
-    if name == "Memory":
-        from engram.node import Memory  # noqa: PLC0415
+    if name in {"Memory", "AsyncMemory"}:
+        from engram import node  # noqa: PLC0415
 
-        return Memory
+        return getattr(node, name)
     raise AttributeError(f"module 'engram' has no attribute {name!r}")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import io
+import itertools
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import CycloptsError
 from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 
-from engram.cli._json import NotJson
+from engram.cli._json import NotJson, write
 from engram.cli._target import Unreachable, UsageError
 from engram.cli._text import printable
 from engram.errors import EngramError
@@ -60,6 +60,11 @@ def complain(message: str) -> None:
     print(label, printable(message, multiline=True), file=sys.stderr)
 
 
+def terminal() -> bool:
+    """Say whether standard output is a terminal: a person reads there."""
+    return sys.stdout.isatty()
+
+
 def say(text: str) -> None:
     """Print a line of the answer on standard output."""
     print(text)
@@ -70,6 +75,13 @@ def explain(error: EngramError) -> str:
     message = error.message or error.code
     named = error.field is None or re.search(rf"(?<!\w){re.escape(error.field)}(?!\w)", message)
     return message if named else f"{error.field}: {message}"
+
+
+def error_fields(error: EngramError, place: str = "") -> dict[str, Any]:
+    """Give an error for a program; where its message begins with its `place`, that is left out."""
+    message = error.message.removeprefix(f"{place}: ")
+    current = {} if error.current is None else {"current": error.current}
+    return {"code": error.code, "message": message, "field": error.field, **current}
 
 
 def utf8(text: str, name: str) -> str:
@@ -105,33 +117,52 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def _call(app: App, arguments: Sequence[str]) -> int:
+    fail = _fail_in_json if _wants_json(arguments) else _fail
     try:
         code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        complain(_mistake(error, app) + f"\n  help: {' '.join((*app.name, *(error.command_chain or ())))} --help")
-        return USAGE
+        help_ = " ".join((*app.name, *(error.command_chain or ()), "--help"))
+        return fail(USAGE, _refusal("usage", f"{_mistake(error, app)}\n  help: {help_}"))
     except (UsageError, NotJson) as error:
-        complain(str(error))
-        return USAGE
+        return fail(USAGE, _refusal("usage", str(error)))
     except Unreachable as error:
-        complain(str(error))
-        return UNREACHABLE
+        return fail(UNREACHABLE, _refusal("unreachable", str(error)))
     except EngramError as error:
-        complain(explain(error))
-        return FAILED
+        return fail(FAILED, error_fields(error) | {"message": explain(error)})
     except BrokenPipeError:
         raise
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        return FAILED
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return fail(FAILED, _refusal("io", said))
     except KeyboardInterrupt:
         return INTERRUPTED
     return code if isinstance(code, int) else OK
 
 
+def _wants_json(arguments: Sequence[str]) -> bool:
+    options = itertools.takewhile(lambda word: word != "--", arguments)
+    return any(word == "--json" or word.startswith("--json=") for word in options)
+
+
+def _refusal(code: str, message: str) -> dict[str, Any]:
+    return {"code": code, "message": message, "field": None}
+
+
+def _fail(exit_code: int, error: dict[str, Any]) -> int:
+    complain(error["message"])
+    return exit_code
+
+
+def _fail_in_json(exit_code: int, error: dict[str, Any]) -> int:
+    print(write({"error": error}, indent=None), file=sys.stderr)
+    return exit_code
+
+
 def _mistake(error: CycloptsError, app: App) -> str:
     if isinstance(error, UnusedCliTokensError):
         spare = error.unused_tokens or [""]
+        import difflib
+
         near = difflib.get_close_matches(spare[0], list(app), n=1)
         if near and not error.command_chain:
             return f"no command {spare[0]}; did you mean {near[0]}?"

@@ -57,6 +57,8 @@ class Home:
 
     def start(self, opened: Callable[[], None]) -> None:
         """Open the memory on a thread of its own; `opened` is called there when it is open, or cannot be (`error`)."""
+        if self._thread.ident is not None:
+            raise self.gone()
         _LIVING.add(self)
         self._opened = opened
         self._thread.start()

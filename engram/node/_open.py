@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engram.errors import BadRequest
 from engram.node._actor_config import actors_of
+from engram.node._async import AsyncMemory
 from engram.node._config import Config
 from engram.node._embedded import Memory
 from engram.node._model_config import models_of
@@ -23,6 +24,13 @@ def open_memory(
 ) -> Memory:
     """Open a memory in this process, as `engram.open` says."""
     return Memory(*_asked_for(path, models, actors))
+
+
+def open_memory_async(
+    path: str | Path, models: Mapping[str, object] | None = None, actors: Mapping[str, object] | None = None
+) -> AsyncMemory:
+    """Give a memory that an `async with` opens, as `engram.open_async` says."""
+    return AsyncMemory(*_asked_for(path, models, actors))
 
 
 def _asked_for(

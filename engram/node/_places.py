@@ -30,6 +30,11 @@ class Place:
         self.scrub_mb_s = Config().scrub_mb_s
         """How fast what is kept there is read again, to look for damage."""
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing that is being written keeps a reader waiting."""
+        return True
+
     def take(self) -> None:
         """Make the data folder ready to be opened. Raises an `EngramError` where it cannot be."""
 
@@ -45,6 +50,11 @@ class InMemory(Place):
         world = msgspec.structs.replace(real_world(), disk=MemoryDisk(), tables=self._tables)
         super().__init__(Path("/") / MEMORY, world)
         self.scrub_mb_s = 0
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no group is being written, for whose end a reader of the tables waits."""
+        return not self._tables.is_busy
 
     def leave(self, *, sound: bool, changed: bool) -> None:
         """Let go of all of it."""

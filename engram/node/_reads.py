@@ -80,6 +80,11 @@ class Reads:
         return self._store.published.position
 
     @property
+    def is_free(self) -> bool:
+        """Whether who reads from the tables now would wait for nobody who reads much from them."""
+        return self._store.is_free
+
+    @property
     def failure(self) -> EngramError | None:
         """What ends the store, where its disk, its tables or its log have failed."""
         return self._store.failure

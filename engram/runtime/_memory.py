@@ -175,6 +175,11 @@ class MemoryTables:
             database = self._databases.setdefault(str(path), _Database())
         return database.connect(readonly=readonly)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody writes, so that who begins to read would wait."""
+        return any(database.turn.locked() for database in self._databases.values())
+
     def close(self) -> None:
         """Let go of every database that nobody else has open."""
         for database in self._databases.values():

@@ -115,6 +115,11 @@ class Reader:
         self._asked: Asked | None = None
         self.published = Published(0, b"", EMPTY, 0, {}, {})
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody is reading from the tables, who would have to end first."""
+        return not self._reading.locked()
+
     def known(
         self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
     ) -> tuple[bytes, int] | None:

@@ -114,7 +114,7 @@ class _Telling:
 
 async def test_a_node_off_loopback_knows_its_callers_by_their_keys(tmp_path, nursery):
     world = msgspec.structs.replace(real_world(), network=FarNetwork())
-    config = Config(data_dir=tmp_path / "data", host="192.0.2.7", port=0)
+    config = Config(data_dir=tmp_path / "data", host="192.0.2.7", port=0, http_port=0)
     stop, told = trio.Event(), _Telling()
     nursery.start_soon(main, config, world, told, stop)
     with trio.fail_after(60):
