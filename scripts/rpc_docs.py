@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
-from msgspec import UNSET
 from msgspec import inspect as kinds
 
 from engram.errors import WIRE_ERRORS
@@ -112,15 +111,22 @@ def field_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
 
 def nil(field: kinds.Field) -> str:
     """Say so where nil is a value of its own, and not only what is absent."""
-    return " or nil" if field.default is UNSET else ""
+    return " or nil" if unset(field) else ""
+
+
+def unset(field: kinds.Field) -> bool:
+    """Say whether a field that may be left out has no default at all."""
+    return not field.required and field.default is field.default_factory is msgspec.NODEFAULT
 
 
 def default(field: kinds.Field) -> str:
     """Say what a field is where it is left out."""
     if field.required:
         return "required"
+    if unset(field):
+        return "absent"
     value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-    if value is UNSET or value is None:
+    if value is None:
         return "absent"
     return f"`{json.dumps(msgspec.to_builtins(value))}`"
 
