@@ -97,7 +97,7 @@ def measure(options: argparse.Namespace, stack: ExitStack, node: NodeProcess) ->
     rates, served_us = zip(*pipelined, strict=True)
     print(
         f"\npipelined, {options.window} at a time: median {statistics.median(rates):,.0f} calls/s, best"
-        f" {max(rates):,.0f} (bar {PIPELINED_BAR:,}); {statistics.median(served_us):.1f} µs of the server's processor each"
+        f" {max(rates):,.0f} (bar {PIPELINED_BAR:,}); {statistics.median(served_us):.1f} µs of the server's processor"
     )
 
 
