@@ -44,14 +44,16 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*(=.*)?")
 def run(app: App, arguments: Sequence[str]) -> int:
     """Run a command line and give its exit code; errors go to standard error, a reader that left is no error."""
     _set_up_streams()
+    code = OK
     try:
         code = _call(app, arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         code = BROKEN_PIPE
     except OSError as error:  # standard output is a file on a full disk
-        complain(f"standard output: {error.strerror}")
-        code = FAILED
+        if code == OK:
+            complain(error.strerror or str(error))
+            code = FAILED
     _let_go()
     return code
 
@@ -150,7 +152,7 @@ def _call(app: App, arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
         return fail(FAILED, _refusal("io", said))
     except KeyboardInterrupt:
         return INTERRUPTED

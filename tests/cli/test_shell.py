@@ -84,7 +84,7 @@ def test_output_that_the_encoding_lacks_is_escaped():
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ("--help >/dev/full", 1, b"error: standard output: No space left on device\n"),
+        ("--help >/dev/full", 1, b"error: No space left on device\n"),
         ("--help >/dev/full 2>/dev/full", 1, b""),
         ("no-such-command 2>/dev/full", 2, b""),
     ],
