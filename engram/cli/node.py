@@ -75,6 +75,7 @@ def run_node(
     config: ConfigFile = None,
     host: Annotated[str | None, Parameter(help="Address to listen at, on this machine. [default: 127.0.0.1]")] = None,
     port: Port = None,
+    http_port: Annotated[int | None, Parameter(help="Port for HTTP; -1: no HTTP. [default: 8091]")] = None,
     data: Data = None,
     model_dir: ModelDir = None,
 ) -> int:
@@ -82,7 +83,7 @@ def run_node(
     from engram.cli._config_file import configure
     from engram.cli._env_file import say_what_is_not_applied
 
-    flags = {"role": role, "host": host, "port": port, "data_dir": data, "model_dir": model_dir}
+    flags = {"role": role, "host": host, "port": port, "http_port": http_port, "data_dir": data, "model_dir": model_dir}
     settings, file = configure(config, flags)
     say_what_is_not_applied()
 

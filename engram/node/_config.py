@@ -34,6 +34,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     role: Literal["miner", "validator"] = "miner"
     host: str = "127.0.0.1"
     port: int = 8090
+    http_port: int = 8091
+    """-1: no HTTP."""
     data_dir: Path = Path("engram-data")
     model_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -150,6 +152,13 @@ _KEYS = {
             "Allowed: 0 to 65535; 0 takes any free port and says which.",
             "The port for `engram` and the SDK.",
             in_range(0, 65535),
+        ),
+        Key(
+            "http_port",
+            int,
+            "Allowed: 0 to 65535; 0 takes any free port and says which. -1: no HTTP.",
+            "The port for curl, browsers (/docs), Prometheus (/metrics) and the first Engram's clients.",
+            in_range(-1, 65535),
         ),
         Key(
             "data_dir",

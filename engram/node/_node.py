@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from engram.embed import ModelSource
     from engram.gateway import RpcServer
+    from engram.gateway.http import HttpServer
     from engram.node._config import Config
     from engram.ports import Clock, Disk, Network, Offload, Rng, Tables
 
@@ -306,19 +307,43 @@ async def main(config: Config, world: World, on_event: OnEvent, stop: trio.Event
     """
     try:
         async with running(config, world, on_event) as service, trio.open_nursery() as nursery:
-            server: RpcServer = await nursery.start(
+            server: RpcServer | HttpServer = await nursery.start(
                 functools.partial(
                     serve_rpc, service, host=config.host, port=config.port, network=world.network, rng=world.rng
                 )
             )
-            log.debug("listening", url=server.url)
-            on_event("listening", {"url": server.url})
+            doors = [server]
+            facts = {"url": server.url}
+            if config.http_port >= 0:
+                doors.append(http := await _start_http(service, config, world, nursery))
+                facts["http_url"] = http.url
+            log.debug("listening", **facts)
+            on_event("listening", facts)
             await stop.wait()
             on_event("stopping", {})
-            server.stop()
+            for door in doors:
+                door.stop()
     except BaseExceptionGroup as group:
         raise leaf(group) from None
     on_event("stopped", {})
+
+
+async def _start_http(service: NodeService, config: Config, world: World, nursery: trio.Nursery) -> HttpServer:
+    from engram.gateway.http import HttpSettings, serve_http  # noqa: PLC0415 (a web server, which no embedded memory loads)
+
+    server: HttpServer = await nursery.start(
+        functools.partial(
+            serve_http,
+            service,
+            host=config.host,
+            port=config.http_port,
+            settings=HttpSettings(unsigned=config.unsigned),
+            network=world.network,
+            clock=world.clock,
+            rng=world.rng,
+        )
+    )
+    return server
 
 
 async def _hear_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
