@@ -95,7 +95,7 @@ def checkout(tmp_path_factory, node):
         ENGRAM_PORT="0",
         ENGRAM_HTTP_PORT="0",
         ENGRAM_DATA_DIR=str(tools / "data"),
-        PATH=f"{tools}{os.pathsep}{os.environ['PATH']}",
+        PATH=os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
     )
     return folder, variables
 
@@ -114,7 +114,9 @@ def test_the_table_is_whole():
 
 _RUN = """
 import json, sys
-names = {"my_vector": [0.5] * 384}
+from types import SimpleNamespace
+from bittensor_wallet import Keypair
+names = {"my_vector": [0.5] * 384, "wallet": SimpleNamespace(hotkey=Keypair.create_from_seed("0x" + "a1" * 32))}
 for code in json.load(sys.stdin):
     try:
         exec(code, names)
@@ -219,7 +221,7 @@ def test_http(row, node):
 def ask(url, text):
     verb, path, body = [*text.split(" ", 2), ""][:3]
     if "CID" in text:
-        _, kept = ask(url, "POST /IngestSynapse " + json.dumps({"text": f"for {text}"}))
+        _, kept = ask(url, "POST /IngestSynapse " + json.dumps({"text": path.lower()}))
         cid = json.loads(kept)["cid"]
         path, body = path.replace("CID", cid.replace(":", "%3A")), body.replace("CID", cid)
     request = urllib.request.Request(
