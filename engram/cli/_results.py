@@ -124,10 +124,10 @@ def history_table(versions: Sequence[KeyVersion], *, width: int | None = None) -
         Column("position", right=True),
         Column("since", "dim"),
         Column("named", "cyan"),
-        Column("signed by", "dim"),
+        Column("by", "dim"),
     ]
     rows = (
-        [f"{version.position:,}", _when(version.set_unix_ms), _version(version), one_line(version.signer)]
+        [f"{version.position:,}", _when(version.set_unix_ms), _version(version), f"{printable(version.signer[:12])}…"]
         for version in versions
     )
     return draw(table(columns, rows), width=width)

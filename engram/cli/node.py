@@ -123,8 +123,9 @@ def doctor(
 ) -> int:
     """Check what a node needs, and say what to do where something is amiss.
 
-    Looks at Python, the platform, the native core, the data folder, the disk, the port and the models, and changes
-    nothing. The exit code is 1 if a check fails; warnings do not count.
+    Looks at Python and what `import engram` gives, the platform, the native core, the data folder and its disk, the
+    clock, the environment, the ports and the models, and changes nothing. The exit code is 1 if a check fails;
+    warnings do not count.
     """
     from engram.cli._config_file import configure
     from engram.cli._doctor import examine

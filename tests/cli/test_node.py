@@ -12,7 +12,7 @@ import pytest
 from cli.conftest import Ran
 
 from engram.cli import _doctor as doctor
-from engram.cli._doctor import Check
+from engram.cli._doctor_check import Check
 from engram.cli._doctor_report import report
 from engram.cli._events import Plain, Terminal
 from engram.cli._shell import run
