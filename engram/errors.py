@@ -115,7 +115,7 @@ class Internal(EngramError):
 
 
 class NotBuilt(EngramError):
-    """Something that the first Engram promised and that this version does not do yet; HTTP alone has this code."""
+    """Something that the first Engram promised and that this version does not do yet. RPC has no such code."""
 
     code = "not_built"
     http_status = 501

@@ -25,7 +25,7 @@ class NodeProcess:
         """`kernel` names the one to embed with; the fastest of this CPU if left out."""
         self.started = time.perf_counter()
         self._process = subprocess.Popen(
-            [*NODE, "--data", data, "--port", "0"],
+            [*NODE, "--data", data, "--port", "0", "--http-port", "-1"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,22 +1,17 @@
-"""The commands of `engram`: read the options, make one call, print the answer. `user` gives them their names."""
+"""The commands on memories: read the options, make one call, print the answer. `user` gives them their names."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from cyclopts import Parameter
 
-from engram.cli import _results as results
-from engram.cli._json import fields, numbers, read_object, write
-from engram.cli._options import DEFAULT_WHERE, Filter, Namespace, Where
-from engram.cli._shell import FAILED, OK, complain, say, utf8
+from engram.cli._json import fields, write
+from engram.cli._options import DEFAULT_WHERE, Cid, Command, Filter, Namespace, Where, filter_of, namespace_of
+from engram.cli._shell import FAILED, OK, complain, note, say, terminal, utf8
 from engram.cli._text import plural, printable
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from engram.cli._target import Opener, Target
     from engram.wire import QueryResult
 
 
@@ -27,14 +22,8 @@ class _Ask(TypedDict):
     exact: bool
 
 
-Cid = Annotated[str, Parameter(help="A memory's CID, v1::…, or the sha256:… of its content.")]
-
-
-class Commands:
-    """Every command but `ingest`. Each opens its target with `opener` and gives its exit code."""
-
-    def __init__(self, opener: Opener) -> None:
-        self._opener = opener
+class Commands(Command):
+    """The commands of one call each. Each gives its exit code."""
 
     def query(
         self,
@@ -74,10 +63,12 @@ class Commands:
         --explain tells how: mode exact is what brute force finds, fast and graph are ways that the index has earned.
         In a pipe it goes to standard error, so that the lines stay lines.
         """
+        from engram.cli import _results as results
+
         text = utf8(text, "TEXT")
         how: QueryResult | None = None
-        with self._open(where) as target:
-            ask = _Ask(top_k=top_k, filter=_filter(filter), namespace=_name(namespace), exact=exact)
+        with self.open(where) as target:
+            ask = _Ask(top_k=top_k, filter=filter_of(filter), namespace=namespace_of(namespace), exact=exact)
             if explain:
                 how = target.explain(text, **ask)
             hits = how.hits if how is not None else target.query(text, **ask)
@@ -87,10 +78,9 @@ class Commands:
             say(write(document if how is None else document | results.explained(how)))
             return OK
         if how is not None:
-            print(
-                results.explanation(how), end="\n\n" if _terminal() else "\n", file=None if _terminal() else sys.stderr
-            )
-        if _terminal():
+            how_it_was = results.explanation(how)
+            say(f"{how_it_was}\n") if terminal() else note(how_it_was)
+        if terminal():
             say(results.hits_table(hits, text=text_) if hits else "nothing found")
         elif hits:
             say(results.hits_lines(hits, text=text_))
@@ -106,20 +96,15 @@ class Commands:
         where: Where = DEFAULT_WHERE,
     ) -> int:
         """Show one memory: its text, its metadata, its model."""
+        from engram.cli import _results as results
+
         cid = utf8(cid, "CID")
-        with self._open(where) as target:
-            record = target.get(cid, namespace=_name(namespace), include_vector=vector)
-        values = numbers(record.vector) if record.vector is not None else None
+        with self.open(where) as target:
+            record = target.get(cid, namespace=namespace_of(namespace), include_vector=vector)
         if where.json:
-            say(write(fields(record) | {"vector": values}))
-            return OK
-        rows = results.record_rows(record)
-        rows += [("vector", write(values, indent=None))] if values is not None else []
-        if _terminal():
-            text = "" if record.text is None else "\n\n" + printable(record.text, multiline=True)
-            say(results.rows_sheet(rows) + text)
+            say(write(results.record_fields(record)))
         else:
-            say(results.rows_lines([*rows, ("text", printable(record.text or ""))]))
+            say(results.record_text(record, terminal=terminal()))
         return OK
 
     def delete(self, cid: Cid, /, *, namespace: Namespace = None, where: Where = DEFAULT_WHERE) -> int:
@@ -129,8 +114,8 @@ class Commands:
         again.
         """
         cid = utf8(cid, "CID")
-        with self._open(where) as target:
-            deleted = target.delete(cid, namespace=_name(namespace))
+        with self.open(where) as target:
+            deleted = target.delete(cid, namespace=namespace_of(namespace))
         if where.json:
             say(write({"cid": cid, "deleted": deleted}))
         elif deleted:
@@ -155,27 +140,18 @@ class Commands:
 
         In a pipe, a line each of CID, metadata and text, with tabs between.
         """
-        with self._open(where) as target:
+        from engram.cli import _results as results
+
+        with self.open(where) as target:
             records = target.list(
-                filter=_filter(filter), limit=limit, offset=offset, namespace=_name(namespace), chunks=chunks
+                filter=filter_of(filter), limit=limit, offset=offset, namespace=namespace_of(namespace), chunks=chunks
             )
         if where.json:
             say(write({"records": [_without(fields(record), "vector") for record in records], "offset": offset}))
-        elif _terminal():
+        elif terminal():
             say(results.records_table(records, first=offset) if records else "nothing here")
         elif records:
             say(results.records_lines(records))
-        return OK
-
-    def status(self, *, where: Where = DEFAULT_WHERE) -> int:
-        """Show what the node, or the folder, is and holds."""
-        with self._open(where) as target:
-            status = target.status()
-        if where.json:
-            say(write(fields(status)))
-        else:
-            rows = results.status_rows(status)
-            say(results.rows_sheet(rows) if _terminal() else results.rows_lines(rows))
         return OK
 
     def embed(
@@ -194,83 +170,16 @@ class Commands:
         """
         text = utf8(text, "TEXT")
         model = None if model is None else utf8(model, "--model")
-        with self._open(where) as target:
+        with self.open(where) as target:
             vector = target.embed(text, model=model)
         if where.json:
             say(write({"dim": len(vector), "vector": vector}, indent=None))
-        elif _terminal():
+        elif terminal():
             first = "  ".join(f"{value:+.4f}" for value in vector[:8])
             say(f"{plural(len(vector), 'number')}: {first}  …   (--json gives all)")
         else:
             say("\n".join(map(repr, vector)))
         return OK
-
-    def namespace_create(
-        self,
-        name: Annotated[str, Parameter(help="Its name, 1 to 128 bytes.")],
-        /,
-        *,
-        dim: Annotated[int | None, Parameter(help="Numbers in each vector, for vectors of your own.")] = None,
-        model: Annotated[
-            str | None,
-            Parameter(help="A model of the node's configuration, or the one that your own vectors come from."),
-        ] = None,
-        where: Where = DEFAULT_WHERE,
-    ) -> int:
-        """Create a namespace, bound for ever to one model.
-
-        Without --dim and --model it takes texts, embedded by the node. With a --model of the node's configuration it
-        takes texts, embedded by that one. With any other --model and its --dim it takes vectors of yours.
-        """
-        name = utf8(name, "NAME")
-        model = None if model is None else utf8(model, "--model")
-        with self._open(where, create=True) as target:
-            info = target.namespaces.create(name, dim=dim, model=model)
-        say(
-            write(fields(info))
-            if where.json
-            else f"created {printable(info.name)}: {info.model_version}, dim {info.dim}"
-        )
-        return OK
-
-    def namespace_list(self, *, where: Where = DEFAULT_WHERE) -> int:
-        """List the namespaces that you can use, the public one first."""
-        with self._open(where) as target:
-            namespaces = target.namespaces.list()
-        if where.json:
-            say(write({"namespaces": [fields(info) for info in namespaces]}))
-        elif _terminal():
-            say(results.namespaces_table(namespaces))
-        else:
-            say(results.namespaces_lines(namespaces))
-        return OK
-
-    def _open(self, where: Where, *, create: bool = False) -> AbstractContextManager[Target]:
-        return self._opener(node=where.node, data=where.data, create=create)
-
-
-def _filter(text: str | None) -> str | dict[str, Any] | None:
-    if text is None:
-        return None
-    text = utf8(text, "--filter")
-    return read_object(text, "--filter") if text.lstrip().startswith("{") else text
-
-
-def _name(namespace: str | None) -> str | None:
-    return None if namespace is None else utf8(namespace, "--namespace")
-
-
-def _terminal() -> bool:
-    return sys.stdout.isatty()
-
-
-def _say_how(result: QueryResult) -> None:
-    """Print how a query was answered: above the table, or beside the lines of a pipe, which stay lines."""
-    text = results.explanation(result)
-    if _terminal():
-        say(text + "\n")
-    else:
-        print(text, file=sys.stderr)
 
 
 def _without(values: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,65 +1,37 @@
-"""What `engram-node doctor` looks at. A check is a function of the configuration that finds one fact and judges it."""
+"""What `engram-node doctor` looks at. A check is a function of the configuration that finds one fact and judges it.
+
+A check that has nothing to say gives None.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import functools
-import json
 import os
 import platform
-import shutil
-import socket
-import statistics
 import sys
-import tempfile
-import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from engram.cli._text import duration, size
-from engram.cli._version import version
+from engram.cli._doctor_check import Check
+from engram.cli._doctor_disk import check_clock, check_disk, check_file_system, check_folder, check_space
+from engram.cli._doctor_net import check_http_port, check_port
+from engram.cli._doctor_python import check_environment, check_package, check_python
 from engram.errors import EngramError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from engram.embed import ModelSpec
     from engram.node import Config
 
-FORMAT = 1
-"""The data format that this build writes."""
-_ROOM = 1 << 30
-_SYNCS = 15
-_SLOW_SYNC_S = 0.02
-_TIMEOUT_S = 2.0
 _WORD = "a"
 _KERNELS = {"avx512": "AVX-512", "avx2": "AVX2", "neon": "NEON", "scalar": "scalar"}
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One line of the report: what was looked at, how it is, what was found, and what to do where it is not well."""
-
-    name: str
-    state: Literal["ok", "warn", "fail"]
-    found: str
-    advice: str = ""
-
-
 def examine(config: Config) -> list[Check]:
     """Make every check, in the order in which a node needs what they check."""
-    checks = [_made(name, check, config) for name, check in CHECKS.items()]
-    models = (
-        (f"model {name}", functools.partial(check_configured, name, spec)) for name, spec in config.models.items()
-    )
-    return checks + [_made(name, check, config) for name, check in models]
-
-
-def check_python(_config: Config) -> Check:
-    """Name the interpreter; an unsuitable one cannot install Engram."""
-    found = f"{platform.python_implementation()} {platform.python_version()}, engram {version()}"
-    return Check("python", "ok", found)
+    models = {f"model {name}": functools.partial(check_configured, name, spec) for name, spec in config.models.items()}
+    made = (_made(name, check, config) for name, check in (CHECKS | models).items())
+    return [check for check in made if check is not None]
 
 
 def check_platform(_config: Config) -> Check:
@@ -77,71 +49,6 @@ def check_native(_config: Config) -> Check:
     except ImportError as error:
         return Check("native core", "fail", str(error), "install the wheel, or build it: `maturin develop -r`")
     return Check("native core", "ok", f"version {_core.__version__}")
-
-
-def check_folder(config: Config) -> Check:
-    """Judge whether the data folder, or the place where it will be, can be written."""
-    folder = config.data_dir.absolute()
-    place = _existing(folder)
-    if not place.is_dir():
-        return Check("data folder", "fail", f"{place} is not a folder", "name another with --data")
-    if not os.access(place, os.W_OK | os.X_OK):
-        return Check(
-            "data folder", "fail", f"{place} cannot be written", "change its owner, or name another with --data"
-        )
-    state = _format(folder)
-    if state is None:
-        return Check("data folder", "ok", f"{folder}, new" if place != folder else f"{folder}, no memory in it yet")
-    number, holder = state
-    if number is None:
-        return Check(
-            "data folder", "fail", f"{folder}/FORMAT cannot be read", "restore it from a copy; do not delete it"
-        )
-    if number > FORMAT:
-        return Check(
-            "data folder", "fail", f"{folder}, format {number}", f"written by a newer Engram; this one knows {FORMAT}"
-        )
-    if holder:
-        return Check("data folder", "ok", f"{folder}, format {number}, open in {holder}")
-    return Check("data folder", "ok", f"{folder}, format {number}")
-
-
-def check_space(config: Config) -> Check:
-    """Judge the room on the disk of the data folder."""
-    place = _existing(config.data_dir.absolute())
-    free = shutil.disk_usage(place).free
-    if free < _ROOM:
-        return Check("free space", "warn", size(free), f"under {size(_ROOM)}: a node that fills its disk stops")
-    return Check("free space", "ok", size(free))
-
-
-def check_disk(config: Config) -> Check:
-    """Measure how long the disk takes to make 4 KiB durable: what every acknowledged write waits for."""
-    try:
-        median = statistics.median(_sync_times(_existing(config.data_dir.absolute())))
-    except OSError as error:
-        return Check("disk sync", "fail", error.strerror or str(error), "the disk must be writable and able to sync")
-    found = f"{duration(median)}, median of {_SYNCS}"
-    if median > _SLOW_SYNC_S:
-        return Check("disk sync", "warn", found, "slow: single writes wait for it; put the data folder on a local SSD")
-    return Check("disk sync", "ok", found)
-
-
-def check_port(config: Config) -> Check:
-    """Judge whether the port is free, or which node answers there."""
-    url = f"engram://{config.host}:{config.port}"
-    if config.port == 0:
-        return Check("port", "ok", "0: any free one")
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((config.host, config.port))
-    except PermissionError:
-        return Check("port", "fail", f"{config.port} needs a right that you lack", "take a port from 1024 up")
-    except OSError:
-        return _neighbour(url, config.port)
-    return Check("port", "ok", f"{config.port} is free")
 
 
 def check_index(_config: Config) -> Check:
@@ -213,14 +120,19 @@ def check_configured(name: str, spec: ModelSpec, _config: Config) -> Check:
     return Check(title, "ok", found)
 
 
-CHECKS: dict[str, Callable[[Config], Check]] = {
+CHECKS: dict[str, Callable[[Config], Check | None]] = {
     "python": check_python,
+    "package": check_package,
     "platform": check_platform,
     "native core": check_native,
     "data folder": check_folder,
+    "file system": check_file_system,
     "free space": check_space,
     "disk sync": check_disk,
+    "clock": check_clock,
+    "environment": check_environment,
     "port": check_port,
+    "HTTP port": check_http_port,
     "index": check_index,
     "model": check_model,
     "embedder": check_embedder,
@@ -228,66 +140,8 @@ CHECKS: dict[str, Callable[[Config], Check]] = {
 """Every check by its name, in order; the configured models come after."""
 
 
-def _made(name: str, check: Callable[[Config], Check], config: Config) -> Check:
+def _made(name: str, check: Callable[[Config], Check | None], config: Config) -> Check | None:
     try:
         return check(config)
     except ImportError as error:
         return Check(name, "fail", f"cannot be looked at: {error}", "first get the native core to load")
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())
-
-
-def _format(folder: Path) -> tuple[int | None, str] | None:
-    """Give the folder's format number (None: unreadable) and who holds it; None where it holds no memory."""
-    path = folder / "FORMAT"
-    try:
-        with path.open("rb") as file:
-            number = json.loads(file.readline())["format"]
-            return (number if isinstance(number, int) else None), _holder(folder, file.fileno())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None, ""
-
-
-def _holder(folder: Path, descriptor: int) -> str:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        try:
-            return f"process {int((folder / 'pid').read_text('ascii'))}"
-        except (OSError, ValueError):
-            return "another process"
-    return ""
-
-
-def _sync_times(folder: Path) -> list[float]:
-    times = []
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".engram-doctor-") as file:
-        for _ in range(_SYNCS):
-            started = time.perf_counter()
-            file.write(bytes(4096))
-            file.flush()
-            _sync(file.fileno())
-            times.append(time.perf_counter() - started)
-    return times
-
-
-def _sync(descriptor: int) -> None:
-    if sys.platform == "darwin":
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    else:
-        os.fdatasync(descriptor)
-
-
-def _neighbour(url: str, port: int) -> Check:
-    from engram.sdk import EngramClient
-
-    try:
-        with EngramClient(url, timeout=_TIMEOUT_S) as client:
-            status = client.status()
-    except EngramError:
-        return Check("port", "fail", f"{port} is taken by another program", "take another with --port")
-    return Check("port", "ok", f"a node answers at {url}: engram {status.version}, {status.records:,} records")

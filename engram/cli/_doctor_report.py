@@ -10,7 +10,7 @@ from engram.cli._text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engram.cli._doctor import Check
+    from engram.cli._doctor_check import Check
 
 
 def report(checks: Sequence[Check], *, as_json: bool, terminal: bool) -> str:

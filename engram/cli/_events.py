@@ -37,7 +37,7 @@ def sentence(event: str, facts: dict[str, Any]) -> str | None:
             counts = f"{plural(facts['records'], 'record')}, {plural(facts['position'], 'event')}"
             return f"opened: {counts}, in {duration(facts['seconds'])}"
         case "listening":
-            return f"listening: {facts['url']}"
+            return f"listening: {' and '.join(_urls(facts))}"
         case "model_ready":
             if "name" in facts:
                 return f"model {facts['name']} ready: in {duration(facts['seconds'])}, {facts['kernel']}"
@@ -51,6 +51,10 @@ def sentence(event: str, facts: dict[str, Any]) -> str | None:
             return "stopped"
         case _:
             return None
+
+
+def _urls(facts: dict[str, Any]) -> list[str]:
+    return [str(facts[name]) for name in ("url", "http_url") if name in facts]
 
 
 class Plain:
@@ -108,7 +112,7 @@ class Terminal:
         held = f"{plural(self._known['records'], 'record')}" if "records" in self._known else ""
         rows = [
             ("role", self._config.role),
-            ("listens at", url),
+            *(("listens at" * (index == 0), each) for index, each in enumerate(_urls(self._known))),
             ("data folder", f"{self._config.data_dir.absolute()}{'  ' * bool(held)}{held}"),
             *([("node key", str(self._known["node_key"]))] if "node_key" in self._known else []),
             ("configured by", "the command line and defaults" if self._file is None else str(self._file.absolute())),

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-import time
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from engram.cli._json import read_object, write
-from engram.cli._options import DEFAULT_WHERE, Namespace, Where
-from engram.cli._shell import FAILED, INTERRUPTED, OK, complain, explain, say, utf8
+from engram.cli._options import DEFAULT_WHERE, Command, Expect, Namespace, Where, expect_of, namespace_of
+from engram.cli._shell import OK, note, say, utf8
+from engram.cli._tally import Done, Tally, progress
 from engram.cli._target import UsageError
 from engram.cli._text import plural
-from engram.errors import EngramError, Unavailable
+from engram.errors import EngramError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable
+    from typing import BinaryIO
 
-    from engram.cli._target import Opener, Target
+    from engram.cli._target import Target
     from engram.sdk import Kept
     from engram.wire import OnLong
 
-_ERRORS_SHOWN = 20
-_STDIN = Path("/dev/stdin")
+STDIN = Path("/dev/stdin")
 
 
-class Ingest:
+class Ingest(Command):
     """The command `ingest`."""
-
-    def __init__(self, opener: Opener) -> None:
-        self._opener = opener
 
     def ingest(
         self,
@@ -55,6 +51,10 @@ class Ingest:
             ),
         ] = None,
         meta: Annotated[str | None, Parameter(help="Metadata of the text, a JSON object.")] = None,
+        key: Annotated[
+            str | None, Parameter(help="A key that names this memory from now on, in place of what it named.")
+        ] = None,
+        expect: Expect = None,
         on_long: Annotated[
             Literal["chunk", "reject"] | None,
             Parameter(help="A text too long for one record: keep it whole and find it by its parts, or refuse it."),
@@ -67,131 +67,90 @@ class Ingest:
         Prints the text's CID: the name that its content gives it. Keeping the same again changes nothing and prints
         the same CID. A text of more than 254 word pieces is kept whole, and found by the chunks that it is cut into.
 
-        A line of a JSONL file is an object such as {"text": "…", "metadata": {"source": "notes"}}. A line that cannot
+        --key gives it a name that stands, with --expect, for nothing else meanwhile: see `engram key set --help`.
+
+        A line of a JSONL file is an object such as {"text": "…", "metadata": {"source": "notes"}}, and may have "key",
+        "expect", "vector" and "model_version". A line that cannot
         be kept is reported by its number, the others are kept, and the exit code is 1. With --json, each line gives a
         line of JSON as it is done, and the last is the summary.
         """
         if [text is not None, stdin, file is not None].count(True) != 1:
             raise UsageError("give one of: a TEXT, - for a text from standard input, or --file for many")
-        name = None if namespace is None else utf8(namespace, "--namespace")
+        name = namespace_of(namespace)
         if file is not None:
-            return self._file(file, meta, name, on_long, where)
+            if (meta, key, expect) != (None, None, None):
+                raise UsageError("--meta, --key and --expect go with one text; in a file each line has its own")
+            return self._file(file, name, on_long, where)
+        if expect is not None and key is None:
+            raise UsageError("--expect says what the key named until now: give --key too")
+        key = None if key is None else utf8(key, "--key")
         body = utf8(text, "TEXT") if text is not None else _standard_input()
         metadata = None if meta is None else read_object(utf8(meta, "--meta"), "--meta")
-        with self._opener(node=where.node, data=where.data, create=True) as target:
-            kept = target.put(body, metadata=metadata, namespace=name, on_long=on_long)
+        with self.open(where, create=True) as target:
+            kept = target.put(body, metadata=metadata, key=key, **expect_of(expect), namespace=name, on_long=on_long)
         if where.json:
             say(write({"cid": kept.cid, "tokens": kept.tokens, "chunks": kept.chunks}, indent=None))
             return OK
         say(kept.cid)
         if kept.chunks and sys.stderr.isatty():
             tokens = "" if kept.tokens is None else f", {plural(kept.tokens, 'token')}"
-            print(f"({plural(kept.chunks, 'chunk')}{tokens})", file=sys.stderr)
+            note(f"({plural(kept.chunks, 'chunk')}{tokens})")
         return OK
 
-    def _file(self, file: Path, meta: str | None, namespace: str | None, on_long: OnLong | None, where: Where) -> int:
-        if meta is not None:
-            raise UsageError('--meta goes with one text; in a file each line has its own "metadata"')
-        path = _STDIN if str(file) == "-" else file
-        if path is not _STDIN and not path.is_file():
-            raise UsageError(f"--file: {path} is {'a folder' if path.is_dir() else 'not there'}")
-        with self._opener(node=where.node, data=where.data, create=True) as target:
-            return _Run(target, path, namespace, on_long, as_json=where.json).run()
+    def _file(self, file: Path, namespace: str | None, on_long: OnLong | None, where: Where) -> int:
+        path = a_file(file, "--file")
+        with self.open(where, create=True) as target:
+            return keep_lines(
+                target, path, namespace, on_long, doing="ingesting", as_json=where.json, total=lambda: count_lines(path)
+            )
 
 
-class _Run:
-    def __init__(
-        self, target: Target, path: Path, namespace: str | None, on_long: OnLong | None, *, as_json: bool
-    ) -> None:
-        self.target = target
-        self.path = path
-        self.namespace = namespace
-        self.on_long = on_long
-        self.as_json = as_json
-        self.lines = 0
-        self.new = 0
-        self.known = 0
-        self.last_line = 0
-        self.errors: list[tuple[int, EngramError]] = []
-        self.failed = 0
-        self.gone = False
-
-    def run(self) -> int:
-        started = time.perf_counter()
-        try:
-            with _progress(self.path) as advance:
-                for line, outcome in self.target.iter_ingest_file(
-                    self.path, namespace=self.namespace, on_long=self.on_long
-                ):
-                    self._take(line, outcome)
-                    advance(line)
-        except KeyboardInterrupt:
-            return self._interrupted()
-        elapsed = max(time.perf_counter() - started, 1e-9)
-        self._report(elapsed)
-        return FAILED if self.failed else OK
-
-    def _take(self, line: int, outcome: Kept | EngramError) -> None:
-        self.lines += 1
-        self.last_line = line
-        if not isinstance(outcome, EngramError):
-            self.new += outcome.created
-            self.known += not outcome.created
-        else:
-            self.failed += 1
-            self.gone |= isinstance(outcome, Unavailable)
-            if len(self.errors) < _ERRORS_SHOWN:
-                self.errors.append((line, outcome))
-        if self.as_json:
-            say(write(_outcome(line, outcome), indent=None))
-
-    def _report(self, elapsed: float) -> None:
-        rate = self.lines / elapsed
-        if self.as_json:
-            summary = {"lines": self.lines, "new": self.new, "known": self.known, "errors": self.failed}
-            say(write({"summary": summary | {"seconds": round(elapsed, 3)}}, indent=None))
-            return
-        for line, error in self.errors:
-            complain(f"line {line}: {explain(error).removeprefix(f'line {line}: ')}")
-        if self.failed > len(self.errors):
-            complain(f"and {plural(self.failed - len(self.errors), 'more line')}; --json lists all")
-        say(
-            f"{plural(self.lines, 'line')}: {self.new:,} new, {self.known:,} known already, "
-            f"{plural(self.failed, 'error')}, {rate:,.0f}/s{'; the node is gone' if self.gone else ''}"
-        )
-
-    def _interrupted(self) -> int:
-        kept = self.new + self.known
-        complain(
-            f"interrupted after line {self.last_line:,}: {kept:,} kept, {plural(self.failed, 'error')}\n"
-            "  run the same again: what is kept already is found at once and appends nothing"
-        )
-        return INTERRUPTED
+def a_file(file: Path, name: str) -> Path:
+    """Give the file to read, `-` being standard input, or refuse one that is not there."""
+    if str(file) == "-":
+        return STDIN
+    if not file.exists() or file.is_dir():
+        raise UsageError(f"{name}: {file} is {'a folder' if file.is_dir() else 'not there'}")
+    return file
 
 
-def _outcome(line: int, outcome: Kept | EngramError) -> dict[str, Any]:
-    if not isinstance(outcome, EngramError):
-        counts = {"tokens": outcome.tokens, "chunks": outcome.chunks}
-        return {"line": line, "cid": outcome.cid, "new": outcome.created, **counts}
-    message = outcome.message.removeprefix(f"line {line}: ")
-    return {"line": line, "error": {"code": outcome.code, "message": message, "field": outcome.field}}
+def keep_lines(
+    target: Target,
+    lines: Path | BinaryIO,
+    namespace: str | None,
+    on_long: OnLong | None,
+    *,
+    doing: str,
+    as_json: bool,
+    total: Callable[[], int | None],
+) -> int:
+    """Keep every line of a file, report, and give the exit code."""
+    found = target.iter_ingest_file(
+        lines, namespace=namespace, model_version=_model_of(target, namespace), on_long=on_long
+    )
+    with progress(doing, total, beside_lines=as_json) as advance:
+        return Tally("line", as_json=as_json).run(itertools.starmap(_done, found), advance)
 
 
-def _progress(path: Path) -> AbstractContextManager[Callable[[int], None]]:
-    return _bar(path) if sys.stderr.isatty() else nullcontext(lambda _line: None)
+def _model_of(target: Target, namespace: str | None) -> str | None:
+    """Give the model that the lines must be of, where they say it; of a namespace that is missing, the node says so."""
+    if namespace is None:
+        return None
+    return next((info.model_version for info in target.namespaces.list() if info.name == namespace), None)
 
 
-@contextmanager
-def _bar(path: Path) -> Iterator[Callable[[int], None]]:
-    from engram.cli._progress import line_progress
-
-    total = None if path is _STDIN else _count_lines(path)
-    with line_progress() as progress:
-        task = progress.add_task("ingesting", total=total)
-        yield lambda line: progress.update(task, completed=line)
+def _done(line: int, outcome: Kept | EngramError) -> Done:
+    facts: dict[str, Any] = {"line": line}
+    if isinstance(outcome, EngramError):
+        return Done(line, f"line {line}", error=outcome, facts=facts)
+    facts |= {"cid": outcome.cid, "new": outcome.created, "tokens": outcome.tokens, "chunks": outcome.chunks}
+    return Done(line, f"line {line}", outcome.created, facts=facts)
 
 
-def _count_lines(path: Path) -> int:
+def count_lines(path: Path) -> int | None:
+    """Count the lines of a file; None for what can be read only once."""
+    if path == STDIN or not path.is_file():  # a pipe: what is counted is gone
+        return None
     with path.open("rb") as file:
         count, last = 0, b"\n"
         while block := file.read(1 << 20):

@@ -7,12 +7,12 @@ import math
 from array import array
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import msgspec
-
 from engram.cli._text import UNSAFE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import msgspec
 
 _EXCERPT = 60
 
@@ -54,6 +54,8 @@ def write(value: Any, *, indent: int | None = 2) -> str:
 
 def write_line(value: Any) -> str:
     """Write JSON on one line, several times as fast as `write`: for output that has millions of them."""
+    import msgspec
+
     text = msgspec.json.encode(value).decode()
     return UNSAFE.sub(lambda found: json.dumps(found.group())[1:-1], text)
 
@@ -69,7 +71,7 @@ def fields(answer: msgspec.Struct) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return fields(value) if isinstance(value, msgspec.Struct) else value
+    return fields(value) if hasattr(value, "__struct_fields__") else value
 
 
 def numbers(vector: bytes) -> list[float]:

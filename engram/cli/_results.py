@@ -5,14 +5,26 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from engram.cli._json import fields, write
-from engram.cli._text import duration, one_line, plural, printable, size
+from engram.cli._json import fields, numbers, write
+from engram.cli._text import duration, one_line, plural, printable, short_cid, size, utc
 from engram.record import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from engram.wire import Hit, IndexStatus, ModelStatus, NamespaceInfo, QueryResult, Record, ScrubStatus, StatusResult
+    from engram.wire import (
+        Hit,
+        IndexStatus,
+        KeyInfo,
+        KeyRecord,
+        KeyVersion,
+        ModelStatus,
+        NamespaceInfo,
+        QueryResult,
+        Record,
+        ScrubStatus,
+        StatusResult,
+    )
 
 _CELL = 400
 """Characters of a text or of metadata that are drawn; no terminal's line is longer."""
@@ -69,7 +81,75 @@ def records_lines(records: Iterable[Record]) -> str:
     )
 
 
-def record_rows(record: Record) -> list[tuple[str, str]]:
+def record_fields(record: Record) -> dict[str, object]:
+    """Give a record for a document, its vector as numbers."""
+    return fields(record) | {"vector": None if record.vector is None else numbers(record.vector)}
+
+
+def record_text(record: Record, before: Sequence[tuple[str, str]] = (), *, terminal: bool) -> str:
+    """Show one record, below the rows that go `before`: its text at the end, as it is on a terminal, else in a line."""
+    rows = [*before, *_record_rows(record)]
+    if record.vector is not None:
+        rows.append(("vector", write(numbers(record.vector), indent=None)))
+    if not terminal:
+        return rows_lines([*rows, ("text", printable(record.text or ""))])
+    text = "" if record.text is None else "\n\n" + printable(record.text, multiline=True)
+    return rows_sheet(rows) + text
+
+
+def key_rows(found: KeyRecord) -> list[tuple[str, str]]:
+    """Give what is said of a key beside the memory that it names."""
+    return [("key", printable(found.key)), ("set", f"{_when(found.set_unix_ms)}, position {found.position:,}")]
+
+
+def keys_table(keys: Sequence[KeyInfo], *, width: int | None = None) -> str:
+    """Draw keys and what they name."""
+    from engram.cli._screen import Column, draw, fitting, table
+
+    columns = [Column("key", "bold"), Column("names", "cyan"), Column("since", "dim")]
+    rows = [[one_line(info.key, _CELL), short_cid(info.cid), _when(info.set_unix_ms)] for info in keys]
+    return draw(table(*fitting(columns, rows, width)), width=width)
+
+
+def keys_lines(keys: Iterable[KeyInfo]) -> str:
+    """Give a line a key: key, CID, time, with tabs between."""
+    return "\n".join("\t".join([_flat(info.key), info.cid, _when(info.set_unix_ms)]) for info in keys)
+
+
+def history_table(versions: Sequence[KeyVersion], *, width: int | None = None) -> str:
+    """Draw what a key has named."""
+    from engram.cli._screen import Column, draw, fitting, table
+
+    columns = [
+        Column("position", right=True),
+        Column("since", "dim"),
+        Column("named", "cyan"),
+        Column("by", "dim"),
+    ]
+    rows = [
+        [f"{version.position:,}", _version(version), _when(version.set_unix_ms), f"{printable(version.signer[:12])}…"]
+        for version in versions
+    ]
+    return draw(table(*fitting(columns, rows, width)), width=width)
+
+
+def history_lines(versions: Iterable[KeyVersion]) -> str:
+    """Give a line a version: position, time, CID or -, signer, with tabs between."""
+    return "\n".join(
+        "\t".join([str(each.position), _when(each.set_unix_ms), each.cid or "-", printable(each.signer)])
+        for each in versions
+    )
+
+
+def _version(version: KeyVersion) -> str:
+    return "(removed)" if version.cid is None else short_cid(version.cid)
+
+
+def _when(unix_ms: int) -> str:
+    return utc(unix_ms * 1_000_000, "seconds")
+
+
+def _record_rows(record: Record) -> list[tuple[str, str]]:
     """Give one record as names and values."""
     rows = [("cid", record.cid)]
     rows += [("content", record.content_cid)] if record.content_cid else []

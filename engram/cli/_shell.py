@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import codecs
-import difflib
+import contextlib
 import io
+import itertools
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import CycloptsError
 from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 
-from engram.cli._json import NotJson
+from engram.cli._json import NotJson, write
 from engram.cli._target import Unreachable, UsageError
 from engram.cli._text import printable
 from engram.errors import EngramError
@@ -43,21 +44,45 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*(=.*)?")
 def run(app: App, arguments: Sequence[str]) -> int:
     """Run a command line and give its exit code; errors go to standard error, a reader that left is no error."""
     _set_up_streams()
+    code = OK
     try:
         code = _call(app, arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more as it ends: into nothing, so that it has nothing to complain about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return BROKEN_PIPE
+        code = BROKEN_PIPE
+    except OSError as error:  # standard output is a file on a full disk
+        if code == OK:
+            complain(error.strerror or str(error))
+            code = FAILED
+    _let_go()
     return code
+
+
+def _let_go() -> None:
+    """Have the interpreter, which flushes once more as it ends, do so into nothing where that fails."""
+    for number, stream in enumerate((sys.stdout, sys.stderr), 1):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def complain(message: str) -> None:
     """Print an error on standard error, safe for a terminal."""
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     label = "\x1b[1;31merror:\x1b[0m" if colour else "error:"
-    print(label, printable(message, multiline=True), file=sys.stderr)
+    note(f"{label} {printable(message, multiline=True)}")
+
+
+def note(text: str, end: str = "\n") -> None:
+    """Print beside the answer, on standard error; where nobody can read that, it is nobody's loss."""
+    with contextlib.suppress(OSError):
+        print(text, end=end, file=sys.stderr, flush=True)
+
+
+def terminal() -> bool:
+    """Say whether standard output is a terminal: a person reads there."""
+    return sys.stdout.isatty()
 
 
 def say(text: str) -> None:
@@ -70,6 +95,13 @@ def explain(error: EngramError) -> str:
     message = error.message or error.code
     named = error.field is None or re.search(rf"(?<!\w){re.escape(error.field)}(?!\w)", message)
     return message if named else f"{error.field}: {message}"
+
+
+def error_fields(error: EngramError, place: str = "") -> dict[str, Any]:
+    """Give an error for a program; where its message begins with its `place`, that is left out."""
+    message = error.message.removeprefix(f"{place}: ")
+    current = {} if error.current is None else {"current": error.current}
+    return {"code": error.code, "message": message, "field": error.field, **current}
 
 
 def utf8(text: str, name: str) -> str:
@@ -105,33 +137,52 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def _call(app: App, arguments: Sequence[str]) -> int:
+    fail = _fail_in_json if _wants_json(arguments) else _fail
     try:
         code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        complain(_mistake(error, app) + f"\n  help: {' '.join((*app.name, *(error.command_chain or ())))} --help")
-        return USAGE
+        help_ = " ".join((*app.name, *(error.command_chain or ()), "--help"))
+        return fail(USAGE, _refusal("usage", f"{_mistake(error, app)}\n  help: {help_}"))
     except (UsageError, NotJson) as error:
-        complain(str(error))
-        return USAGE
+        return fail(USAGE, _refusal("usage", str(error)))
     except Unreachable as error:
-        complain(str(error))
-        return UNREACHABLE
+        return fail(UNREACHABLE, _refusal("unreachable", str(error)))
     except EngramError as error:
-        complain(explain(error))
-        return FAILED
+        return fail(FAILED, error_fields(error) | {"message": explain(error)})
     except BrokenPipeError:
         raise
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        return FAILED
+        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+        return fail(FAILED, _refusal("io", said))
     except KeyboardInterrupt:
         return INTERRUPTED
     return code if isinstance(code, int) else OK
 
 
+def _wants_json(arguments: Sequence[str]) -> bool:
+    options = itertools.takewhile(lambda word: word != "--", arguments)
+    return any(word == "--json" or word.startswith("--json=") for word in options)
+
+
+def _refusal(code: str, message: str) -> dict[str, Any]:
+    return {"code": code, "message": message, "field": None}
+
+
+def _fail(exit_code: int, error: dict[str, Any]) -> int:
+    complain(error["message"])
+    return exit_code
+
+
+def _fail_in_json(exit_code: int, error: dict[str, Any]) -> int:
+    note(write({"error": error}, indent=None))
+    return exit_code
+
+
 def _mistake(error: CycloptsError, app: App) -> str:
     if isinstance(error, UnusedCliTokensError):
         spare = error.unused_tokens or [""]
+        import difflib
+
         near = difflib.get_close_matches(spare[0], list(app), n=1)
         if near and not error.command_chain:
             return f"no command {spare[0]}; did you mean {near[0]}?"

@@ -9,12 +9,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 from engram.errors import BadRequest, EngramError, FolderInUse, FolderRefused, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from typing import BinaryIO
 
     from engram.sdk import Kept, Reindexed
-    from engram.wire import ActorsResult, Hit, NamespaceInfo, OnLong, QueryResult, Record, StatusResult
+    from engram.wire import (
+        ActorsResult,
+        EventInfo,
+        Expect,
+        Hit,
+        KeyInfo,
+        KeyRecord,
+        KeyResult,
+        KeyVersion,
+        NamespaceDeleteResult,
+        NamespaceInfo,
+        OnLong,
+        QueryResult,
+        Record,
+        StatusResult,
+    )
 
 DEFAULT_URL = "engram://127.0.0.1:8090"
 """Where a node listens unless it is told otherwise."""
@@ -31,6 +47,43 @@ class Namespaces(Protocol):
         """List the namespaces that this caller can use."""
         ...
 
+    def delete(self, name: str) -> NamespaceDeleteResult:
+        """Delete a namespace with all that is in it."""
+        ...
+
+
+class Keys(Protocol):
+    """The keys of a target."""
+
+    def set(self, key: str, cid: str, *, expect: Expect = ..., namespace: str | None = None) -> KeyResult:
+        """Have a key name a memory."""
+        ...
+
+    def get(self, key: str, *, namespace: str | None = None, include_vector: bool = False) -> KeyRecord:
+        """Give the memory that a key names."""
+        ...
+
+    def list(self, prefix: str = "", namespace: str | None = None) -> Iterable[KeyInfo]:
+        """Give the keys that begin so."""
+        ...
+
+    def delete(self, key: str, *, expect: Expect = ..., namespace: str | None = None) -> KeyResult:
+        """Have a key name nothing more."""
+        ...
+
+
+class EventStream(Protocol):
+    """The events of a target's log."""
+
+    @property
+    def position(self) -> int:
+        """The position to go on with."""
+        ...
+
+    def __iter__(self) -> Iterator[EventInfo]:
+        """Give the events in order."""
+        ...
+
 
 class Target(Protocol):
     """What the commands need of `engram.sdk.EngramClient` and `engram.open`, which both have it."""
@@ -40,12 +93,39 @@ class Target(Protocol):
         """The namespaces of this target."""
         ...
 
+    @property
+    def keys(self) -> Keys:
+        """The keys of this target."""
+        ...
+
+    def history(self, key: str, namespace: str | None = None) -> Sequence[KeyVersion]:
+        """Give everything that a key has named."""
+        ...
+
+    def events(
+        self, since: int = 0, types: Iterable[str] | None = None, namespace: str | None = None, *, follow: bool = True
+    ) -> EventStream:
+        """Give what happens from a position on."""
+        ...
+
+    def records(
+        self,
+        filter: str | dict[str, Any] | None = None,  # noqa: A002 - the API's word
+        namespace: str | None = None,
+        *,
+        include_vector: bool = False,
+    ) -> Iterable[Record]:
+        """Give every memory, oldest first; one without a text has its vector with it."""
+        ...
+
     def put(
         self,
         text: str,
         /,
         *,
         metadata: dict[str, Any] | None = None,
+        key: str | None = None,
+        expect: Expect = ...,
         namespace: str | None = None,
         on_long: OnLong | None = None,
     ) -> Kept:
@@ -53,7 +133,13 @@ class Target(Protocol):
         ...
 
     def iter_ingest_file(
-        self, path: Path, /, *, namespace: str | None = None, on_long: OnLong | None = None
+        self,
+        path: Path | BinaryIO,
+        /,
+        *,
+        namespace: str | None = None,
+        model_version: str | None = None,
+        on_long: OnLong | None = None,
     ) -> Iterator[tuple[int, Kept | EngramError]]:
         """Keep every line of a JSONL file; give each line's number with its CID or its error, in order."""
         ...

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from engram.cli._actors import actors
+from engram.cli._completion import add_completion
 from engram.cli._model import ModelDir, model_app
 from engram.cli._replay import replay
 from engram.cli._shell import FAILED, OK, epilogue, run, say
@@ -23,6 +24,7 @@ ConfigFile = Annotated[
     Path | None, Parameter(help="Configuration file. Left out: node.toml of the working folder, if it is there.")
 ]
 Port = Annotated[int | None, Parameter(help="Port to listen at; 0 takes a free one. [default: 8090]")]
+HttpPort = Annotated[int | None, Parameter(help="Port for HTTP; -1: no HTTP. [default: 8091]")]
 Data = Annotated[Path | None, Parameter(help="Data folder, made if it is not there. [default: ./engram-data]")]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON for a program.", negative="", show_default=False)]
 
@@ -64,6 +66,7 @@ def build() -> App:
     _add(app, actors, ("engram-node actors", "engram-node actors --node engram://127.0.0.1:9000 --json"))
     _add(app, replay, _REPLAY_EXAMPLES)
     app.command(model_app("engram-node", sort_key=len(list(app))))
+    add_completion(app)
     return app
 
 
@@ -73,6 +76,7 @@ def run_node(
     config: ConfigFile = None,
     host: Annotated[str | None, Parameter(help="Address to listen at, on this machine. [default: 127.0.0.1]")] = None,
     port: Port = None,
+    http_port: HttpPort = None,
     data: Data = None,
     model_dir: ModelDir = None,
 ) -> int:
@@ -80,7 +84,7 @@ def run_node(
     from engram.cli._config_file import configure
     from engram.cli._env_file import say_what_is_not_applied
 
-    flags = {"role": role, "host": host, "port": port, "data_dir": data, "model_dir": model_dir}
+    flags = {"role": role, "host": host, "port": port, "http_port": http_port, "data_dir": data, "model_dir": model_dir}
     settings, file = configure(config, flags)
     say_what_is_not_applied()
 
@@ -114,20 +118,23 @@ def doctor(
     config: ConfigFile = None,
     host: Annotated[str | None, Parameter(help="Address to look at. [default: 127.0.0.1]")] = None,
     port: Port = None,
+    http_port: HttpPort = None,
     data: Data = None,
     model_dir: ModelDir = None,
     json: Json = False,
 ) -> int:
     """Check what a node needs, and say what to do where something is amiss.
 
-    Looks at Python, the platform, the native core, the data folder, the disk, the port and the models, and changes
-    nothing. The exit code is 1 if a check fails; warnings do not count.
+    Looks at Python and what `import engram` gives, the platform, the native core, the data folder and its disk, the
+    clock, the environment, the ports and the models, and changes nothing. The exit code is 1 if a check fails;
+    warnings do not count.
     """
     from engram.cli._config_file import configure
     from engram.cli._doctor import examine
     from engram.cli._doctor_report import report
 
-    settings, _ = configure(config, {"host": host, "port": port, "data_dir": data, "model_dir": model_dir})
+    flags = {"host": host, "port": port, "http_port": http_port, "data_dir": data, "model_dir": model_dir}
+    settings, _ = configure(config, flags)
     checks = examine(settings)
     say(report(checks, as_json=json, terminal=sys.stdout.isatty()))
     return FAILED if any(check.state == "fail" for check in checks) else OK

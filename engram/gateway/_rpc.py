@@ -73,9 +73,10 @@ async def serve_rpc(
     near = await is_near(network, host)
     if not near and certificate is None:
         raise Unprocessable(f"host {host!r} is not loopback: there RPC is served with a certificate only", field="host")
-    listening = await _listen(network, host, port)
+    listening = await listen(network, host, port)
     server = RpcServer([address for address, _ in listening])
-    reception = Reception(Door(service, limits, settings, rng or RealRng()), None if near else certificate)
+    door = Door(service, limits, settings, rng or RealRng())
+    reception = Reception(door, network, None if near else certificate)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(_accept, reception, [listener for _, listener in listening], connections)
@@ -94,11 +95,12 @@ async def _accept(
     await trio.serve_listeners(reception.serve, listeners, handler_nursery=connections)
 
 
-async def _listen(
-    network: Network, host: str, port: int
+async def listen(
+    network: Network, host: str, port: int, field: str = "port"
 ) -> Sequence[tuple[tuple[str, int], Listener[HalfCloseableStream]]]:
+    """Listen for a door; `field`: the key of the configuration that its port is of."""
     if not 0 <= port <= 65535:
-        raise Unprocessable(f"port {port}: a port is 0 to 65535", field="port")
+        raise Unprocessable(f"port {port}: a port is 0 to 65535", field=field)
     try:
         return await network.listen(host, port)
     except OSError as error:
@@ -108,7 +110,7 @@ async def _listen(
             advice = "is not for this user; choose one above 1023"
         else:
             advice = f"cannot be listened on: {error.strerror}"
-        raise Unavailable(f"port {port} on {host} {advice}", field="port") from error
+        raise Unavailable(f"port {port} on {host} {advice}", field=field) from error
 
 
 async def is_near(network: Network, host: str) -> bool:

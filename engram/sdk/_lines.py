@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from engram.errors import BadRequest, EngramError, Forbidden, NotFound, TooLarge, Unavailable, Unprocessable
 from engram.limits import LIMITS
+from engram.record import CANONICAL_MODEL
 from engram.sdk._items import Slot, item_of
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
+
+    from engram.wire import Item
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_BYTES = LIMITS.message_bytes
 _PIECE_BYTES = 64 * 1024
 
 
-def open_lines(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file of JSON lines. Raise `NotFound`, `Forbidden`, `BadRequest` or `Unavailable`, naming the path."""
+def open_lines(path: str | os.PathLike[str] | BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """Open a file of JSON lines; one that is open already stays so.
+
+    Raise `NotFound`, `Forbidden`, `BadRequest` or `Unavailable`, naming the path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        return nullcontext(path)
     try:
         return open(path, "rb")  # noqa: PTH123 - `path` is a text as often as a Path
     except FileNotFoundError:
@@ -32,8 +41,11 @@ def open_lines(path: str | os.PathLike[str]) -> BinaryIO:
         raise Unavailable(f"{str(path)!r} cannot be read: {error.strerror}", field="path") from None
 
 
-def read_slots(file: BinaryIO) -> Iterator[tuple[int, Slot]]:
-    """Give (line number, item or error) of each line that is not blank, the first being 1."""
+def read_slots(file: BinaryIO, model_version: str | None = None) -> Iterator[tuple[int, Slot]]:
+    """Give (line number, item or error) of each line that is not blank, the first being 1.
+
+    `model_version`: what a line must say, where it says any; None is the canonical model's.
+    """
     number = 0
     while line := file.readline(_LINE_BYTES + 1):
         number += 1
@@ -43,7 +55,7 @@ def read_slots(file: BinaryIO) -> Iterator[tuple[int, Slot]]:
             if len(line) > _LINE_BYTES:
                 _refuse_long(file, line)
             if line.strip():
-                yield number, item_of(_parse(line))
+                yield number, _item(_parse(line), model_version or CANONICAL_MODEL)
         except EngramError as error:
             yield number, error
 
@@ -58,6 +70,16 @@ def at_line(number: int, error: EngramError) -> EngramError:
     )
 
 
+def _item(fields: dict[str, Any], model_version: str) -> Item:
+    said = fields.pop("model_version", model_version)
+    if said != model_version:
+        raise Unprocessable(
+            f"model_version: {said!r:.80}, and the call is for {model_version!r:.80}",
+            field="model_version",
+        )
+    return item_of(fields)
+
+
 def _refuse_long(file: BinaryIO, piece: bytes) -> NoReturn:
     size = len(piece)
     while piece and not piece.endswith(b"\n"):
@@ -66,7 +88,7 @@ def _refuse_long(file: BinaryIO, piece: bytes) -> NoReturn:
     raise TooLarge(f"the line has {size} bytes, and the limit is {_LINE_BYTES}")
 
 
-def _parse(line: bytes) -> Any:
+def _parse(line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line.decode(), object_pairs_hook=_distinct, parse_constant=_no_constant)
     except UnicodeDecodeError as error:

@@ -16,6 +16,7 @@ _SEED_BYTES = 32
 
 _NOT_HERE = {
     "namespace": "give `namespace=` to each call, as in client.query(…, namespace='notes')",
+    "miner_url": "it is called url here, and is the first argument",
     "netuid": "finding nodes on a chain is not built yet; give the url of one, as in EngramClient('http://…:8091')",
     "namespace_key": "namespaces with a key of their own are not built yet; a namespace is its owner's",
     "keypair": "calls that a hotkey signs are not built into this client; over engram://, `key=` proves a node key",

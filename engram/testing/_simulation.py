@@ -161,6 +161,7 @@ class Simulation:
                 config = Config(
                     data_dir=DATA,
                     port=PORT,
+                    http_port=-1,
                     host=HOST,
                     embedding_threads=2,
                     write_queue_items=WRITE_QUEUE,

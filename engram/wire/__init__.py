@@ -90,7 +90,16 @@ from engram.wire._messages import (
     patience_s,
 )
 from engram.wire._rest import ROUTES, Route
-from engram.wire._targets import HttpCall, WrongVerb, find_route, http_call, parse_query, request_at, request_of
+from engram.wire._targets import (
+    HttpCall,
+    WrongVerb,
+    find_route,
+    http_call,
+    parse_query,
+    request_at,
+    request_of,
+    wrong_verb,
+)
 
 __all__ = [
     "METHODS",
@@ -185,4 +194,5 @@ __all__ = [
     "patience_s",
     "request_at",
     "request_of",
+    "wrong_verb",
 ]

@@ -23,7 +23,7 @@ from engram.wire._refusals import from_validation, unknown_path
 from engram.wire._rest import ROUTES, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 R = TypeVar("R", Put, Query, Item)
 
@@ -130,10 +130,15 @@ class WrongVerb(UnknownMethod):
     """The path is known, and takes other verbs: those in `allowed`."""
 
     http_status = 405
+    allowed: tuple[str, ...] = ()
 
-    def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
-        super().__init__(message, field="method")
-        self.allowed = allowed
+
+def wrong_verb(verb: str, allowed: Iterable[str]) -> WrongVerb:
+    """Give the error of a verb that a path has not."""
+    verbs = tuple(sorted(allowed))
+    error = WrongVerb(f"{verb[:16]!r} is no verb of this path, which takes {', '.join(verbs)}", field="method")
+    error.allowed = verbs
+    return error
 
 
 def find_route(verb: str, path: bytes) -> tuple[type[Request[Any]], dict[str, str]]:
@@ -147,8 +152,7 @@ def find_route(verb: str, path: bytes) -> tuple[type[Request[Any]], dict[str, st
         if template.route.verb == verb:
             return template.request, template.fields(parts)
     if found:
-        allowed = tuple(sorted({template.route.verb for template in found}))
-        raise WrongVerb(f"{verb[:16]!r} is no verb of this path, which takes {', '.join(allowed)}", allowed)
+        raise wrong_verb(verb, {template.route.verb for template in found})
     raise unknown_path(path.decode("utf-8", "replace"), sorted({route.path for route in ROUTES.values()}))
 
 

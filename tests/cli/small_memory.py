@@ -55,7 +55,7 @@ class SmallMemory:
     def ingest(self, text, metadata=None, namespace=None):
         return self.put(text, metadata, namespace=namespace).cid
 
-    def put(self, text, metadata=None, *, namespace=None, on_long=None):
+    def put(self, text, metadata=None, *, key=None, namespace=None, on_long=None):
         """A word is a token, and three of them a record."""
         self._answer()
         self.on_long.append(on_long)
@@ -77,7 +77,7 @@ class SmallMemory:
         self.records.setdefault(record.cid, record)
         return Kept(cid=record.cid, created=created, tokens=tokens if created else None, chunks=chunks)
 
-    def iter_ingest_file(self, path, namespace=None, on_long=None):
+    def iter_ingest_file(self, path, namespace=None, model_version=None, on_long=None):
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if self.interrupt_after is not None and number > self.interrupt_after:

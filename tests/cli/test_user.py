@@ -161,13 +161,13 @@ def test_only_the_first_20_errors_are_listed(engram, tmp_path):
 def test_a_file_that_lost_its_node_says_what_was_kept(engram, memory, corpus):
     """A node killed in the middle: what it kept until then is told all the same."""
     memory.gone_after = 1
-    ran = engram("ingest", "--file", corpus)
+    ran = engram("ingest", "--file", str(corpus))
     assert ran.code == 1
     assert "1 new, 0 known already" in ran.out
     assert ran.out.rstrip().endswith("the node is gone")
     assert "no node answers" in ran.err
     memory.records, memory.gone_after = {}, 1
-    summary = json.loads(engram("ingest", "--file", corpus, "--json").out.splitlines()[-1])["summary"]
+    summary = json.loads(engram("ingest", "--file", str(corpus), "--json").out.splitlines()[-1])["summary"]
     assert summary["new"] == 1
 
 
@@ -360,8 +360,9 @@ def test_namespaces_are_created_and_listed(engram):
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_stored_control_characters_are_escaped(engram, memory, monkeypatch, terminal):
-    monkeypatch.setattr("engram.cli._commands._terminal", lambda: terminal)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.setenv("TERM", "dumb")  # colours are escapes too
     cid = memory.ingest(f"red {ESCAPE}\u202e[bold]x[/bold]\r\n", {f"k{ESCAPE}": f"v{ESCAPE}", "l": [ESCAPE]})
     memory.namespaces.create(f"n{ESCAPE}")
     for arguments in (["query", "red"], ["list"], ["get", cid], ["namespace", "list"]):
@@ -396,7 +397,9 @@ def test_json_says_exactly_what_was_stored(engram, memory):
     "command",
     [
         [], ["ingest"], ["query"], ["get"], ["delete"], ["list"], ["status"], ["embed"],
-        ["namespace"], ["namespace", "create"], ["namespace", "list"],
+        ["namespace"], ["namespace", "create"], ["namespace", "list"], ["namespace", "delete"], ["key"], ["key", "set"],
+        ["key", "get"], ["key", "list"], ["key", "history"], ["key", "delete"], ["export"], ["import"], ["events"],
+        ["reindex"], ["model"], ["--install-completion"],
     ],
 )  # fmt: skip
 def test_every_help_text_teaches_with_examples(engram, command):
@@ -404,7 +407,7 @@ def test_every_help_text_teaches_with_examples(engram, command):
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith(f"Usage: {' '.join(['engram', *command])}")
     assert "Exit codes: 0 done" in ran.out
-    assert command == ["namespace"] or f"  {' '.join(['engram', *command])}" in ran.out
+    assert command in ([], ["namespace"], ["key"], ["model"]) or f"  {' '.join(['engram', *command])}" in ran.out
     assert max(map(len, ran.out.splitlines())) <= 80
 
 
@@ -448,7 +451,7 @@ def test_an_interrupted_reindex_says_how_far_it_came(engram, memory, three):
     ran = engram("reindex", "public", "--into", "new", "--model", "m/1")
     assert ran.code == 130
     assert ran.out == "".join(f"{cid}\t{cid.replace('v1::', 'm1::')}\n" for cid in three[:2])
-    assert "interrupted after 2 records" in ran.err
+    assert "interrupted after record 2: 2 kept, 0 errors" in ran.err
     assert "run the same again" in ran.err
 
 
@@ -463,7 +466,7 @@ def test_a_reindex_whose_node_goes_says_how_far_it_came(engram, memory, three, m
     monkeypatch.setattr(memory, "_answer", answer)
     ran = engram("reindex", "public", "--into", "new")
     assert ran.code != 0
-    assert "ended after 1 record" in ran.err
+    assert "ended after record 1: 1 kept" in ran.err
     assert "no node answers" in ran.err
 
 

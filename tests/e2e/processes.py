@@ -68,12 +68,23 @@ class Node:
         """Start the process, and wait until it listens; a node that does not start raises what it said."""
         self.said = []
         limit = [] if self.limit_kib is None else ["/bin/bash", "-c", f'ulimit -f {self.limit_kib}; exec "$@"', "bash"]
-        command = [*limit, *self._command, "--data", str(self.data), "--port", "0", *map(str, self._arguments)]
+        command = [
+            *limit,
+            *self._command,
+            "--data",
+            str(self.data),
+            "--port",
+            "0",
+            "--http-port",
+            "0",
+            *map(str, self._arguments),
+        ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, bufsize=0, stdout=subprocess.PIPE, stderr=log, cwd=self._cwd, env=environ(**self._variables)
             )
-        self.url = self.wait_for("listening: ").split()[-1]
+        self.url, *more = self.wait_for("listening: ").split()[1::2]
+        self.http_url = more[0] if more else None
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def wait_for(self, beginning):

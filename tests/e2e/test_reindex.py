@@ -112,7 +112,7 @@ def test_what_has_no_text_and_what_the_model_refuses_is_told(client, node):
     ran = run(USER, "reindex", "mixed", "--model", "tiny", "--into", "tiny mixed", ENGRAM_NODE=node.url)
     assert (ran.code, ran.out) == (1, f"{cat}\t{done[0].new}\n")
     assert f"error: {zebra}: text has no token" in ran.err
-    assert "3 records: 0 new, 1 there already, 1 without a text, 1 error" in ran.err
+    assert "3 records: 0 new, 1 known already, 1 without a text, 1 error" in ran.err
 
 
 def test_the_command_prints_the_map(client, node):

@@ -8,13 +8,15 @@ from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
 import msgspec
 
-from engram.errors import BadRequest, DeadlineExceeded, EngramError, Unavailable
+from engram.errors import BadRequest, DeadlineExceeded, EngramError, NotFound, Unavailable
+from engram.limits import LIMITS
 from engram.sdk._items import Slot, batches, clean_text, make_item, many, slots_of
 from engram.sdk._lines import at_line, open_lines, read_slots
+from engram.sdk._not_yet import NotYet
 from engram.sdk._outcomes import Health, Kept, Outcome, Reindexed, cid_or_error, kept, outcomes
 from engram.sdk._sync._iterate import EventStream, Pages, each, each_aside
 from engram.sdk._sync._reindex import reindex
@@ -141,7 +143,7 @@ class Keys:
         return page.keys, page.next_after
 
 
-class Api(ABC):
+class Api(NotYet, ABC):
     """A memory. `namespace` None is the public one; every method raises `EngramError` subclasses and nothing else."""
 
     @abstractmethod
@@ -268,7 +270,7 @@ class Api(ABC):
 
     def iter_ingest_file(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | BinaryIO,
         namespace: str | None = None,
         model_version: str | None = None,
         on_long: OnLong | None = None,
@@ -276,13 +278,13 @@ class Api(ABC):
         """Keep every line of a file, each an object as in `ingest_many`; give (line, `Kept` or error) each.
 
         A line that cannot be used gives an error that says why, and the file goes on; blank lines are skipped. The
-        file is read as its lines are sent, so it may be of any size. `on_long` as in `ingest`. Raises `NotFound` for a
-        missing file.
+        file is read as its lines are sent, so it may be of any size. A line may say its `model_version`, which must be
+        the call's (`v1` without one). `on_long` as in `ingest`. Raises `NotFound` for a missing file.
         """
         numbers: deque[int] = deque()
 
         def slots() -> Iterator[Slot]:
-            for number, slot in read_slots(file):
+            for number, slot in read_slots(file, model_version):
                 numbers.append(number)
                 yield slot
 
@@ -385,6 +387,20 @@ class Api(ABC):
             if len(records) >= limit or page.next_offset is None:
                 return records
             offset = page.next_offset  # large records: an answer holds fewer than were asked for
+
+    def records(
+        self,
+        filter: Filter | None = None,  # noqa: A002
+        namespace: str | None = None,
+        *,
+        include_vector: bool = False,
+    ) -> Pages[Record]:
+        """Give every memory, oldest first, page by page as they are taken, however many there are.
+
+        One that is nothing but its vector has it with it; with `include_vector` all have theirs. What is put or deleted
+        meanwhile may be among them or not.
+        """
+        return Pages(partial(self._records, filter, namespace, include_vector))
 
     @overload
     def embed(self, text: str, model: str | None = None) -> builtins.list[float]: ...
@@ -494,6 +510,32 @@ class Api(ABC):
             on_long=on_long,
         )
         return kept(self._call(put))
+
+    def _records(
+        self,
+        filter: Filter | None,  # noqa: A002
+        namespace: str | None,
+        include_vector: bool,  # noqa: FBT001
+        after: str | None,
+    ) -> tuple[builtins.list[Record], str | None]:
+        """Give the page behind a position, and the next page's."""
+        request = List(filter=filter, namespace=namespace, limit=LIMITS.list_limit, after=int(after or 0))
+        page = self._call(request)
+        vectors: dict[str, bytes | None] = {}
+        asks = (
+            Get(cid=record.cid, namespace=namespace, include_vector=True)
+            for record in page.records
+            if include_vector or record.text is None
+        )
+        with closing(self._call_many(each(asks))) as answers:
+            for answer in answers:
+                if isinstance(answer, Record):
+                    vectors[answer.cid] = answer.vector
+                elif not isinstance(answer, NotFound):  # it was deleted since
+                    raise answer
+        records = [msgspec.structs.replace(record, vector=vectors.get(record.cid)) for record in page.records]
+        there = [record for record in records if record.text is not None or record.vector is not None]
+        return there, None if page.next_after is None else str(page.next_after)
 
     def _embed(self, texts: builtins.list[str], model: str | None) -> builtins.list[builtins.list[float]]:
         vectors: builtins.list[builtins.list[float]] = []

@@ -1,0 +1,123 @@
+"""What `engram-node doctor` sees of the machine: another `engram`, a far disk, a clock that went back."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import msgspec
+import pytest
+
+from engram.cli import _doctor_disk as disk
+from engram.cli import _doctor_python as python
+from engram.node import Config
+
+
+@pytest.fixture
+def config(tmp_path):
+    return msgspec.structs.replace(Config(), data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """Have Python look for packages in one folder alone, and stand in an empty one."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(python.sys, "path", [str(tmp_path / "site")])
+    return tmp_path / "site"
+
+
+def installed(site, name, **files):
+    """Lay a distribution down as an installer would."""
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    for file, text in files.items():
+        (info / file.replace("_txt", ".txt")).write_text(text)
+
+
+def test_an_engram_of_our_own_alone_is_well(config, path):
+    installed(path, "engram-node", RECORD="engram/__init__.py,,\n")
+    installed(path, "other", RECORD="other/engram/__init__.py,,\nother.py,,\n")
+    installed(path, "notes", top_level_txt="notes\nengrams\n")
+    assert python.check_package(config).state == "ok"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{"RECORD": "engram/__init__.py,,\nengram/x.py,,\n"}, {"RECORD": "engram.py,,\n"}, {"top_level_txt": "engram\n"}],
+)
+def test_another_distribution_that_owns_the_package_is_named(config, path, files):
+    installed(path, "engram-subnet", **files)
+    check = python.check_package(config)
+    assert check.state == "fail"
+    assert check.found.startswith("engram-subnet also installs a package `engram`")
+    assert "pip uninstall engram-subnet" in check.advice
+
+
+@pytest.mark.parametrize("shadow", ["engram.py", "engram/__init__.py"])
+def test_a_folder_in_the_way_is_named(config, path, tmp_path, shadow):
+    (tmp_path / "here" / "engram").mkdir()  # alone it hides nothing
+    assert python.check_package(config).state == "ok"
+    file = tmp_path / "here" / shadow
+    file.touch()
+    check = python.check_package(config)
+    assert check.state == "warn"
+    assert str(tmp_path / "here" / shadow.removesuffix("/__init__.py")) in check.found
+
+
+def test_variables_that_count_are_listed_and_a_misspelt_one_is_told(config):
+    assert python.check_environment(config, {"ENGRAM_NODE": "x", "HOME": "/", "ENGRAM_PORT": ""}) is None
+    assert python.check_environment(config, {"ENGRAM_PORT": "1"}).found == "over node.toml: ENGRAM_PORT"
+    check = python.check_environment(config, {"ENGRAM_PROT": "1"})
+    assert (check.state, check.advice) == ("warn", "did you mean ENGRAM_PORT?")
+
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+40 22 0:35 / {place}/far\\040away rw,relatime shared:20 - nfs4 server:/export rw,vers=4.2
+41 22 0:36 / {place}/memory rw - tmpfs tmpfs rw
+42 22 0:37 / {place}/farther rw - ext4 /dev/sdb1 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "state", "found"),
+    [
+        ("near", "ok", "ext4"),
+        ("far away/data", "warn", "nfs4, over a network"),
+        ("memory", "warn", "tmpfs, in memory"),
+        ("farther", "ok", "ext4"),
+    ],
+)
+def test_the_file_system_is_judged_by_its_kind(tmp_path, monkeypatch, folder, state, found):
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS.format(place=tmp_path))
+    monkeypatch.setattr(disk, "_MOUNTS", mounts)
+    (tmp_path / folder).mkdir(parents=True)
+    check = disk.check_file_system(Config(data_dir=tmp_path / folder / "not yet"))
+    assert (check.state, check.found) == (state, found)
+
+
+def test_a_platform_that_does_not_tell_is_not_judged(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(disk, "_MOUNTS", tmp_path / "none")
+    assert disk.check_file_system(config) is None
+
+
+def test_a_clock_behind_the_log_is_told(config):
+    assert disk.check_clock(config).state == "ok"
+    log = config.data_dir / "events" / "0.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    assert disk.check_clock(config).state == "ok"
+    ahead = time.time() + 7200
+    os.utime(log, (ahead, ahead))
+    check = disk.check_clock(config)
+    assert check.state == "warn"
+    assert "behind the log's last write" in check.found
+
+
+def test_a_clock_that_stands_before_engram_fails(config, monkeypatch):
+    monkeypatch.setattr(disk.time, "time", lambda: 0.0)
+    assert disk.check_clock(config).state == "fail"
