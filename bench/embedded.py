@@ -1,12 +1,13 @@
-"""Time an embedded memory's calls: what each costs beside the work that it is about, and beside sqlite3, Chroma, LanceDB.
+"""Time an embedded memory's calls: beside the work that each is about, and beside sqlite3, Chroma and LanceDB.
 
 Usage: python bench/embedded.py [--rows 100000] [--rounds 5] [--folder F]
 
 The rows are made vectors of 384 dimensions, each with a text of about 60 characters and small metadata. `get` is timed
-hot, over 200 CIDs, against a row of a sqlite3 table by its key, its JSON decoded; `query_by_vector`, k = 10, against the
-engine's own call on the same snapshot with the same queries. Beneath each stands what its parts take. The contestants
-of a table take turns, call by call. Then: asyncio and trio; a loop's lateness while a bulk is written beside it; opening
-and closing a folder, a single file, and `:memory:`. --folder keeps the rows' data folder, for another run.
+hot, over 200 CIDs, against a row of a sqlite3 table by its key, its JSON decoded; `query_by_vector`, k = 10, against
+the engine's own call on the same snapshot with the same queries. Beneath each stands what its parts take. The
+contestants of a table take turns, call by call. Then: asyncio and trio; a loop's lateness while a bulk is written
+beside it; opening and closing a folder, a single file, and `:memory:`. --folder keeps the rows' data folder, for
+another run.
 
 Rivals, where they are installed: pip install chromadb lancedb
 """
@@ -138,12 +139,14 @@ def gets(memory: engram.Memory, rows: np.ndarray, rounds: int, temporary: Path) 
     shown(f"get, {len(rows):,} rows, hot", times | turns(parts, found, rounds * 5), "sqlite3, by key")
     print(f"bar: {BARS_US['get']:.0f} us; memory.get: {statistics.median(times['memory.get']):.1f}")
     if others := rivals(records, rows, temporary):
-        shown("the same in turn with these, which leave no cache hot", turns(whole | others, found, 2), "sqlite3, by key")
+        times = turns(whole | others, found, 2)
+        shown("the same in turn with these, which leave no cache hot", times, "sqlite3, by key")
 
 
 def location(store: Any, ns: bytes, digest: bytes) -> int:
     return store._row(
-        "SELECT location FROM memberships INDEXED BY memberships_by_record WHERE ns = ? AND digest = ? AND alive LIMIT 1",
+        """SELECT location FROM memberships INDEXED BY memberships_by_record
+           WHERE ns = ? AND digest = ? AND alive LIMIT 1""",
         (ns, digest),
     )[0]
 
@@ -313,7 +316,8 @@ def in_memory(rows: np.ndarray) -> None:
             memory.ingest_many(batch, namespace=NAMESPACE)
         took, payloads = time.perf_counter() - started, memory.status().bodies_bytes / 1e6
         count = memory.status().records
-        print(f"\n:memory: {count:,} rows in {took:.1f} s; resident {resident_mb() - before:.0f} MB, bodies {payloads:.0f} MB")
+        grown = resident_mb() - before
+        print(f"\n:memory: {count:,} rows in {took:.1f} s; resident {grown:.0f} MB, bodies {payloads:.0f} MB")
     print(f"peak of the whole process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
 
 
