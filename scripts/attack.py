@@ -1,8 +1,8 @@
 """Attack the doors of a node while good clients are served and measured, and see that it lives and stays bounded.
 
-    python scripts/attack.py [--seconds 20] [--random-s 600] [--only NAME] [--door rpc] [--rss-mib 1024]
+    python scripts/attack.py [--seconds 15] [--random-s 600] [--only NAME] [--door rpc] [--rss-mib 1024] [--records 5000]
 
-The node is a process of its own on loopback, filled with 5,000 vectors; each attack comes from another process, one
+The node is a process of its own on loopback, filled with --records vectors; each attack comes from another process, one
 door at a time. Good clients, one a door, ask a query by vector again and again, at most 100 times a second each: first
 in peace, then beside each attack. The table has the p50 and p99 of the door that is attacked, in peace and beside the
 attack, what good clients were refused, and the node's resident memory before, at its peak, and at the end. --random-s
@@ -31,8 +31,6 @@ from attacking.doors import DIM, DOORS, vector
 from attacking.served import Good, Node
 
 from engram.sdk import EngramClient
-
-RECORDS = 5000
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -66,7 +64,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     node = Node(folder)
     failures: list[str] = []
     try:
-        fill(node)
+        fill(node, options.records)
         peace = look(node, options.seconds)
         print(f"in peace {node.rss_mib:.0f} MiB\n")
         print(
@@ -91,10 +89,10 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     return 1 if failures else 0
 
 
-def fill(node: Node) -> None:
+def fill(node: Node, records: int) -> None:
     """Keep the vectors that good clients ask for."""
     rng = random.Random(3)  # noqa: S311
-    rows = [struct.pack(f"<{DIM}f", *vector(rng)) for _ in range(RECORDS)]
+    rows = [struct.pack(f"<{DIM}f", *vector(rng)) for _ in range(records)]
     with EngramClient(node.url, 60) as client:
         client.ingest_many([{"vector": row, "metadata": {"n": at, "of": "x" * 500}} for at, row in enumerate(rows)])
 
@@ -128,11 +126,12 @@ def judged(node: Node, what: str, seen: Seen, rss_mib: float) -> list[str]:
 def main() -> int:
     """Run it; or, with --attacker, be an attacker until ended."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=20, help="how long each attack takes")
+    parser.add_argument("--seconds", type=float, default=15, help="how long each attack takes")
     parser.add_argument("--random-s", type=float, default=600, help="how long random bytes come")
     parser.add_argument("--only", choices=ATTACKS, action="append")
     parser.add_argument("--door", choices=DOORS, action="append")
     parser.add_argument("--rss-mib", type=float, default=1024)
+    parser.add_argument("--records", type=int, default=5000)
     parser.add_argument("--attacker", choices=ATTACKS, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -20,14 +20,14 @@ def attack(*arguments):
 
 
 def test_a_node_lives_and_serves_beside_each_attack():
-    code, said = attack("--seconds", 0.7, "--random-s", 2)
+    code, said = attack("--seconds", 0.7, "--random-s", 2, "--records", 500)
     assert code == 0, said
     for door in ("rpc", "http"):
         assert [line.split()[1] for line in said.splitlines() if f"| {door} |" in line] == list(ATTACKS)
 
 
 def test_memory_over_what_is_allowed_is_found():
-    code, said = attack("--seconds", 0.5, "--only", "silence", "--door", "rpc", "--rss-mib", 10)
+    code, said = attack("--seconds", 0.5, "--records", 5, "--only", "silence", "--door", "rpc", "--rss-mib", 10)
     assert code == 1
     assert "MiB, over 10" in said
 
