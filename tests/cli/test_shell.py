@@ -42,6 +42,21 @@ print(sorted(heavy & set(sys.modules)))
 """
 
 
+@pytest.mark.parametrize("columns", ["0", "00", "1", "2", "3", "-1", "x", "٣"])
+def test_a_terminal_of_hardly_any_columns_gets_its_help(columns):
+    """A help text of two columns or none never came to its end, and took all the memory there was."""
+    ran = subprocess.run(
+        [sys.executable, "-c", HELP],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": columns},
+        capture_output=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0
+    assert b"ingest" in ran.stdout
+
+
 def test_a_reader_that_leaves_is_no_error():
     with subprocess.Popen(
         [sys.executable, "-c", LISTING], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
