@@ -1,6 +1,6 @@
 """Attack the doors of a node while good clients are served and measured, and see that it lives and stays bounded.
 
-    python scripts/attack.py [--seconds 15] [--random-s 600] [--only NAME] [--door rpc] [--rss-mib 1024] [--records 5000]
+    python scripts/attack.py [--seconds 15] [--random-s 600] [--only NAME] [--door rpc] [--rss-mib 1024]
 
 The node is a process of its own on loopback, filled with --records vectors; each attack comes from another process, one
 door at a time. Good clients, one a door, ask a query by vector again and again, at most 100 times a second each: first
@@ -30,7 +30,10 @@ from attacking.attacks import ATTACKS
 from attacking.doors import DIM, DOORS, vector
 from attacking.served import Good, Node
 
+from engram.errors import EngramError
 from engram.sdk import EngramClient
+
+_ANSWERED_S = 60.0
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -118,8 +121,11 @@ def judged(node: Node, what: str, seen: Seen, rss_mib: float) -> list[str]:
             kinds = ", ".join(sorted(set(good.refused)))
             wrong.append(f"{what}: good clients of {door} were refused {len(good.refused)} of {len(good.ms)}: {kinds}")
     if node.alive:
-        with EngramClient(node.url, 20) as client:
-            client.ping()
+        with EngramClient(node.url, _ANSWERED_S) as client:
+            try:
+                client.ping()
+            except EngramError as error:
+                wrong.append(f"{what}: no ping is answered: {error}")
     return wrong
 
 
