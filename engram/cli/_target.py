@@ -279,4 +279,4 @@ def _folder(data: Path, *, create: bool) -> Iterator[Target]:
 
 def _is_there(data: Path) -> bool:
     """Say whether a memory is there: a folder, one file, or the folder that a crash has left of one."""
-    return data.is_file() or any((folder / "FORMAT").exists() for folder in (data, data.with_name(f"{data.name}.d")))
+    return data.is_file() or any((folder / "FORMAT").exists() for folder in (data, data.parent / f"{data.name}.d"))
