@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import itertools
 import os
@@ -43,21 +44,40 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*(=.*)?")
 def run(app: App, arguments: Sequence[str]) -> int:
     """Run a command line and give its exit code; errors go to standard error, a reader that left is no error."""
     _set_up_streams()
+    code = OK
     try:
         code = _call(app, arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more as it ends: into nothing, so that it has nothing to complain about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return BROKEN_PIPE
+        code = BROKEN_PIPE
+    except OSError as error:  # standard output is a file on a full disk
+        if code == OK:
+            complain(error.strerror or str(error))
+            code = FAILED
+    _let_go()
     return code
+
+
+def _let_go() -> None:
+    """Have the interpreter, which flushes once more as it ends, do so into nothing where that fails."""
+    for number, stream in enumerate((sys.stdout, sys.stderr), 1):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def complain(message: str) -> None:
     """Print an error on standard error, safe for a terminal."""
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     label = "\x1b[1;31merror:\x1b[0m" if colour else "error:"
-    print(label, printable(message, multiline=True), file=sys.stderr)
+    note(f"{label} {printable(message, multiline=True)}")
+
+
+def note(text: str, end: str = "\n") -> None:
+    """Print beside the answer, on standard error; where nobody can read that, it is nobody's loss."""
+    with contextlib.suppress(OSError):
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def terminal() -> bool:
@@ -132,7 +152,7 @@ def _call(app: App, arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
         return fail(FAILED, _refusal("io", said))
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -154,7 +174,7 @@ def _fail(exit_code: int, error: dict[str, Any]) -> int:
 
 
 def _fail_in_json(exit_code: int, error: dict[str, Any]) -> int:
-    print(write({"error": error}, indent=None), file=sys.stderr)
+    note(write({"error": error}, indent=None))
     return exit_code
 
 
