@@ -78,7 +78,10 @@ class PutOperation(msgspec.Struct, frozen=True):
 
 
 class DeleteOperation(msgspec.Struct, frozen=True):
-    """End `signer`'s membership of a record, or everybody's for None; of a document, those of its chunks too."""
+    """End `signer`'s membership of a record; of a document, those of its chunks too.
+
+    None for everybody's, or those of so many as a frame has room for: then the record lives on, until it is sent again.
+    """
 
     ns: bytes
     digest: bytes
@@ -223,7 +226,7 @@ class Group:
         if operation.digest is None:
             if not before:
                 raise NotFound(f"no key {operation.key!r:.80} in this namespace", field="key")
-        elif not tables.signers_of(self._fold.connection, operation.ns, operation.digest):
+        elif not tables.signers_of(self._fold.connection, operation.ns, operation.digest, 1):
             raise NotFound(f"no record {cids.from_digest(operation.digest)} in this namespace", field="cid")
         return self._name(operation)
 
@@ -277,20 +280,29 @@ class Group:
         return found
 
     def _delete(self, operation: DeleteOperation) -> Done:
-        ns, digest = operation.ns, operation.digest
-        alive = tables.signers_of(self._fold.connection, ns, digest)
+        ns, digest, signer = operation.ns, operation.digest, operation.signer
+        alive = tables.signers_of(self._fold.connection, ns, digest, FRAME_EVENTS)
         cid = cids.from_digest(digest)
         if not alive:
             raise NotFound(f"no record {cid} in this namespace", field="cid")
-        if operation.signer not in (None, *alive):
-            raise Forbidden(f"cid: {cid} was put by another key, and who put it, or the node's operator, deletes it")
+        if signer is not None and not self._lives(ns, digest, signer):
+            raise Forbidden(
+                f"cid: {cid} was put by another key, and who put it, or the node's operator, deletes it", field="cid"
+            )
         if (parent := tables.parent_of(self._fold.connection, digest)) is not None:
             whole = cids.from_digest(parent)
             raise Unprocessable(
                 f"cid: {cid} is a chunk of the long text {whole}; delete that, and its chunks go with it", field="cid"
             )
-        signers = alive if operation.signer is None else [operation.signer]
-        return max((self._end_whole(ns, digest, signer) for signer in signers), key=lambda done: done.position)
+        for each in alive if signer is None else [signer]:
+            done = self._end_whole(ns, digest, each)
+            if self._full:
+                break
+        return done
+
+    def _lives(self, ns: bytes, digest: bytes, signer: bytes) -> bool:
+        membership = self._fold.membership(ns, digest, signer)
+        return membership is not None and membership.alive
 
     def _end_whole(self, ns: bytes, digest: bytes, signer: bytes) -> Done:
         done = self._end(ns, digest, signer, self._fold.membership(ns, digest, signer))

@@ -175,9 +175,12 @@ class Reader:
         """Give the first versions of a key behind position `after`, oldest first."""
         return self._look(lambda connection: tables.versions(connection, head_key(ns, key), after, limit))
 
-    def members(self, ns: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """Give (digest, signer) of some memberships that are alive in a namespace, but for those of chunks."""
-        return self._look(lambda connection: tables.members(connection, ns, limit))
+    def members(self, ns: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        """Give (digest, signer) of some memberships that are alive in a namespace, but for those of chunks.
+
+        With the chunks that go with them they are not more than `most`, or one of them is.
+        """
+        return self._look(lambda connection: tables.members(connection, ns, most))
 
     def key_of_patch(self, patch: bytes) -> str | None:
         """Give the key that stands in a patch, by the patch's hash; None where it cannot be read."""
