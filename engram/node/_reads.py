@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from engram.errors import EngramError
     from engram.filter import Filter
     from engram.identity import Caller
-    from engram.store import RecallCheck, Store, View
+    from engram.store import Head, RecallCheck, Store, View
     from engram.wire import Get, History, KeyGet, KeyList, List, Query, Record
 
 _QUICK_US = 300.0
@@ -190,18 +190,24 @@ class Reads:
         key = checked_key(request.key)
 
         def get() -> KeyRecord:
-            head = self._store.head(space.ns, key)
-            if head is None:
-                raise NotFound(f"no key {key!r:.80} in this namespace", field="key")
-            view = self._store.get(space.ns, head.digest)
-            if view is None:
-                cid = cids.from_digest(head.digest)
-                raise NotFound(f"the key {key!r:.80} names {cid}, which was deleted", field="key")
+            head = self._head(space, key)
+            while (view := self._store.get(space.ns, head.digest)) is None:
+                now = self._head(space, key)
+                if now == head:
+                    cid = cids.from_digest(head.digest)
+                    raise NotFound(f"the key {key!r:.80} names {cid}, which was deleted", field="key")
+                head = now  # it was given another, and only then what it named went
             chunks = self._chunks(space, head.digest, view)
             found = record_answer(head.digest, view, chunks, include_vector=request.include_vector)
             return KeyRecord(key=key, position=head.position, set_unix_ms=head.issued, record=found)
 
         return get
+
+    def _head(self, space: Namespace, key: str) -> Head:
+        head = self._store.head(space.ns, key)
+        if head is None:
+            raise NotFound(f"no key {key!r:.80} in this namespace", field="key")
+        return head
 
     def key_list(self, request: KeyList, caller: Caller = OPERATOR) -> Callable[[], KeyListResult]:
         """Look at a request for a page of keys; give what reads it."""
@@ -231,13 +237,14 @@ class Reads:
         """Look at a request for a page of what a key has named; give what reads it."""
         space = self.namespace(request.namespace, caller)
         limit = within("limit", request.limit, 1, LIMITS.history_limit)
-        after = within("after", request.after, 0, 2**62)
+        # Not of a namespace that had this name before, and was deleted with all its keys.
+        after = max(within("after", request.after, 0, 2**62), space.position)
         key = checked_key(request.key)
 
         def browse() -> HistoryResult:
             position = self.position
             found = self._store.versions(space.ns, key, after, limit + 1)
-            if not found and after == 0:
+            if not found and after == space.position:
                 raise NotFound(f"no key {key!r:.80} in this namespace", field="key")
             versions = [
                 KeyVersion(

@@ -444,7 +444,10 @@ class EventInfo(Answer, frozen=True, kw_only=True):
 
 
 class EventsResult(Answer, frozen=True, kw_only=True):
-    """Events in order. `next`: the `since` to go on with, which passes over what was not asked for."""
+    """Events in order. `next`: the `since` to go on with, which passes over what was not asked for.
+
+    None, and `next` below `position`: a call looks at so many events at most, and there are more.
+    """
 
     events: list[EventInfo]
     next: int
