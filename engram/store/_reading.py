@@ -47,7 +47,7 @@ PUBLIC = Namespace(
 class Published(msgspec.Struct, frozen=True):
     """What readers see: every namespace's index, at one log position.
 
-    Also the log's root, the tables' digest, and where the bodies end, there.
+    Also the log's root, the tables' digest, and where the bodies end, there. `generation`: of the youngest index.
     """
 
     position: int
@@ -56,6 +56,7 @@ class Published(msgspec.Struct, frozen=True):
     body_tail: int
     namespaces: Mapping[bytes, Namespace]
     indexes: Mapping[bytes, IndexView]
+    generation: int = 0
 
 
 class Found(msgspec.Struct, frozen=True):
