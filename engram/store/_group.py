@@ -347,11 +347,12 @@ class Group:
         return max(self._now_ms, before.issued + 1) if before else self._now_ms
 
     def _stage(self, kind: int, body_id: bytes, data: bytes) -> None:
-        if self._fold.location_of(body_id) is None:
+        """Have a body be where its event can name it; what is asked about it here is read from these bytes."""
+        if (location := self._fold.location_of(body_id)) is None:
             location = self._bodies.stage(kind, body_id, data)
             self._fold.add_body(body_id, kind, location)
-            self._staged[location] = data
             self._staged_bytes += len(data)
+        self._staged[location] = data
 
     def _emit(self, event: events.AnyEvent) -> Done:
         position = self._position + len(self.events)

@@ -364,3 +364,18 @@ def test_a_batch_of_endings_counts_the_chunks_that_go_with_each(store, notes):
     assert len(store.members(notes.ns, 50)) == 10
     assert len(store.members(notes.ns, 5)) == 1
     assert len(store.members(notes.ns, 100)) == 31
+
+
+@pytest.mark.parametrize("byte", [0, 9], ids=["no JSON", "another key"])
+def test_a_key_whose_patch_is_damaged_on_disk_is_what_was_asked_for(store, notes, tmp_path, byte):
+    """The patch of a key's text is shared by all namespaces; its bytes were believed, and crashed the writer."""
+    store.commit([put(store, 1, "doc")], NOW)
+    [segment] = (tmp_path / "data" / "bodies").iterdir()
+    data = bytearray(segment.read_bytes())
+    at = data.index(b'{"key":"doc"}')
+    data[at + byte] ^= 1
+    with segment.open("r+b") as file:
+        file.write(data)
+    [done] = store.commit([put(store, 1, "doc", ns=notes)], NOW)
+    assert done.created
+    assert [head.key for head in store.heads(notes.ns, "", None, 10)] == ["doc"]
