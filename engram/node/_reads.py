@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 _QUICK_US = 300.0
 _ANY_QUERY = struct.pack(f"<{PUBLIC.dim}f", *[1.0] * PUBLIC.dim)
 _OTHERS = 100
+_SPARE_IDS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
 
 
@@ -98,6 +99,8 @@ class Reads:
         found = self._store.published.namespaces.get(ns) if owner is not None else None
         if found is None:
             raise NotFound(f"no namespace {name!r} here; create it first (namespace create)", field="namespace")
+        if len(self._ids) > 2 * len(self._store.published.namespaces) + _SPARE_IDS:
+            self._ids.clear()  # of most there is nothing any more
         self._ids[owner, name] = ns
         return found
 

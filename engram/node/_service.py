@@ -384,6 +384,7 @@ class NodeService:
     async def _status(self, request: Status, caller: Caller) -> StatusResult:
         del request
         published = self._store.published
+        spaces = published.namespaces.values()
 
         def look() -> tuple[Count, int, int, IndexStatus]:
             return self._store.tally(), *self._store.sizes(), self.reads.index_status()
@@ -395,7 +396,7 @@ class NodeService:
             node_key=self._store.key.address,
             records=count.records,
             chunks=count.chunks,
-            namespaces=len(published.namespaces),
+            namespaces=sum(caller.operator or self._rights.sees(caller, space) for space in spaces),
             position=published.position,
             log_root=published.root.hex(),
             model=self._models.own.model.status,

@@ -608,6 +608,7 @@ class StatusResult(Answer, frozen=True, kw_only=True):
     records: int
     """Living records, the chunks of long texts among them."""
     namespaces: int
+    """Those that this caller can use; for the operator all there are."""
     position: int
     """Events in the log."""
     log_root: str
