@@ -375,7 +375,7 @@ class NodeService:
                 done = await self._write(DropOperation(space.ns, signer))
                 return NamespaceDeleteResult(name=space.name, records=deleted, position=done.position)
 
-    def _endings(self, ns: bytes, signer: bytes) -> list[Operation]:
+    def _endings(self, ns: bytes, signer: bytes) -> Sequence[Operation]:
         """Give what ends some of what lives in a namespace; nothing where nothing does."""
         if deletes := [DeleteOperation(ns, digest, whose) for digest, whose in self._store.members(ns, _ENDINGS)]:
             return deletes

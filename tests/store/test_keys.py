@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import random
@@ -17,8 +18,16 @@ from engram import documents, events, record
 from engram.errors import Conflict, NotFound
 from engram.identity import head_key
 from engram.runtime import RealDisk, RealRng, RealTables
-from engram.store import PUBLIC, CreateOperation, DeleteOperation, DropOperation, KeyOperation, PutOperation, Store
-from engram.store import _group
+from engram.store import (
+    PUBLIC,
+    CreateOperation,
+    DeleteOperation,
+    DropOperation,
+    KeyOperation,
+    PutOperation,
+    Store,
+    _group,
+)
 from engram.store import _tables as tables
 from engram.testing import SimDisk, SimTables
 
@@ -151,8 +160,8 @@ def test_a_page_of_keys_costs_the_same_wherever_it_begins(store):
     keys = [f"doc/{number:04}" for number in range(3000)]
     store.commit([put(store, 1), *(name(store, key, payload(1)[0]) for key in keys)], NOW)
     for prefix in ("", "doc/"):
-        first = steps(store._reader, lambda: store.heads(PUBLIC.ns, prefix, None, 10))
-        last = steps(store._reader, lambda: store.heads(PUBLIC.ns, prefix, keys[-11], 10))
+        first = steps(store._reader, functools.partial(store.heads, PUBLIC.ns, prefix, None, 10))
+        last = steps(store._reader, functools.partial(store.heads, PUBLIC.ns, prefix, keys[-11], 10))
         assert last <= first + 1
     assert [head.key for head in store.heads(PUBLIC.ns, "doc/", "a", 2)] == keys[:2]
     assert store.heads(PUBLIC.ns, "doc/0", "e", 2) == []
