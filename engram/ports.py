@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from trio.abc import HalfCloseableStream, Listener
+    from trio.abc import HalfCloseableStream, Listener, Stream
 
 T = TypeVar("T")
 
@@ -148,6 +148,10 @@ class Network(Protocol):
 
     async def connect(self, host: str, port: int) -> HalfCloseableStream:
         """Connect to who listens there."""
+        ...
+
+    def peer(self, stream: Stream) -> str:
+        """Give the IP address at the other end of a stream that a listener gave."""
         ...
 
 

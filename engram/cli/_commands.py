@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from cyclopts import Parameter
 
 from engram.cli._json import fields, write
 from engram.cli._options import DEFAULT_WHERE, Cid, Command, Filter, Namespace, Where, filter_of, namespace_of
-from engram.cli._shell import FAILED, OK, complain, say, terminal, utf8
+from engram.cli._shell import FAILED, OK, complain, note, say, terminal, utf8
 from engram.cli._text import plural, printable
 
 if TYPE_CHECKING:
@@ -79,7 +78,8 @@ class Commands(Command):
             say(write(document if how is None else document | results.explained(how)))
             return OK
         if how is not None:
-            print(results.explanation(how), end="\n\n" if terminal() else "\n", file=None if terminal() else sys.stderr)
+            how_it_was = results.explanation(how)
+            say(f"{how_it_was}\n") if terminal() else note(how_it_was)
         if terminal():
             say(results.hits_table(hits, text=text_) if hits else "nothing found")
         elif hits:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from engram.cli._json import numbers, write
 from engram.cli._options import DEFAULT_WHERE, Command, Filter, Namespace, Where, filter_of, namespace_of
-from engram.cli._shell import INTERRUPTED, OK, complain
+from engram.cli._shell import INTERRUPTED, OK, complain, note, say
 from engram.cli._tally import progress
 from engram.cli._target import UsageError
 from engram.cli._text import plural, printable, size
@@ -174,10 +174,10 @@ def _count(target: Target, namespace: str | None, chosen: object) -> int | None:
 
 def _report(file: Path | None, lines: int, seconds: float, *, as_json: bool) -> None:
     """Say what was written, on standard error where the lines are on the other."""
-    out = sys.stderr if file is None else sys.stdout
+    show = note if file is None else say
     if as_json:
         summary = {"file": None if file is None else str(file), "lines": lines, "seconds": round(seconds, 3)}
-        print(write({"summary": summary}, indent=None), file=out)
+        show(write({"summary": summary}, indent=None))
         return
     where = "" if file is None else f" in {printable(str(file))}, {size(file.stat().st_size)}"
-    print(f"{plural(lines, 'line')}{where}, {lines / seconds:,.0f}/s", file=out)
+    show(f"{plural(lines, 'line')}{where}, {lines / seconds:,.0f}/s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,13 +10,13 @@ from cyclopts import Parameter
 
 from engram.cli._json import fields, write_line
 from engram.cli._options import DEFAULT_WHERE, Command, Where, namespace_of
-from engram.cli._shell import INTERRUPTED, OK, say, terminal, utf8
+from engram.cli._shell import INTERRUPTED, OK, note, say, terminal, utf8
 from engram.cli._text import one_line, printable, short_cid, utc
 
 if TYPE_CHECKING:
     from engram.wire import EventInfo
 
-_TYPE_LETTERS = 19
+_TYPE_LETTERS = 17
 _CELL = 60
 
 
@@ -58,7 +59,7 @@ class Feed(Command):
                         sys.stdout.flush()
             except KeyboardInterrupt:
                 if sys.stderr.isatty():
-                    print(f"\ngo on with --since {stream.position}", file=sys.stderr)
+                    note(f"\ngo on with --since {stream.position}")
                 return OK if follow else INTERRUPTED
         return OK
 
@@ -74,8 +75,12 @@ def _line(event: EventInfo) -> str:
 
 
 def _drawn(event: EventInfo) -> str:
-    about = [one_line(event.namespace, _CELL)] if event.namespace else []
+    """Give what fits a line of the terminal; what is in the public namespace goes without saying."""
+    about = [f"key {one_line(event.key, _CELL)}"] if event.key else []
     about += [short_cid(event.cid)] if event.cid else []
-    about += [f"key {one_line(event.key, _CELL)}"] if event.key else []
+    about += [f"in {one_line(event.namespace, _CELL)}"] if event.namespace not in {None, "public"} else []
     when = utc(event.time_unix_ns, "seconds")
-    return f"{event.position:>8}  {when}  {printable(event.type):<{_TYPE_LETTERS}}  {'  '.join(about)}".rstrip()
+    line = f"{event.position:>7}  {when}  {printable(event.type.rpartition('.')[0]):<{_TYPE_LETTERS}}"
+    line = f"{line}  {'  '.join(about)}".rstrip()
+    width = max(shutil.get_terminal_size().columns, 1)
+    return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from engram.cli._ingest import STDIN, a_file, count_lines, keep_lines
 from engram.cli._options import DEFAULT_WHERE, Command, Namespace, Where, namespace_of
+from engram.cli._shell import note
 from engram.cli._target import UsageError
 from engram.cli._text import printable
 
@@ -104,4 +105,4 @@ def _make_namespace(target: Target, name: str, first: dict[str, Any], *, quiet: 
     else:
         info = target.namespaces.create(name, dim=len(vector) if isinstance(vector, list) else None, model=model)
     if not quiet:
-        print(f"created {printable(name)}: {printable(info.model_version)}, dim {info.dim}", file=sys.stderr)
+        note(f"created {printable(name)}: {printable(info.model_version)}, dim {info.dim}")

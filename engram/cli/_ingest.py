@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from engram.cli._json import read_object, write
 from engram.cli._options import DEFAULT_WHERE, Command, Expect, Namespace, Where, expect_of, namespace_of
-from engram.cli._shell import OK, say, utf8
+from engram.cli._shell import OK, note, say, utf8
 from engram.cli._tally import Done, Tally, progress
 from engram.cli._target import UsageError
 from engram.cli._text import plural
@@ -94,7 +94,7 @@ class Ingest(Command):
         say(kept.cid)
         if kept.chunks and sys.stderr.isatty():
             tokens = "" if kept.tokens is None else f", {plural(kept.tokens, 'token')}"
-            print(f"({plural(kept.chunks, 'chunk')}{tokens})", file=sys.stderr)
+            note(f"({plural(kept.chunks, 'chunk')}{tokens})")
         return OK
 
     def _file(self, file: Path, namespace: str | None, on_long: OnLong | None, where: Where) -> int:

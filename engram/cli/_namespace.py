@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from engram.cli._json import fields, write
 from engram.cli._options import DEFAULT_WHERE, Command, Where
-from engram.cli._shell import FAILED, OK, complain, say, terminal, utf8
+from engram.cli._shell import FAILED, OK, complain, note, say, terminal, utf8
 from engram.cli._target import UsageError
 from engram.cli._text import plural, printable
 
@@ -98,5 +98,5 @@ def _agreed(name: str, namespaces: Sequence[NamespaceInfo], *, as_json: bool) ->
     lost = f"{printable(name)} has {plural(info.records, 'record')}{chunks}, and they would be lost"
     if as_json or sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(f"{lost}; --yes says that they may")
-    print(f"{lost}. Delete it? Type its name: ", end="", file=sys.stderr, flush=True)
+    note(f"{lost}. Delete it? Type its name: ", end="")
     return sys.stdin.readline().rstrip("\n") == name

@@ -104,11 +104,11 @@ def key_rows(found: KeyRecord) -> list[tuple[str, str]]:
 
 def keys_table(keys: Sequence[KeyInfo], *, width: int | None = None) -> str:
     """Draw keys and what they name."""
-    from engram.cli._screen import Column, draw, table
+    from engram.cli._screen import Column, draw, fitting, table
 
     columns = [Column("key", "bold"), Column("names", "cyan"), Column("since", "dim")]
-    rows = ([one_line(info.key, _CELL), short_cid(info.cid), _when(info.set_unix_ms)] for info in keys)
-    return draw(table(columns, rows), width=width)
+    rows = [[one_line(info.key, _CELL), short_cid(info.cid), _when(info.set_unix_ms)] for info in keys]
+    return draw(table(*fitting(columns, rows, width)), width=width)
 
 
 def keys_lines(keys: Iterable[KeyInfo]) -> str:
@@ -118,7 +118,7 @@ def keys_lines(keys: Iterable[KeyInfo]) -> str:
 
 def history_table(versions: Sequence[KeyVersion], *, width: int | None = None) -> str:
     """Draw what a key has named."""
-    from engram.cli._screen import Column, draw, table
+    from engram.cli._screen import Column, draw, fitting, table
 
     columns = [
         Column("position", right=True),
@@ -126,11 +126,11 @@ def history_table(versions: Sequence[KeyVersion], *, width: int | None = None) -
         Column("named", "cyan"),
         Column("by", "dim"),
     ]
-    rows = (
-        [f"{version.position:,}", _when(version.set_unix_ms), _version(version), f"{printable(version.signer[:12])}…"]
+    rows = [
+        [f"{version.position:,}", _version(version), _when(version.set_unix_ms), f"{printable(version.signer[:12])}…"]
         for version in versions
-    )
-    return draw(table(columns, rows), width=width)
+    ]
+    return draw(table(*fitting(columns, rows, width)), width=width)
 
 
 def history_lines(versions: Iterable[KeyVersion]) -> str:

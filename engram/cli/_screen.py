@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 from rich.table import Table
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 _WIDE = 120
 """Columns of a terminal from which a whole CID leaves room for metadata beside it."""
+
+
+_GAP = 3
+"""Columns between two cells of a table."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -57,6 +62,18 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         drawing.add_row(*(Text(cell) for cell in row))
     return drawing
+
+
+def fitting(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None
+) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:
+    """Leave out the last columns of a table, the least important, while it is wider than the terminal."""
+    room = Console(width=width).width
+    widths = [max(cell_len(cells[at]) for cells in ([c.heading for c in columns], *rows)) for at in range(len(columns))]
+    count = len(columns)
+    while count > 2 and sum(widths[:count]) + _GAP * count > room:
+        count -= 1
+    return columns[:count], [row[:count] for row in rows]
 
 
 def memories(heading: str, rows: Sequence[Memory], *, width: int | None = None) -> Group:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import itertools
 import os
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
+_LEAST_COLUMNS = 20
 INTERRUPTED, BROKEN_PIPE = 130, 141
 """As a shell says it: 128 + the signal's number."""
 
@@ -43,21 +45,41 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*(=.*)?")
 def run(app: App, arguments: Sequence[str]) -> int:
     """Run a command line and give its exit code; errors go to standard error, a reader that left is no error."""
     _set_up_streams()
+    _widen()
+    code = OK
     try:
         code = _call(app, arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more as it ends: into nothing, so that it has nothing to complain about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return BROKEN_PIPE
+        code = BROKEN_PIPE
+    except OSError as error:  # standard output is a file on a full disk
+        if code == OK:
+            complain(error.strerror or str(error))
+            code = FAILED
+    _let_go()
     return code
+
+
+def _let_go() -> None:
+    """Have the interpreter, which flushes once more as it ends, do so into nothing where that fails."""
+    for number, stream in enumerate((sys.stdout, sys.stderr), 1):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def complain(message: str) -> None:
     """Print an error on standard error, safe for a terminal."""
     colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     label = "\x1b[1;31merror:\x1b[0m" if colour else "error:"
-    print(label, printable(message, multiline=True), file=sys.stderr)
+    note(f"{label} {printable(message, multiline=True)}")
+
+
+def note(text: str, end: str = "\n") -> None:
+    """Print beside the answer, on standard error; where nobody can read that, it is nobody's loss."""
+    with contextlib.suppress(OSError):
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def terminal() -> bool:
@@ -108,6 +130,17 @@ def _set_up_streams() -> None:
             stream.reconfigure(errors=_ESCAPE)
 
 
+def _widen() -> None:
+    """Have nothing drawn in less room than a word needs: a help text of two columns never comes to its end."""
+    said = os.environ.get("COLUMNS", "")
+    try:
+        columns = int(said) if said.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):  # no terminal, and nothing said: 80 columns are taken
+        return
+    if columns < _LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
+
+
 def _escaped(error: UnicodeError) -> tuple[str, int]:
     """Write letters that an encoding lacks as JSON may have them, so that --json is JSON in every locale."""
     if not isinstance(error, UnicodeEncodeError):
@@ -132,7 +165,7 @@ def _call(app: App, arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
         return fail(FAILED, _refusal("io", said))
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -154,7 +187,7 @@ def _fail(exit_code: int, error: dict[str, Any]) -> int:
 
 
 def _fail_in_json(exit_code: int, error: dict[str, Any]) -> int:
-    print(write({"error": error}, indent=None), file=sys.stderr)
+    note(write({"error": error}, indent=None))
     return exit_code
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engram.cli._json import write_line
-from engram.cli._shell import FAILED, INTERRUPTED, OK, complain, error_fields, explain, say
+from engram.cli._shell import FAILED, INTERRUPTED, OK, complain, error_fields, explain, note, say
 from engram.cli._text import plural
 from engram.errors import EngramError, Unavailable
 
@@ -94,10 +94,9 @@ class Tally:
         if self._failed > len(self._errors):
             complain(f"and {plural(self._failed - len(self._errors), f'more {self._noun}')}; --json lists all")
         passed_over = f"{self._passed:,} {self._passed_are}, " if self._passed_are else ""
-        print(
+        (note if self._is_map else say)(
             f"{plural(self._done, self._noun)}: {self._new:,} new, {self._known:,} known already, {passed_over}"
-            f"{plural(self._failed, 'error')}, {self._done / seconds:,.0f}/s{'; the node is gone' * self._gone}",
-            file=sys.stderr if self._is_map else sys.stdout,
+            f"{plural(self._failed, 'error')}, {self._done / seconds:,.0f}/s{'; the node is gone' * self._gone}"
         )
 
     def _stopped_early(self, how: str) -> None:

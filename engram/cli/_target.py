@@ -250,6 +250,8 @@ def _node(url: str) -> Iterator[Target]:
         with client:
             yield client
     except Unavailable as error:
+        if error.field not in {None, "url"}:  # a node has answered, and found something wrong with the call
+            raise
         what = error.message if url in error.message else f"{url}: {error.message}"
         raise Unreachable(
             f"{what}\n"

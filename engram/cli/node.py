@@ -24,6 +24,7 @@ ConfigFile = Annotated[
     Path | None, Parameter(help="Configuration file. Left out: node.toml of the working folder, if it is there.")
 ]
 Port = Annotated[int | None, Parameter(help="Port to listen at; 0 takes a free one. [default: 8090]")]
+HttpPort = Annotated[int | None, Parameter(help="Port for HTTP; -1: no HTTP. [default: 8091]")]
 Data = Annotated[Path | None, Parameter(help="Data folder, made if it is not there. [default: ./engram-data]")]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON for a program.", negative="", show_default=False)]
 
@@ -75,7 +76,7 @@ def run_node(
     config: ConfigFile = None,
     host: Annotated[str | None, Parameter(help="Address to listen at, on this machine. [default: 127.0.0.1]")] = None,
     port: Port = None,
-    http_port: Annotated[int | None, Parameter(help="Port for HTTP; -1: no HTTP. [default: 8091]")] = None,
+    http_port: HttpPort = None,
     data: Data = None,
     model_dir: ModelDir = None,
 ) -> int:
@@ -117,6 +118,7 @@ def doctor(
     config: ConfigFile = None,
     host: Annotated[str | None, Parameter(help="Address to look at. [default: 127.0.0.1]")] = None,
     port: Port = None,
+    http_port: HttpPort = None,
     data: Data = None,
     model_dir: ModelDir = None,
     json: Json = False,
@@ -131,7 +133,8 @@ def doctor(
     from engram.cli._doctor import examine
     from engram.cli._doctor_report import report
 
-    settings, _ = configure(config, {"host": host, "port": port, "data_dir": data, "model_dir": model_dir})
+    flags = {"host": host, "port": port, "http_port": http_port, "data_dir": data, "model_dir": model_dir}
+    settings, _ = configure(config, flags)
     checks = examine(settings)
     say(report(checks, as_json=json, terminal=sys.stdout.isatty()))
     return FAILED if any(check.state == "fail" for check in checks) else OK

@@ -200,6 +200,7 @@ class Connection:
             or trio.current_time() >= self._breath_ends
         ):
             await self._flush()
+            await trio.lowlevel.checkpoint()
             self._breath_ends = trio.current_time() + _BREATH_S
 
     async def _flush(self) -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from engram.gateway._streams import send_now
 from engram.runtime import Log
 
 if TYPE_CHECKING:
-    from trio.abc import SendStream
+    from trio.abc import Stream
 
     from engram.gateway._door import Door, Reader
 
@@ -22,7 +23,7 @@ log = Log()
 class Outbox:
     """The sending half of a stream, for many tasks. What cannot be sent ends the reader; what follows is dropped."""
 
-    def __init__(self, door: Door, reader: Reader, stream: SendStream) -> None:
+    def __init__(self, door: Door, reader: Reader, stream: Stream) -> None:
         self._door = door
         self._reader = reader
         self._stream = stream
@@ -32,7 +33,10 @@ class Outbox:
         self._deadline_s = door.settings.write_deadline_s
 
     async def send(self, data: bytes) -> None:
-        """Send, and return when it has left; each wait for the reader has a deadline."""
+        """Send, and return when it has left; each wait for the reader has a deadline.
+
+        What the kernel takes at once costs no turn of the loop: this is a checkpoint only where it must wait.
+        """
         self._door.unsent(self._reader, len(data))
         self._waiting.append(data)
         self._added += 1
@@ -61,8 +65,9 @@ class Outbox:
     async def _send_some(self) -> None:
         data = self._next()
         try:
-            with trio.fail_after(self._deadline_s):
-                await self._stream.send_all(data)
+            if (sent := send_now(self._stream, data)) < len(data):
+                with trio.fail_after(self._deadline_s):
+                    await self._stream.send_all(memoryview(data)[sent:])
         except trio.TooSlowError:
             log.info("rpc_reader_too_slow", write_deadline_s=self._deadline_s)
             self._reader.give_up()

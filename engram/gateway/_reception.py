@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from engram.gateway._door import Door
     from engram.gateway._tls import Certificate
     from engram.identity import Caller
+    from engram.ports import Network
 
 _REFUSALS = 64
 """Connections over the limit that are told so at one time; those beyond are only closed."""
@@ -43,9 +44,10 @@ log = Log()
 class Reception:
     """Serves every client of a door. No client's fault ends another's connection."""
 
-    def __init__(self, door: Door, certificate: Certificate | None) -> None:
+    def __init__(self, door: Door, network: Network, certificate: Certificate | None) -> None:
         """`certificate`: where the door listens elsewhere than on loopback."""
         self._door = door
+        self._network = network
         self._certificate = certificate
         self._context = None if certificate is None else ssl_context_of(certificate, [ALPN])
         self._connections: set[Connection] = set()
@@ -78,10 +80,10 @@ class Reception:
     # -- plain or not --
 
     async def _enter(self, stream: HalfCloseableStream) -> None:
-        assert isinstance(stream, trio.SocketStream), "only real connections come from elsewhere"
+        assert isinstance(stream, trio.SocketStream), "simulated networks have no elsewhere"
         assert self._context is not None
         assert self._certificate is not None
-        near = is_loopback(stream.socket.getpeername()[0])
+        near = is_loopback(self._network.peer(stream))
         encrypted = trio.SSLStream(stream, self._context, server_side=True)
         plain: bool | None = None
         with self._handshake() as scope:

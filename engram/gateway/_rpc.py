@@ -75,7 +75,8 @@ async def serve_rpc(
         raise Unprocessable(f"host {host!r} is not loopback: there RPC is served with a certificate only", field="host")
     listening = await listen(network, host, port)
     server = RpcServer([address for address, _ in listening])
-    reception = Reception(Door(service, limits, settings, rng or RealRng()), None if near else certificate)
+    door = Door(service, limits, settings, rng or RealRng())
+    reception = Reception(door, network, None if near else certificate)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(_accept, reception, [listener for _, listener in listening], connections)

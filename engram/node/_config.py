@@ -36,6 +36,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     port: int = 8090
     http_port: int = 8091
     """-1: no HTTP."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     data_dir: Path = Path("engram-data")
     model_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -87,7 +89,16 @@ def load_config(
     environ = environ or {}
     for layer in (_of_file(path), _of_env_file(environ), _of_environment(environ), _Layer(flags or {}, _flag)):
         values |= layer.checked()
-    return Config(**values)
+    return _paired(Config(**values))
+
+
+def _paired(config: Config) -> Config:
+    for given, missing in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if getattr(config, given) and not getattr(config, missing):
+            raise BadRequest(
+                f"{given} is set and {missing} is not: a certificate and its key go together", field=missing
+            )
+    return config
 
 
 def variable(name: str) -> str:
@@ -117,15 +128,16 @@ _HEAD = """\
 # Check the result with `engram-node doctor`.
 """
 _FLAGS = {"data_dir": "--data"}
+_EXAMPLES = {"model_dir": "/srv/engram-model", "tls_cert": "/etc/engram/tls.crt", "tls_key": "/etc/engram/tls.key"}
 _TABLES: dict[str, Callable[[object, Callable[[str], str]], dict[str, Any]]] = {
     "models": models_of,
     "actors": actors_of,
 }
 
 
-def _loopback(value: str) -> str:
-    if value != "localhost" and not ipaddress.ip_address(value).is_loopback:
-        raise ValueError(value)
+def _address(value: str) -> str:
+    if value != "localhost":
+        ipaddress.ip_address(value)
     return value
 
 
@@ -142,9 +154,9 @@ _KEYS = {
         Key(
             "host",
             str,
-            'Allowed: "127.0.0.1", "::1", "localhost": calls are not encrypted yet, so they stay on this machine.',
-            "The address it listens at.",
-            _loopback,
+            'Allowed: an IP address of this machine, "0.0.0.0" or "::" for all of them, "localhost".',
+            "The address it listens at. On loopback calls are plain and the operator's; from elsewhere it is TLS 1.3.",
+            _address,
         ),
         Key(
             "port",
@@ -159,6 +171,20 @@ _KEYS = {
             "Allowed: 0 to 65535; 0 takes any free port and says which. -1: no HTTP.",
             "The port for curl, browsers (/docs), Prometheus (/metrics) and the first Engram's clients.",
             in_range(-1, 65535),
+        ),
+        Key(
+            "tls_cert",
+            str,
+            "Allowed: a path of a PEM file, and tls_key with it. Left out: the node makes its own, in keys/.",
+            "The certificate, its chain behind it, that it shows where it is called from elsewhere; read at the start.",
+            a_path,
+        ),
+        Key(
+            "tls_key",
+            str,
+            "Allowed: a path of a PEM file without a passphrase, and tls_cert with it.",
+            "The key of that certificate.",
+            a_path,
         ),
         Key(
             "data_dir",
@@ -258,5 +284,5 @@ def _value(name: str, value: object, title: str, *, as_text: bool) -> Any:
 def _line(name: str) -> str:
     default = getattr(Config(), name)
     if default is None:
-        return f'# {name} = "/srv/engram-model"'
+        return f'# {name} = "{_EXAMPLES[name]}"'
     return f"{name} = {json.dumps(f'./{default}' if isinstance(default, Path) else default)}"

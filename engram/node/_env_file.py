@@ -68,6 +68,7 @@ _MODEL = (
 _PEERS = "validators are not built yet"
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _VARIABLES = {
+    "MINER_PORT": _Variable(key="http_port"),
     "LOG_LEVEL": _Variable(
         key="log_level",
         becomes={

@@ -28,8 +28,9 @@ from engram.actors import (
 )
 from engram.embed import REQUEST_TEXTS, OwnModel, RemoteSpec
 from engram.events import FORMAT, SEGMENT_BYTES
-from engram.gateway import serve_rpc
+from engram.gateway import is_near, serve_rpc
 from engram.native._core import __version__
+from engram.node._certificate import certificate_of
 from engram.node._embedding import Embedding, Lane
 from engram.node._models import Models, Served
 from engram.node._plugins import Loaded, Plugins, lanes_of, load_plugins
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engram.embed import ModelSource
-    from engram.gateway import RpcServer
+    from engram.gateway import Certificate, RpcServer
     from engram.gateway.http import HttpServer
     from engram.node._config import Config
     from engram.ports import Clock, Disk, Network, Offload, Rng, Tables
@@ -307,15 +308,22 @@ async def main(config: Config, world: World, on_event: OnEvent, stop: trio.Event
     """
     try:
         async with running(config, world, on_event) as service, trio.open_nursery() as nursery:
+            certificate = await _certificate(config, world)
             server: RpcServer | HttpServer = await nursery.start(
                 functools.partial(
-                    serve_rpc, service, host=config.host, port=config.port, network=world.network, rng=world.rng
+                    serve_rpc,
+                    service,
+                    host=config.host,
+                    port=config.port,
+                    certificate=certificate,
+                    network=world.network,
+                    rng=world.rng,
                 )
             )
             doors = [server]
             facts = {"url": server.url}
             if config.http_port >= 0:
-                doors.append(http := await _start_http(service, config, world, nursery))
+                doors.append(http := await _start_http(service, config, world, certificate, nursery))
                 facts["http_url"] = http.url
             log.debug("listening", **facts)
             on_event("listening", facts)
@@ -328,7 +336,17 @@ async def main(config: Config, world: World, on_event: OnEvent, stop: trio.Event
     on_event("stopped", {})
 
 
-async def _start_http(service: NodeService, config: Config, world: World, nursery: trio.Nursery) -> HttpServer:
+async def _certificate(config: Config, world: World) -> Certificate | None:
+    """Give what the doors show to who comes from elsewhere; None where nobody does."""
+    if await is_near(world.network, config.host):
+        return None
+    files = (config.tls_cert, config.tls_key) if config.tls_cert and config.tls_key else None
+    return certificate_of(files, world.disk, config.data_dir.absolute(), world.rng, config.host)
+
+
+async def _start_http(
+    service: NodeService, config: Config, world: World, certificate: Certificate | None, nursery: trio.Nursery
+) -> HttpServer:
     from engram.gateway.http import HttpSettings, serve_http  # noqa: PLC0415 (a web server, which no embedded memory loads)
 
     server: HttpServer = await nursery.start(
@@ -338,6 +356,7 @@ async def _start_http(service: NodeService, config: Config, world: World, nurser
             host=config.host,
             port=config.http_port,
             settings=HttpSettings(unsigned=config.unsigned),
+            certificate=certificate,
             network=world.network,
             clock=world.clock,
             rng=world.rng,

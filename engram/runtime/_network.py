@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from trio.abc import HalfCloseableStream, Listener
+    from trio.abc import HalfCloseableStream, Listener, Stream
 
 
 class RealNetwork:
@@ -26,3 +26,8 @@ class RealNetwork:
     async def connect(self, host: str, port: int) -> HalfCloseableStream:
         """Connect to the first address that answers."""
         return await trio.open_tcp_stream(host, port)
+
+    def peer(self, stream: Stream) -> str:
+        """Ask the socket."""
+        assert isinstance(stream, trio.SocketStream)
+        return str(stream.socket.getpeername()[0])

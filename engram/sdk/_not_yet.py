@@ -18,7 +18,9 @@ class NotYet:
         """Keep the text of a PDF."""
         raise _not_built("ingest_pdf", "PDFs", "extract the text and ingest it, of any length")
 
-    ingest_document = ingest_pdf
+    def ingest_document(self, *_: object, **__: object) -> NoReturn:
+        """Keep the text of a document."""
+        raise _not_built("ingest_document", "PDFs", "extract the text and ingest it, of any length")
 
     def ingest_url(self, *_: object, **__: object) -> NoReturn:
         """Keep the text of a page."""

@@ -353,6 +353,8 @@ class Reader:
         if location in self.met_damage:
             return True
         damaged = self._damaged
+        if not damaged:
+            return False
         at = bisect.bisect_right(damaged, location, key=operator.itemgetter(0))
         return at > 0 and location < damaged[at - 1][1]
 

@@ -21,6 +21,8 @@ from engram.testing._disk import failure
 if TYPE_CHECKING:
     from random import Random
 
+    from trio.abc import Stream
+
     from engram.testing._power import Power
 
 LOOPBACK = "127.0.0.1"
@@ -113,6 +115,11 @@ class HostNetwork:
         stream = self.stream(there, back)
         listener.arrive(listener.host.stream(back, there))
         return stream
+
+    def peer(self, stream: Stream) -> str:
+        """Give the address of this process."""
+        del stream
+        return LOOPBACK
 
     def stream(self, out: _Pipe, back: _Pipe) -> SimStream:
         """Give a stream of this host."""

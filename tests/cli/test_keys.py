@@ -111,7 +111,10 @@ def test_events_are_lines(run, cids, monkeypatch):
     assert (ran.code, ran.out) == (1, "")
     assert "did you mean key_set?" in ran.err
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert f"  public  {cids[0][:16]}…  key doc" in run("events", "--types", "key_set").out
+    monkeypatch.setenv("COLUMNS", "90")
+    assert f"Z  key_set            key doc  {cids[0][:16]}…" in run("events", "--types", "key_set").out
+    monkeypatch.setenv("COLUMNS", "40")
+    assert {len(line) for line in run("events").out.splitlines()} == {40}
 
 
 # -- namespace delete -------------------------------------------------------------------------------------------------

@@ -151,6 +151,21 @@ def test_a_free_port_is_well():
     assert doctor.check_port(Config(port=0)).state == "ok"
 
 
+def test_the_port_of_http_is_judged_too():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        other.settimeout(0)
+        port = other.getsockname()[1]
+        for check in (doctor.check_http_port(Config(http_port=port)), doctor.check_port(Config(port=port))):
+            assert check.state == "fail"
+            assert "in use, and no node answers" in check.found
+            assert check.advice in ("take another: --http-port", "take another: --port")
+    assert doctor.check_http_port(Config(http_port=port)).state == "ok"
+    assert doctor.check_http_port(Config(http_port=-1)).found == "no HTTP (http_port = -1)"
+    assert "RPC too" in doctor.check_http_port(Config(port=9000, http_port=9000)).found
+
+
 def test_the_embedder_shows_kernel_fingerprint_and_self_test(model_files, tmp_path, monkeypatch):
     check = doctor.check_embedder(at(tmp_path))
     assert check.state in ("ok", "warn")

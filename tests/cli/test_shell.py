@@ -22,6 +22,7 @@ sys.exit(run_user(["list", "--limit", "20000"], opener_of(memory)))
 """
 SHORT = LISTING.replace("20_000", "1")
 HELP = 'import sys; sys.argv[1:] = ["--help"]; from engram.cli.user import main; main()'
+USER = "from engram.cli.user import main; main()"
 LATIN = """
 import sys
 from cyclopts import App
@@ -39,6 +40,21 @@ assert run_user(["query", "x"], opener_of(SmallMemory())) == 0
 heavy = {"rich", "trio", "numpy", "cryptography", "structlog", "asyncio", "tomllib", "importlib.metadata"}
 print(sorted(heavy & set(sys.modules)))
 """
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "1", "2", "3", "-1", "x", "٣"])
+def test_a_terminal_of_hardly_any_columns_gets_its_help(columns):
+    """A help text of two columns or none never came to its end, and took all the memory there was."""
+    ran = subprocess.run(
+        [sys.executable, "-c", HELP],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": columns},
+        capture_output=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0
+    assert b"ingest" in ran.stdout
 
 
 def test_a_reader_that_leaves_is_no_error():
@@ -78,3 +94,19 @@ def test_output_that_the_encoding_lacks_is_escaped():
         env={"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(ROOT)},
     )
     assert ran.stdout == b"\xfc \\u65e5\\u672c\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("--help >/dev/full", 1, b"error: No space left on device\n"),
+        ("--help >/dev/full 2>/dev/full", 1, b""),
+        ("no-such-command 2>/dev/full", 2, b""),
+    ],
+)
+def test_full_disks_under_the_streams_are_no_traceback(arguments, code, said):
+    """The interpreter's own last flush failed, and ended in a traceback and the exit code 120."""
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = ["/bin/sh", "-c", f'"$@" {arguments}', "sh", sys.executable, "-c", USER]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, env=buffered, check=False)
+    assert (ran.returncode, ran.stderr) == (code, said)

@@ -30,7 +30,7 @@ def test_the_written_file_loads_to_exactly_the_defaults(file):
 
 
 def test_the_written_file_has_every_key():
-    commented = default_toml().replace("# model_dir", "model_dir")
+    commented = re.sub("^# (model_dir|tls_cert|tls_key) =", r"\1 =", default_toml(), flags=re.MULTILINE)
     keys = [line.split(" = ")[0] for line in commented.splitlines() if " = " in line and not line.startswith("#")]
     assert [*keys, "models", "actors"] == list(Config.__struct_fields__)
 
@@ -189,9 +189,10 @@ def test_home_is_expanded(file, monkeypatch):
         ("[node]\nport = 1", "node", ["node is not a key"]),
         ('role = "king"', "role", ['role = "king"', '"miner"']),
         ('role = "validator"', "role", ["not built yet"]),
-        ('host = "0.0.0.0"', "host", ['"0.0.0.0"', "127.0.0.1"]),
-        ('host = "example.org"', "host", ["127.0.0.1"]),
-        ('host = ""', "host", ["127.0.0.1"]),
+        ('host = "example.org"', "host", ['"example.org"', "0.0.0.0"]),
+        ('host = "127.0.0.256"', "host", ["IP address"]),
+        ('host = ""', "host", ["IP address"]),
+        ('tls_cert = ""', "tls_cert", ["PEM file"]),
         ('data_dir = ""', "data_dir", ["a path"]),
         ("data_dir = 3", "data_dir", ["a path"]),
         ('log_level = "loud"', "log_level", ['"loud"', '"warning"']),
@@ -229,8 +230,17 @@ def test_a_folder_is_no_configuration(tmp_path):
         load_config(tmp_path)
 
 
-def test_ports_and_loopback_addresses_at_their_bounds():
+@pytest.mark.parametrize(("given", "missing"), [("tls_cert", "tls_key"), ("tls_key", "tls_cert")])
+def test_a_certificate_and_its_key_go_together(file, given, missing):
+    with pytest.raises(BadRequest, match=f"{given} is set and {missing} is not") as caught:
+        load_config(file(f'{given} = "/a.pem"'))
+    assert caught.value.field == missing
+    both = load_config(file(f'{given} = "/a.pem"'), {missing: "/b.pem"})
+    assert (getattr(both, given), getattr(both, missing)) == (Path("/a.pem"), Path("/b.pem"))
+
+
+def test_ports_and_addresses_at_their_bounds():
     for port in (0, 65535):
         assert load_config(None, {"port": port}).port == port
-    for host in ("127.0.0.1", "127.3.2.1", "::1", "localhost"):
+    for host in ("127.0.0.1", "127.3.2.1", "::1", "localhost", "0.0.0.0", "::", "192.0.2.7"):
         assert load_config(None, {"host": host}).host == host

@@ -9,6 +9,7 @@ would each bring bounds of their own to hold. A request that asks for one is ans
 from __future__ import annotations
 
 from collections import deque
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -26,7 +27,7 @@ from engram.wire import encode_error
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
+    from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, H11SendableEvent, Scope
 
 HEADERS_BYTES = 32 * 1024
 
@@ -86,6 +87,17 @@ class Http1(H11Protocol):
             )
         )
 
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        """Send, and name a status in words: some clients, the first Engram's among them, show those alone."""
+        if isinstance(event, h11.Response) and not event.reason:
+            event = h11.Response(
+                status_code=event.status_code,
+                headers=event.headers,
+                http_version=event.http_version,
+                reason=_PHRASES.get(event.status_code, b""),
+            )
+        await super()._send_h11_event(event)
+
     async def refuse(self, status: int) -> None:
         """Answer what is no request with an error as every other has it, and take no more."""
         await self._send_error_response(status)
@@ -103,6 +115,7 @@ class Http1(H11Protocol):
         await self._send_h11_event(h11.EndOfMessage())
 
 
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _MALFORMED = BadRequest("this is not a request of HTTP/1.1")
 _ERRORS: dict[int, EngramError] = {
     408: DeadlineExceeded("half a request came, and no more in time"),
