@@ -1,8 +1,8 @@
 """The log for callers: what happened from a position on, as far as each may know of it.
 
-Facts are pulled, so nothing is kept for a subscriber. What was read last is, for those who follow: many wait for the same
-events, and all of them find these read once. A call that finds neither these nor the place where they end begins at the
-segment's start. It looks at so many events at most, whatever it asks for; its answer says where to go on.
+Facts are pulled, so nothing is kept for a subscriber. What was read last is kept for those who follow: many wait for
+the same events, and all of them find these read once. A call that finds neither these nor the place where they end
+begins at the segment's start. It looks at so many events at most, whatever it asks for, and says where to go on.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class PutOperation(msgspec.Struct, frozen=True):
 class DeleteOperation(msgspec.Struct, frozen=True):
     """End `signer`'s membership of a record; of a document, those of its chunks too.
 
-    None for everybody's, or those of so many as a frame has room for: then the record lives on, until it is sent again.
+    None for everybody's; where a frame has no room for so many, it is not done with the `whole`.
     """
 
     ns: bytes
@@ -114,10 +114,14 @@ Operation = PutOperation | KeyOperation | DeleteOperation | CreateOperation | Dr
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What an operation did: the position of the event that stands for it; False where it stood already."""
+    """What an operation did: the position of the event that stands for it; `created`: False where it stood already.
+
+    `whole`: False where a frame had no room for all of it, and the rest is to be sent again.
+    """
 
     position: int
     created: bool
+    whole: bool = True
 
 
 class Group:
@@ -280,39 +284,42 @@ class Group:
         return found
 
     def _delete(self, operation: DeleteOperation) -> Done:
+        ns, digest = operation.ns, operation.digest
+        ending = self._ending(operation)
+        if (parent := tables.parent_of(self._fold.connection, digest)) is not None:
+            cid, whole = cids.from_digest(digest), cids.from_digest(parent)
+            raise Unprocessable(
+                f"cid: {cid} is a chunk of the long text {whole}; delete that, and its chunks go with it", field="cid"
+            )
+        for at, signer in enumerate(ending, 1):
+            done = self._end(ns, digest, signer)
+            for chunk in tables.chunks_of(self._fold.connection, ns, signer, digest):
+                self._end(ns, chunk, signer)
+            if self._full and (at < len(ending) or at == FRAME_EVENTS):
+                return Done(done.position, True, whole=False)
+        return done
+
+    def _ending(self, operation: DeleteOperation) -> list[bytes]:
+        """Give whose memberships a delete is to end, one at least."""
         ns, digest, signer = operation.ns, operation.digest, operation.signer
+        if signer is not None:
+            before = self._fold.membership(ns, digest, signer)
+            if before is not None and before.alive:
+                return [signer]
         alive = tables.signers_of(self._fold.connection, ns, digest, FRAME_EVENTS)
         cid = cids.from_digest(digest)
         if not alive:
             raise NotFound(f"no record {cid} in this namespace", field="cid")
-        if signer is not None and not self._lives(ns, digest, signer):
+        if signer is not None:
             raise Forbidden(
                 f"cid: {cid} was put by another key, and who put it, or the node's operator, deletes it", field="cid"
             )
-        if (parent := tables.parent_of(self._fold.connection, digest)) is not None:
-            whole = cids.from_digest(parent)
-            raise Unprocessable(
-                f"cid: {cid} is a chunk of the long text {whole}; delete that, and its chunks go with it", field="cid"
-            )
-        for each in alive if signer is None else [signer]:
-            done = self._end_whole(ns, digest, each)
-            if self._full:
-                break
-        return done
+        return alive
 
-    def _lives(self, ns: bytes, digest: bytes, signer: bytes) -> bool:
-        membership = self._fold.membership(ns, digest, signer)
-        return membership is not None and membership.alive
-
-    def _end_whole(self, ns: bytes, digest: bytes, signer: bytes) -> Done:
-        done = self._end(ns, digest, signer, self._fold.membership(ns, digest, signer))
-        for chunk in tables.chunks_of(self._fold.connection, ns, signer, digest):
-            self._end(ns, chunk, signer, self._fold.membership(ns, chunk, signer))
-        return done
-
-    def _end(self, ns: bytes, digest: bytes, signer: bytes, before: tables.Membership | None) -> Done:
+    def _end(self, ns: bytes, digest: bytes, signer: bytes) -> Done:
+        issued = self._issued(self._fold.membership(ns, digest, signer))
         event = events.RecordDeleted(
-            ns=ns, cid=cids.from_digest(digest), signer=signer, issued_unix_ms=self._issued(before), erase=False
+            ns=ns, cid=cids.from_digest(digest), signer=signer, issued_unix_ms=issued, erase=False
         )
         return self._emit(event)
 

@@ -153,10 +153,6 @@ class Reader:
             )
         return view
 
-    def lives(self, ns: bytes, digest: bytes) -> bool:
-        """Say whether a record is in a namespace."""
-        return bool(self._look(lambda connection: tables.signers_of(connection, ns, digest, 1)))
-
     def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
         """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
         if content == cids.NO_CONTENT:

@@ -361,6 +361,7 @@ def test_ending_everybodys_membership_of_a_long_text_fits_the_frames(store, note
     while store.get(notes.ns, puts[0].digest) is not None:
         [done] = store.commit([DeleteOperation(notes.ns, puts[0].digest, None)], NOW)
         assert done.created
+        assert done.whole == (store.get(notes.ns, puts[0].digest) is None)
         assert store.published.position - size <= 64 + 41
         size, ended = store.published.position, ended + 1
     assert ended == 3
