@@ -262,7 +262,7 @@ def _node(url: str) -> Iterator[Target]:
 
 @contextmanager
 def _folder(data: Path, *, create: bool) -> Iterator[Target]:
-    if not create and not (data / "FORMAT").exists():
+    if not create and not _is_there(data):
         raise Unreachable(
             f"no memory in {data}: it has no FORMAT file\n"
             f'  make one:            engram ingest "a first text" --data {data}\n'
@@ -275,3 +275,8 @@ def _folder(data: Path, *, create: bool) -> Iterator[Target]:
             yield memory
     except (FolderInUse, FolderRefused) as error:
         raise Unreachable(error.message) from error
+
+
+def _is_there(data: Path) -> bool:
+    """Say whether a memory is there: a folder, one file, or the folder that a crash has left of one."""
+    return data.is_file() or any((folder / "FORMAT").exists() for folder in (data, data.parent / f"{data.name}.d"))
