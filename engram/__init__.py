@@ -90,7 +90,15 @@ def open_async(
 
 
 def _is_url(path: str | Path) -> bool:
-    return isinstance(path, str) and path.partition("://")[0] in _SCHEMES and "://" in path
+    scheme, found, _ = str(path).partition("://")
+    if not found or not isinstance(path, str):
+        return False
+    if scheme.lower() not in _SCHEMES:
+        from engram.errors import BadRequest  # noqa: PLC0415
+
+        known = ", ".join(f"{one}://" for one in _SCHEMES)
+        raise BadRequest(f"path: {scheme!r:.80} is no scheme of a node's URL; these are: {known}", field="path")
+    return True
 
 
 def _refuse_options(models: object, actors: object) -> None:

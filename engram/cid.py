@@ -43,6 +43,8 @@ def content_cid(content: bytes) -> str:
 
 def content_of(cid: str) -> bytes | None:
     """Give the 32 bytes that a `sha256:…` content CID names; None if it is not one."""
+    if not cid.startswith("sha256:"):
+        return None
     found = _CONTENT_CID.match(cid)
     return bytes.fromhex(found[1]) if found else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,6 +75,8 @@ def _line(event: EventInfo) -> str:
 
 def _drawn(event: EventInfo) -> str:
     """Give what fits a line of the terminal; what is in the public namespace goes without saying."""
+    import shutil  # it loads every compressor there is
+
     about = [f"key {one_line(event.key, _CELL)}"] if event.key else []
     about += [short_cid(event.cid)] if event.cid else []
     about += [f"in {one_line(event.namespace, _CELL)}"] if event.namespace not in {None, "public"} else []

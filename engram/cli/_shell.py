@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
+_LEAST_COLUMNS = 20
 INTERRUPTED, BROKEN_PIPE = 130, 141
 """As a shell says it: 128 + the signal's number."""
 
@@ -44,6 +45,7 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*(=.*)?")
 def run(app: App, arguments: Sequence[str]) -> int:
     """Run a command line and give its exit code; errors go to standard error, a reader that left is no error."""
     _set_up_streams()
+    _widen()
     code = OK
     try:
         code = _call(app, arguments)
@@ -126,6 +128,17 @@ def _set_up_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - until the process ends
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_ESCAPE)
+
+
+def _widen() -> None:
+    """Have nothing drawn in less room than a word needs: a help text of two columns never comes to its end."""
+    said = os.environ.get("COLUMNS", "")
+    try:
+        columns = int(said) if said.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):  # no terminal, and nothing said: 80 columns are taken
+        return
+    if columns < _LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:

@@ -250,7 +250,10 @@ def _node(url: str) -> Iterator[Target]:
         with client:
             yield client
     except Unavailable as error:
-        what = error.message if url in error.message else f"{url}: {error.message}"
+        if error.field not in {None, "url"}:  # a node has answered, and found something wrong with the call
+            raise
+        what = error.message.removesuffix("; start one with engram-node")
+        what = what if url in what else f"{url}: {what}"
         raise Unreachable(
             f"{what}\n"
             "  start a node:        engram-node\n"
@@ -260,7 +263,7 @@ def _node(url: str) -> Iterator[Target]:
 
 @contextmanager
 def _folder(data: Path, *, create: bool) -> Iterator[Target]:
-    if not create and not (data / "FORMAT").exists():
+    if not create and not _is_there(data):
         raise Unreachable(
             f"no memory in {data}: it has no FORMAT file\n"
             f'  make one:            engram ingest "a first text" --data {data}\n'
@@ -273,3 +276,8 @@ def _folder(data: Path, *, create: bool) -> Iterator[Target]:
             yield memory
     except (FolderInUse, FolderRefused) as error:
         raise Unreachable(error.message) from error
+
+
+def _is_there(data: Path) -> bool:
+    """Say whether a memory is there: a folder, one file, or the folder that a crash has left of one."""
+    return data.is_file() or any((folder / "FORMAT").exists() for folder in (data, data.parent / f"{data.name}.d"))

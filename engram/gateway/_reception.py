@@ -70,7 +70,7 @@ class Reception:
                 await self._converse(stream, OPERATOR, None)
             else:
                 await self._enter(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):  # of a bare socket
             log.debug("rpc_client_gone")
         except Exception as error:  # noqa: BLE001 - the gateway's edge: a bug in one connection is not the others' end
             _report(error)

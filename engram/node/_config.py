@@ -87,16 +87,18 @@ def load_config(
     """
     values: dict[str, Any] = {}
     environ = environ or {}
-    for layer in (_of_file(path), _of_env_file(environ), _of_environment(environ), _Layer(flags or {}, _flag)):
+    layers = [_of_file(path), _of_env_file(environ), _of_environment(environ), _Layer(flags or {}, _flag)]
+    for layer in layers:
         values |= layer.checked()
-    return _paired(Config(**values))
+    return _paired(Config(**values), layers)
 
 
-def _paired(config: Config) -> Config:
+def _paired(config: Config, layers: list[_Layer]) -> Config:
     for given, missing in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if getattr(config, given) and not getattr(config, missing):
+            [title, *_] = [layer.title(given) for layer in reversed(layers) if given in layer.values]
             raise BadRequest(
-                f"{given} is set and {missing} is not: a certificate and its key go together", field=missing
+                f"{title} is set and {missing} is not: a certificate and its key go together", field=missing
             )
     return config
 

@@ -51,8 +51,8 @@ class Memory(Api):
         self._forgotten = weakref.finalize(self, home.stop)
         self._forgotten.atexit = False
         opened: queue.SimpleQueue[None] = queue.SimpleQueue()
-        home.start(lambda: opened.put(None))
         try:
+            home.start(lambda: opened.put(None))
             opened.get()
         except BaseException:  # an interrupt: nobody will have it to close it
             home.stop()

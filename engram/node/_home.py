@@ -47,6 +47,7 @@ class Home:
         self._ended: list[Callable[[], None]] = []
         self._is_over = False
         self._changed = True
+        self._sound = False
         self.service: NodeService | None = None
         """None before it has opened, and once it is closed: then `gone` says why."""
         self.error: BaseException | None = None
@@ -156,10 +157,11 @@ class Home:
             finally:
                 self.gate.close()
         self._changed = service.reads.position > began_at
+        self._sound = service.reads.failure is None
 
     def _leave(self) -> None:
         try:
-            self._place.leave(sound=self.error is None, changed=self._changed)
+            self._place.leave(sound=self._sound, changed=self._changed)
         except EngramError as error:
             self._loss = error
         except Exception as error:  # noqa: BLE001 (a bug of ours; whoever closes is told, in their own thread)

@@ -85,7 +85,7 @@ class InFile(Place):
 
 def place_of(path: str | Path) -> Place:
     """Give the place that a path names."""
-    if path == MEMORY:
+    if str(path) == MEMORY:
         return InMemory()
     path = Path(path)
     with contextlib.suppress(OSError):  # whoever opens it says what is wrong with it

@@ -63,7 +63,7 @@ class PackedFile:
     def unpack(self) -> None:
         """Make the folder hold the memory: the file's, or what whoever had it open last has left there.
 
-        Raises `FolderInUse`, `FolderRefused`, `StorageFailed`; then the folder is as it was, or is not there.
+        Raises `FolderInUse`, `FolderRefused`, `DiskFull`, `StorageFailed`; then the folder is as it was, or not there.
         """
         try:
             self._hold()
@@ -73,7 +73,9 @@ class PackedFile:
                 self._copy_out()
         except OSError as error:
             self._give_up()
-            raise StorageFailed(f"cannot unpack {self.path}: {error.strerror or error}") from error
+            raise _failure(
+                error, f"cannot unpack {self.path}: {error.strerror or error}. It stands as it was"
+            ) from error
         except BaseException:
             self._give_up()
             raise
@@ -89,10 +91,10 @@ class PackedFile:
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._disk.remove(self._fresh)
-            failed = DiskFull if error.errno in _NO_ROOM else StorageFailed
-            raise failed(
+            raise _failure(
+                error,
                 f"cannot pack {self.path}: {error.strerror or error}. Nothing is lost: all of it stands in "
-                f"{self.folder}, which the next open of {self.path.name} takes up."
+                f"{self.folder}, which the next open of {self.path.name} takes up.",
             ) from error
         with contextlib.suppress(OSError):  # what is left of it is taken for what it is, and removed by the next open
             self._remove()
@@ -243,3 +245,7 @@ class PackedFile:
         for name in self._disk.list(path):
             self._remove_all(path / name)
         self._disk.remove_folder(path)
+
+
+def _failure(error: OSError, message: str) -> DiskFull | StorageFailed:
+    return DiskFull(message) if error.errno in _NO_ROOM else StorageFailed(message)

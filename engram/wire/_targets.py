@@ -148,6 +148,7 @@ def find_route(verb: str, path: bytes) -> tuple[type[Request[Any]], dict[str, st
     """
     parts = path.split(b"/")
     found = [each for each in _TEMPLATES.get(len(parts), ()) if each.fits(parts)]
+    found = [each for each in found if not each.names] or found  # a path that is written out is no other's segment
     for template in found:
         if template.route.verb == verb:
             return template.request, template.fields(parts)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from engram.cli import _doctor_disk as disk
+from engram.cli import _doctor_net as net
 from engram.cli import _doctor_python as python
 from engram.node import Config
 
@@ -121,3 +126,53 @@ def test_a_clock_behind_the_log_is_told(config):
 def test_a_clock_that_stands_before_engram_fails(config, monkeypatch):
     monkeypatch.setattr(disk.time, "time", lambda: 0.0)
     assert disk.check_clock(config).state == "fail"
+
+
+def certificate(folder, days, name="tls"):
+    """Write a certificate that runs out in so many days, and its key; give the files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "node")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=90))
+        .not_valid_after(now + timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / f"{name}.crt", folder / f"{name}.key"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    secret = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    files[1].write_bytes(key.private_bytes(*secret, serialization.NoEncryption()))
+    files[1].chmod(0o600)
+    locked = folder / f"{name}.locked"
+    locked.write_bytes(key.private_bytes(*secret, serialization.BestAvailableEncryption(b"secret")))
+    return files
+
+
+@pytest.mark.parametrize(("days", "state"), [(365, "ok"), (5, "warn"), (-1, "fail")])
+def test_a_certificate_is_judged_by_its_end(tmp_path, days, state):
+    cert, key = certificate(tmp_path, days)
+    assert net.check_tls(Config(tls_cert=cert, tls_key=key)).state == state
+
+
+def test_a_certificate_that_will_not_do_says_what_to_do(tmp_path):
+    cert, key = certificate(tmp_path, 365)
+    _, other = certificate(tmp_path, 365, "other")
+    assert net.check_tls(Config()) is None
+    for pair in (
+        (cert, other),
+        (cert, tmp_path / "tls.locked"),
+        (key, key),
+        (cert, tmp_path / "none"),
+        (tmp_path, key),
+    ):
+        check = net.check_tls(Config(tls_cert=pair[0], tls_key=pair[1]))
+        assert check.state == "fail"
+        assert "tls_cert" in check.advice
+    key.chmod(0o644)
+    check = net.check_tls(Config(tls_cert=cert, tls_key=key))
+    assert (check.state, check.advice) == ("warn", f"chmod 600 {key}")

@@ -22,6 +22,17 @@ sys.exit(run_user(["list", "--limit", "20000"], opener_of(memory)))
 """
 SHORT = LISTING.replace("20_000", "1")
 HELP = 'import sys; sys.argv[1:] = ["--help"]; from engram.cli.user import main; main()'
+TAUGHT = """
+import contextlib, io, sys
+from engram.cli import node, user
+from engram.cli._shell import run
+from engram.cli._target import open_target
+program = {"engram": lambda: user.build(open_target), "engram-node": node.build}[sys.argv[1]]()
+with contextlib.redirect_stdout(io.StringIO()):
+    assert run(program, sys.argv[2:]) == 0
+heavy = {"msgspec", "sqlite3", "trio", "ssl", "cryptography", "structlog", "tomllib"}
+print(sorted((heavy | {"engram.record", "engram.node", "engram.sdk", "engram.wire"}) & set(sys.modules)))
+"""
 USER = "from engram.cli.user import main; main()"
 LATIN = """
 import sys
@@ -40,6 +51,21 @@ assert run_user(["query", "x"], opener_of(SmallMemory())) == 0
 heavy = {"rich", "trio", "numpy", "cryptography", "structlog", "asyncio", "tomllib", "importlib.metadata"}
 print(sorted(heavy & set(sys.modules)))
 """
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "1", "2", "3", "-1", "x", "٣"])
+def test_a_terminal_of_hardly_any_columns_gets_its_help(columns):
+    """A help text of two columns or none never came to its end, and took all the memory there was."""
+    ran = subprocess.run(
+        [sys.executable, "-c", HELP],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": columns},
+        capture_output=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0
+    assert b"ingest" in ran.stdout
 
 
 def test_a_reader_that_leaves_is_no_error():
@@ -67,6 +93,18 @@ def test_a_reader_that_was_never_there_is_no_error(code):
 
 def test_a_query_in_a_pipe_loads_nothing_heavy():
     ran = subprocess.run([sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["engram --help", "engram query --help", "engram key set --help", "engram export --help", "engram-node --help",
+     "engram-node doctor --help", "engram-node replay --help"],
+)  # fmt: skip
+def test_help_loads_nothing_that_only_a_call_needs(command):
+    ran = subprocess.run(
+        [sys.executable, "-c", TAUGHT, *command.split()], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert ran.stdout == "[]\n"
 
 

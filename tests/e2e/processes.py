@@ -75,13 +75,12 @@ class Node:
             str(self.data),
             "--port",
             "0",
-            "--http-port",
-            "0",
             *map(str, self._arguments),
         ]
+        variables = {"ENGRAM_HTTP_PORT": "0"} | self._variables  # over which the test's own arguments go
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, bufsize=0, stdout=subprocess.PIPE, stderr=log, cwd=self._cwd, env=environ(**self._variables)
+                command, bufsize=0, stdout=subprocess.PIPE, stderr=log, cwd=self._cwd, env=environ(**variables)
             )
         self.url, *more = self.wait_for("listening: ").split()[1::2]
         self.http_url = more[0] if more else None

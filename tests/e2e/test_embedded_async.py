@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 import trio
+import trio.testing
 from e2e.processes import code_of, environ
 
 import engram
@@ -167,10 +168,21 @@ def test_a_write_whose_caller_was_cancelled_has_happened_whole_or_not_at_all(run
     assert kept <= 200
 
 
+async def tasks_of(memory):
+    """Count the tasks on the memory's thread, once those that were cancelled have gone."""
+
+    async def count(_):
+        await trio.testing.wait_all_tasks_blocked()
+        return trio.lowlevel.current_statistics().tasks_living
+
+    return await memory._cross(count, lambda _: None)
+
+
 def test_a_follower_that_is_cancelled_holds_nothing_up(run, tmp_path):
     async def main():
         async with engram.open_async(tmp_path) as memory:
             seen, enough = [], anyio.Event()
+            before = await tasks_of(memory)
 
             async def follow():
                 async for event in memory.events(since=0, follow=True):
@@ -184,7 +196,9 @@ def test_a_follower_that_is_cancelled_holds_nothing_up(run, tmp_path):
                 await memory.ingest_embedding(V)  # the followers wait on the memory's thread, and do not hold it
                 with anyio.fail_after(10):
                     await enough.wait()
+                assert await tasks_of(memory) >= before + 20
                 tasks.cancel_scope.cancel()
+            assert await tasks_of(memory) == before  # nobody polls for who has gone
         return time.monotonic()
 
     began = time.monotonic()

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from e2e.processes import code_of, environ
+from e2e.processes import USER, code_of, environ, run
 
 import engram
 from engram.errors import BadRequest, FolderInUse, FolderRefused, NotFound, StorageFailed
@@ -190,6 +190,32 @@ def test_a_url_gives_the_client(node):
     for option in ("models", "actors"):
         with pytest.raises(BadRequest, match=f"{option}: a node has its own"):
             engram.open(node.url, **{option: {}})
+
+
+def test_a_url_of_another_kind_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for url in ("ftp://host", "engrams://host:1", "://"):
+        with pytest.raises(BadRequest, match="is no scheme of a node's URL; these are: engram://, http://, https://"):
+            engram.open(url)
+        with pytest.raises(BadRequest):
+            engram.open_async(url)
+    assert names(tmp_path) == []
+
+
+def test_a_path_object_may_say_memory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with engram.open(Path(":memory:")) as memory:
+        assert memory.ingest_embedding(V)
+    assert names(tmp_path) == []
+
+
+def test_the_command_line_opens_a_single_file(tmp_path):
+    with engram.open(tmp_path / "one.engram") as memory:
+        cid = memory.ingest_embedding(V, {"n": 1})
+    ran = run(USER, "get", cid, "--data", tmp_path / "one.engram", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert cid in ran.out
+    assert names(tmp_path) == ["one.engram"]
 
 
 def test_a_client_by_url_loads_no_node():

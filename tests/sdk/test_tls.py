@@ -20,7 +20,7 @@ from engram.gateway._door import Door
 from engram.gateway._reception import Reception
 from engram.identity import OPERATOR, Caller, NodeKey
 from engram.limits import LIMITS
-from engram.runtime import RealRng
+from engram.runtime import RealNetwork, RealRng
 from engram.sdk import EngramClient
 
 NODE = NodeKey(b"\7" * 32)
@@ -70,7 +70,7 @@ class FarNode(Node):
             listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
             self.port = listeners[0].socket.getsockname()[1]
             ready.set()
-            await trio.serve_listeners(Reception(door, self._certificate).serve, listeners)
+            await trio.serve_listeners(Reception(door, RealNetwork(), self._certificate).serve, listeners)
 
 
 @pytest.fixture

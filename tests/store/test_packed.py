@@ -263,7 +263,7 @@ def test_a_disk_that_fails_while_it_is_unpacked_leaves_the_file(error):
         memory = PackedFile(disk, FILE)
         try:
             memory.unpack()
-        except (StorageFailed, FolderRefused):
+        except (StorageFailed, DiskFull, FolderRefused):
             assert not disk.locks()
             assert disk.files()[str(FILE)] == before
         memory.release()

@@ -191,6 +191,12 @@ def test_a_key_with_slashes_is_one_segment():
     assert refusal("GET", b"/v1/keys/%ff").field == "key"
 
 
+def test_a_path_that_is_written_out_is_no_others_segment():
+    error = refusal("GET", b"/v1/memories/batch")
+    assert isinstance(error, WrongVerb)
+    assert error.allowed == ("POST",)
+
+
 def test_what_stands_nowhere_is_told_with_what_is_near():
     error = refusal("GET", b"/v1/memorys")
     assert (error.code, error.http_status, error.field) == ("unknown_method", 404, "path")

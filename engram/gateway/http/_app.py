@@ -10,10 +10,11 @@ from starlette.routing import Mount, Route
 
 from engram.errors import DeadlineExceeded
 from engram.gateway._http_v1 import ENDPOINTS, HttpV1
-from engram.gateway.http._embeddings import NAME, embeddings
+from engram.gateway.http._embeddings import NAME, embeddings, openai_error
 from engram.gateway.http._endpoint import Ask, Endpoint, json_response
-from engram.gateway.http._pages import docs, home, openapi, ready
+from engram.gateway.http._pages import docs, home, openapi
 from engram.gateway.http._prometheus import metrics
+from engram.gateway.http._ready import ready
 from engram.gateway.http._rest import rest
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def application(door: HttpDoor) -> Starlette:
             Route("/openapi.json", Endpoint(door, "openapi", {"GET": openapi})),
             Route("/ready", Endpoint(door, "ready", {"GET": ready})),
             Route("/metrics", Endpoint(door, "metrics", {"GET": metrics})),
-            Route("/v1/embeddings", Endpoint(door, NAME, {"POST": embeddings})),
+            Route("/v1/embeddings", Endpoint(door, NAME, {"POST": embeddings}, openai_error)),
             Mount("/v1", app=Endpoint(door, "rest", {"*": rest})),
             *_first_engrams(door),
             Mount("/", app=Endpoint(door, "nowhere", {"*": rest})),  # which says what is near

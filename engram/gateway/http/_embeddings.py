@@ -15,6 +15,7 @@ from engram.wire import Embed, decode_body
 if TYPE_CHECKING:
     from starlette.responses import Response
 
+    from engram.errors import EngramError
     from engram.gateway.http._endpoint import Ask
     from engram.wire import EmbedResult
 
@@ -57,6 +58,28 @@ class EmbeddingsResult(msgspec.Struct, frozen=True, kw_only=True):
     data: list[Embedding]
     model: str
     usage: Usage
+
+
+class OpenAiProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error as OpenAI's clients read it."""
+
+    message: str
+    type: str = "invalid_request_error"
+    param: str | None = None
+    code: str
+
+
+class OpenAiError(msgspec.Struct, frozen=True, kw_only=True):
+    """What OpenAI's clients look for an error in."""
+
+    error: OpenAiProblem
+
+
+def openai_error(error: EngramError) -> bytes:
+    """Write an error as OpenAI's clients read it."""
+    kind = "invalid_request_error" if error.http_status < 500 else "server_error"
+    problem = OpenAiProblem(message=error.message, type=kind, param=error.field, code=error.code)
+    return msgspec.json.encode(OpenAiError(error=problem))
 
 
 async def embeddings(ask: Ask) -> Response:

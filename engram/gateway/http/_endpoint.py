@@ -61,11 +61,18 @@ class Ask:
 class Endpoint:
     """An ASGI application: handlers by verb, behind one guard."""
 
-    def __init__(self, door: HttpDoor, name: str, handlers: Mapping[str, Callable[[Ask], Awaitable[Response]]]) -> None:
-        """`name`: what the metrics call it. A handler under `*` takes every verb."""
+    def __init__(
+        self,
+        door: HttpDoor,
+        name: str,
+        handlers: Mapping[str, Callable[[Ask], Awaitable[Response]]],
+        written: Callable[[EngramError], bytes] = encode_error,
+    ) -> None:
+        """`name`: what the metrics call it. A handler under `*` takes every verb. `written`: how errors are."""
         self._door = door
         self._name = name
         self._handlers = handlers
+        self._written = written
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Nothing but a cancellation leaves here."""
@@ -84,12 +91,21 @@ class Endpoint:
             self._door.metrics.count("http", method, "gone", self._door.clock.monotonic() - started)
             return
         except EngramError as error:
-            response, code = error_response(error), error.code
+            response, code = self._refusal(error), error.code
         except Exception as error:  # noqa: BLE001 - the gateway's edge: a bug is answered, and logged without users' text
             failed = self._door.internal(method, error)
-            response, code = error_response(failed), failed.code
+            response, code = self._refusal(failed), failed.code
         self._door.metrics.count("http", method, code, self._door.clock.monotonic() - started)
         await response(scope, receive, send)
+
+    def _refusal(self, error: EngramError) -> Response:
+        """Give an error with its true status."""
+        headers = dict(HEADERS)
+        if error.retry_after_s is not None:
+            headers["retry-after"] = str(math.ceil(error.retry_after_s))
+        if allowed := getattr(error, "allowed", None):
+            headers["allow"] = ", ".join(allowed)
+        return Response(self._written(error), error.http_status, headers, JSON)
 
     def _handler(self, request: Request) -> Callable[[Ask], Awaitable[Response]]:
         verb = "GET" if request.method == "HEAD" else request.method
@@ -106,13 +122,3 @@ def json_response(door: HttpDoor, answer: msgspec.Struct, status: int = 200) -> 
     if len(body) > limit:
         raise TooLarge(f"the answer has {len(body)} bytes, and a body at most {limit}; ask for less at once")
     return Response(body, status, HEADERS, JSON)
-
-
-def error_response(error: EngramError) -> Response:
-    """Give an error as JSON, with its true status."""
-    headers = dict(HEADERS)
-    if error.retry_after_s is not None:
-        headers["retry-after"] = str(math.ceil(error.retry_after_s))
-    if allowed := getattr(error, "allowed", None):
-        headers["allow"] = ", ".join(allowed)
-    return Response(encode_error(error), error.http_status, headers, JSON)

@@ -1,49 +1,21 @@
-"""What the door says of itself: whether it is ready, its description, and the page that shows it."""
+"""What the door says of itself: its description, and the page that shows it."""
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import importlib.resources
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.responses import RedirectResponse, Response
 
-from engram.errors import ModelNotReady
-from engram.gateway.http._endpoint import HEADERS, JSON, json_response
+from engram.gateway.http._endpoint import HEADERS, JSON
 from engram.gateway.http._openapi import description
-from engram.wire import Status
 
 if TYPE_CHECKING:
     from engram.gateway.http._endpoint import Ask
-    from engram.wire import StatusResult
-
-_RETRY_S = 2.0
-_PAGE_HEADERS = HEADERS | {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self';"
-        " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "referrer-policy": "no-referrer",
-}
-
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """The node answers everything: its embedding model is loaded."""
-
-    status: str = "ready"
-
-
-async def ready(ask: Ask) -> Response:
-    """Answer `GET /ready`: `model_not_ready` until texts can be embedded."""
-    model = cast("StatusResult", await ask.call(Status())).model
-    if model.state == "ready":
-        return json_response(ask.door, Ready())
-    why = f": {model.message}" if model.message else ""
-    raise ModelNotReady(
-        f"the embedding model is {model.state}{why}; vectors work meanwhile",
-        retry_after_s=None if model.state == "failed" else _RETRY_S,
-    )
 
 
 async def openapi(_: Ask) -> Response:
@@ -53,7 +25,8 @@ async def openapi(_: Ask) -> Response:
 
 async def docs(_: Ask) -> Response:
     """Answer `GET /docs`. The page holds all that it needs, and asks nobody but this node."""
-    return Response(_page(), 200, _PAGE_HEADERS, "text/html; charset=utf-8")
+    page, headers = _page()
+    return Response(page, 200, headers, "text/html; charset=utf-8")
 
 
 async def home(_: Ask) -> Response:
@@ -67,5 +40,13 @@ def _description() -> bytes:
 
 
 @functools.cache
-def _page() -> bytes:
-    return importlib.resources.files("engram.gateway.http").joinpath("docs.html").read_bytes()
+def _page() -> tuple[bytes, dict[str, str]]:
+    """Give the page, and headers under which it runs its own script and no other, and stands in no other's frame."""
+    page = importlib.resources.files("engram.gateway.http").joinpath("docs.html").read_bytes()
+    script = page.partition(b"<script>")[2].partition(b"</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; connect-src 'self';"
+        " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return page, HEADERS | {"content-security-policy": policy, "referrer-policy": "no-referrer"}

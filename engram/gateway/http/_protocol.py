@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import h11
 import trio
 from hypercorn.config import Config
+from hypercorn.events import Closed
 from hypercorn.logging import Logger
 from hypercorn.protocol.events import Request as StreamRequest
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
@@ -61,8 +62,17 @@ def quiet_config() -> Config:
 class Http1(H11Protocol):
     """One connection's protocol: requests, one after the other."""
 
+    async def _handle_events(self) -> None:
+        try:
+            await super()._handle_events()
+        except h11.RemoteProtocolError as error:
+            await self._send_error_response(error.error_status_hint)
+            await self.send(Closed())
+
     async def _check_protocol(self, event: h11.Request) -> None:
         """Switch to nothing else."""
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise h11.RemoteProtocolError("not HTTP/1.1", error_status_hint=505)
 
     async def _create_stream(self, request: h11.Request) -> None:
         self.stream = HTTPStream(

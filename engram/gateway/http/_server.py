@@ -147,7 +147,7 @@ class _Reception:
                 await self._enter(stream)
             finally:
                 self._open -= 1
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):  # of a bare socket
             log.debug("http_client_gone")
         except Exception as error:  # noqa: BLE001 - the gateway's edge: a bug in one connection is not the others' end
             _report(error)

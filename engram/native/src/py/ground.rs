@@ -218,7 +218,11 @@ fn numbers(vector: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
 }
 
 fn number(index: usize, item: &Bound<'_, PyAny>) -> PyResult<f64> {
-    let kind = item.get_type().name()?.to_string();
+    if let Ok(plain) = item.cast_exact::<PyFloat>() {
+        return Ok(plain.value());
+    }
+    let name = item.get_type().name()?;
+    let kind = name.to_cow()?; // not by its Display, which asks for signals, and drops a Ctrl-C that it meets
     let real = !kind.starts_with("complex") && !item.is_instance_of::<PyString>();
     match item.extract::<f64>() {
         Ok(value) if real => Ok(value),
