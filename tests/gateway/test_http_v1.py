@@ -263,7 +263,7 @@ async def test_a_signed_number_of_very_many_digits_is_refused(door):
 
 
 async def test_a_signed_body_of_many_bytes_is_refused(door):
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLarge, match="a signed body may have 262144"):
         await door.ingest(Signing(ALICE)("IngestSynapse", text="x" * 300_000), local=True)
 
 

@@ -132,6 +132,13 @@ def test_what_is_no_signature_is_refused(signature):
     assert caught.value.field == "signature"
 
 
+@pytest.mark.parametrize("more", ["00", " ", "\n", "x"])
+def test_a_signature_with_something_behind_it_is_refused(more):
+    body = signed(BODY)
+    with pytest.raises(Unauthenticated):
+        signer(body | {"signature": body["signature"] + more})
+
+
 def test_a_signature_may_come_without_its_0x():
     body = signed(BODY)
     assert signer(body | {"signature": body["signature"].removeprefix("0x").upper()}) == ALICE.public_key
