@@ -81,6 +81,7 @@ def schemathesis(node, *arguments):
         ],
         capture_output=True,
         text=True,
+        cwd=node.data.parent,
         timeout=280,
         check=False,
     )
