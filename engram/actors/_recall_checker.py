@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from engram.actors._store import Commit
-from engram.errors import EngramError
+from engram.errors import EngramError, NotFound
 from engram.runtime import Actor, Message, handle
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ class RecallChecker(Actor):
         replayed, keep = await self.context.offload.run("scrub", step)
         if keep is not None:
             [outcome] = await self.context.refs["store"].ask(Commit([keep]))
+            if isinstance(outcome, NotFound):
+                self._check.forget(keep.measured.ns)
+                return PERIOD_S
             if isinstance(outcome, EngramError):
                 raise outcome
             self._check.keep(keep)

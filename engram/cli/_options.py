@@ -37,7 +37,7 @@ class Where:
 
     node: Annotated[
         str | None,
-        Parameter(help="Ask the node at this address. [default: $ENGRAM_NODE or engram://127.0.0.1:8090]"),
+        Parameter(help="Ask the node at this address, http:// too. [default: $ENGRAM_NODE or engram://127.0.0.1:8090]"),
     ] = None
     data: Annotated[Path | None, Parameter(help="Open this data folder itself, without a node.")] = None
     json: Annotated[bool, Parameter(help="Print JSON for a program.", negative="", show_default=False)] = False

@@ -252,7 +252,8 @@ def _node(url: str) -> Iterator[Target]:
     except Unavailable as error:
         if error.field not in {None, "url"}:  # a node has answered, and found something wrong with the call
             raise
-        what = error.message if url in error.message else f"{url}: {error.message}"
+        what = error.message.removesuffix("; start one with engram-node")
+        what = what if url in what else f"{url}: {what}"
         raise Unreachable(
             f"{what}\n"
             "  start a node:        engram-node\n"

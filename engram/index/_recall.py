@@ -70,6 +70,11 @@ class RecallTally:
         self._kept[ns] = measure
         self._running.pop(ns, None)
 
+    def forget(self, ns: bytes) -> None:
+        """Forget a namespace, which is gone."""
+        self._kept.pop(ns, None)
+        self._running.pop(ns, None)
+
     def latest(self, ns: bytes) -> Measure | None:
         """Give what is known best: the running sum where there is one, else what was kept last; None for neither."""
         return self._running[ns][1] if ns in self._running else self._kept.get(ns)

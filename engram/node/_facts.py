@@ -1,7 +1,8 @@
 """The log for callers: what happened from a position on, as far as each may know of it.
 
-Facts are pulled, so nothing is kept for a subscriber but its place in the log, and that only to spare the next call the
-search for it: a call that finds no such place begins at the segment's start.
+Facts are pulled, so nothing is kept for a subscriber. What was read last is kept for those who follow: many wait for
+the same events, and all of them find these read once. A call that finds neither these nor the place where they end
+begins at the segment's start. It looks at so many events at most, whatever it asks for, and says where to go on.
 """
 
 from __future__ import annotations
@@ -9,22 +10,20 @@ from __future__ import annotations
 import difflib
 import functools
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import trio
 
 from engram.errors import Unavailable, Unprocessable
-from engram.events import KeySet, NamespaceCreated, decode, known_types
+from engram.events import KeySet, known_types
 from engram.limits import LIMITS
 from engram.node._checks import within
 from engram.runtime import LANE as LOG_LANE
 from engram.wire import EventInfo, EventsResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from engram.events import AnyEvent, Entry, LogReader
+    from engram.events import Entry, LogReader
     from engram.identity import Caller
     from engram.node._reads import Reads
     from engram.node._rights import Rights
@@ -33,16 +32,24 @@ if TYPE_CHECKING:
     from engram.store import Namespace, Store
     from engram.wire import Events
 
+T = TypeVar("T")
+
+_KEY_SET = KeySet.__struct_config__.tag
+
 WAIT_S = 30.0
 """How long a call may wait for something to happen."""
 
-_PLACES = 64
-_PASSED_EVENTS = 65_536
+_PASSED_EVENTS = 16_384
 """Events that a call looks at, at most, where few are of those that are asked for."""
+_PAGE_BYTES = 1024 * 1024
+_BATCH_EVENTS = 1024
+_BATCH_BYTES = 256 * 1024
+_KEPT = 64
+"""Batches, and places in the log, that are kept for who comes next."""
 
 
 class Facts:
-    """Reads the log for callers. Its calls are of the node's loop; the reading is done beside."""
+    """Reads the log for callers. Its calls are of the node's loop; the reading is done beside, by one thread."""
 
     def __init__(self, store: Store, reads: Reads, rights: Rights, tail: Tail, offload: Offload) -> None:
         self._store = store
@@ -50,7 +57,8 @@ class Facts:
         self._rights = rights
         self._tail = tail
         self._offload = offload
-        self._places: OrderedDict[int, LogReader] = OrderedDict()
+        self._batches: OrderedDict[int, list[Entry]] = OrderedDict()
+        self._readers: OrderedDict[int, LogReader] = OrderedDict()
 
     async def events(self, request: Events, caller: Caller) -> EventsResult:
         """Give what happened; wait for it, where nothing has and the caller says so."""
@@ -71,66 +79,78 @@ class Facts:
         with trio.move_on_after(request.wait_s):
             while not found and since >= self._reads.position:
                 await self._tail.grown()
-        while not found and since < self._reads.position:
-            found, since = await self._some(since, limit, asked)
+        if since < self._reads.position:
+            look = functools.partial(self._look, since, limit, asked)
+            with trio.CancelScope(shield=True):  # the thread goes on all the same
+                found, since = await self._offload.run(LOG_LANE, look)
         return EventsResult(events=found, next=since, position=self._reads.position)
 
-    async def _some(self, since: int, limit: int, asked: _Asked) -> tuple[list[EventInfo], int]:
-        reader = self._places.pop(since, None) or self._store.log.reader(since)
-        look = functools.partial(self._look, reader, limit, asked)
-        with trio.CancelScope(shield=True):  # the thread goes on all the same
-            found, since = await self._offload.run(LOG_LANE, look)
-        if reader.position == since:
-            self._places[since] = reader
-            while len(self._places) > _PLACES:
-                self._places.popitem(last=False)
-        return found, since
-
-    def _look(self, reader: LogReader, limit: int, asked: _Asked) -> tuple[list[EventInfo], int]:
+    def _look(self, since: int, limit: int, asked: _Asked) -> tuple[list[EventInfo], int]:
         """Give the next events that are asked for, and the position behind the last that was looked at."""
         found: list[EventInfo] = []
-        passed = 0
-        end = self._reads.position
-        while reader.position < end and passed < _PASSED_EVENTS:
-            for entry in reader.read(limit - len(found)):
+        end, last = self._reads.position, since + _PASSED_EVENTS
+        size = 0
+        while since < min(end, last):
+            entries = self._from(since)
+            for at, entry in enumerate(entries):
                 if entry[0] >= end:
-                    return found, entry[0]
-                passed += 1
-                found.extend(self._shown(entry, asked))
-            if len(found) == limit:
-                break
-        return found, reader.position
+                    return found, since
+                since = entry[0] + 1
+                if (event := self._shown(entry, asked)) is not None:
+                    found.append(event)
+                    size += len(entry[2])
+                    if len(found) == limit or size > _PAGE_BYTES:
+                        _keep(self._batches, since, entries[at + 1 :])
+                        return found, since
+        return found, since
 
-    def _shown(self, entry: Entry, asked: _Asked) -> Iterator[EventInfo]:
+    def _from(self, since: int) -> list[Entry]:
+        """Give the next events from a position on that is committed, one at least."""
+        if not (entries := self._batches.get(since, [])):
+            reader = self._readers.pop(since, None) or self._store.log.reader(since)
+            entries = reader.read(_BATCH_EVENTS, _BATCH_BYTES)
+            _keep(self._batches, since, entries)
+            _keep(self._readers, reader.position, reader)
+        return entries
+
+    def _shown(self, entry: Entry, asked: _Asked) -> EventInfo | None:
         position, time_unix_ns, data = entry
         fields: dict[str, Any] = msgspec.msgpack.decode(data)
         event_type = fields.pop("type")
         if asked.types is not None and event_type not in asked.types:
-            return
+            return None
         ns = fields.get("ns")
         space = None if ns is None else self._store.published.namespaces.get(ns)
         if asked.space is not None and (space is None or space.ns != asked.space.ns):
-            return
-        if ns is not None and not self._may_know(asked.caller, space, decode(data)):
-            return
-        yield EventInfo(
+            return None
+        if ns is not None and not self._may_know(asked.caller, space, fields):
+            return None
+        return EventInfo(
             position=position,
             type=event_type,
             time_unix_ns=time_unix_ns,
             namespace=None if space is None else space.name,
             cid=fields.get("cid") or None,
-            key=self._store.key_of_patch(fields["key"]) if event_type == KeySet.__struct_config__.tag else None,
+            key=self._store.key_of_patch(fields["key"]) if event_type == _KEY_SET else None,
             data=_plain(fields),
         )
 
-    def _may_know(self, caller: Caller, space: Namespace | None, event: AnyEvent | object) -> bool:
+    def _may_know(self, caller: Caller, space: Namespace | None, fields: dict[str, Any]) -> bool:
         """Say whether a caller may know of an event in a namespace; of one that is gone its operator and its owner."""
         if caller.operator:
             return True
         if space is not None:
             return self._rights.sees(caller, space)
-        owner = event.owner if isinstance(event, NamespaceCreated) else getattr(event, "signer", None)
+        owner = fields.get("owner", fields.get("signer"))  # in a namespace with an owner nobody else signs
         return owner is not None and owner == self._rights.key_of(caller)
+
+
+def _keep(kept: OrderedDict[int, T], position: int, what: T) -> None:
+    """Keep what was read from a position on, or up to it, and forget what was longest not kept again."""
+    kept[position] = what
+    kept.move_to_end(position)
+    if len(kept) > _KEPT:
+        kept.popitem(last=False)
 
 
 class _Asked(msgspec.Struct, frozen=True):

@@ -43,12 +43,13 @@ if TYPE_CHECKING:
     from engram.errors import EngramError
     from engram.filter import Filter
     from engram.identity import Caller
-    from engram.store import RecallCheck, Store, View
+    from engram.store import Head, RecallCheck, Store, View
     from engram.wire import Get, History, KeyGet, KeyList, List, Query, Record
 
 _QUICK_US = 300.0
 _ANY_QUERY = struct.pack(f"<{PUBLIC.dim}f", *[1.0] * PUBLIC.dim)
 _OTHERS = 100
+_SPARE_IDS = 100
 _PAGE_BYTES = LIMITS.message_bytes // 2
 
 
@@ -98,6 +99,8 @@ class Reads:
         found = self._store.published.namespaces.get(ns) if owner is not None else None
         if found is None:
             raise NotFound(f"no namespace {name!r} here; create it first (namespace create)", field="namespace")
+        if len(self._ids) > 2 * len(self._store.published.namespaces) + _SPARE_IDS:
+            self._ids.clear()  # of most there is nothing any more
         self._ids[owner, name] = ns
         return found
 
@@ -190,18 +193,24 @@ class Reads:
         key = checked_key(request.key)
 
         def get() -> KeyRecord:
-            head = self._store.head(space.ns, key)
-            if head is None:
-                raise NotFound(f"no key {key!r:.80} in this namespace", field="key")
-            view = self._store.get(space.ns, head.digest)
-            if view is None:
-                cid = cids.from_digest(head.digest)
-                raise NotFound(f"the key {key!r:.80} names {cid}, which was deleted", field="key")
+            head = self._head(space, key)
+            while (view := self._store.get(space.ns, head.digest)) is None:
+                now = self._head(space, key)
+                if now == head:
+                    cid = cids.from_digest(head.digest)
+                    raise NotFound(f"the key {key!r:.80} names {cid}, which was deleted", field="key")
+                head = now  # it was given another, and only then what it named went
             chunks = self._chunks(space, head.digest, view)
             found = record_answer(head.digest, view, chunks, include_vector=request.include_vector)
             return KeyRecord(key=key, position=head.position, set_unix_ms=head.issued, record=found)
 
         return get
+
+    def _head(self, space: Namespace, key: str) -> Head:
+        head = self._store.head(space.ns, key)
+        if head is None:
+            raise NotFound(f"no key {key!r:.80} in this namespace", field="key")
+        return head
 
     def key_list(self, request: KeyList, caller: Caller = OPERATOR) -> Callable[[], KeyListResult]:
         """Look at a request for a page of keys; give what reads it."""
@@ -231,13 +240,14 @@ class Reads:
         """Look at a request for a page of what a key has named; give what reads it."""
         space = self.namespace(request.namespace, caller)
         limit = within("limit", request.limit, 1, LIMITS.history_limit)
-        after = within("after", request.after, 0, 2**62)
+        # Not of a namespace that had this name before, and was deleted with all its keys.
+        after = max(within("after", request.after, 0, 2**62), space.position)
         key = checked_key(request.key)
 
         def browse() -> HistoryResult:
             position = self.position
             found = self._store.versions(space.ns, key, after, limit + 1)
-            if not found and after == 0:
+            if not found and after == space.position:
                 raise NotFound(f"no key {key!r:.80} in this namespace", field="key")
             versions = [
                 KeyVersion(

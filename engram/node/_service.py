@@ -86,14 +86,15 @@ if TYPE_CHECKING:
     from engram.node._reads import Search
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Message, Ref, Tail
-    from engram.store import Count, Operation, RecallCheck, Scrub, Store
+    from engram.store import Count, Namespace, Operation, RecallCheck, Scrub, Store
     from engram.wire import ActorsResult, Answer, IndexStatus, OnLong, Request
 
 A = TypeVar("A", bound="Answer")
 R = TypeVar("R")
 
 _CATCH_UP_S = 5.0
-_ENDINGS = 1000
+_ENDINGS = 2000
+"""Memberships, those of chunks too, and keys that one commit of a namespace's deletion ends."""
 _PONG = Pong()
 
 
@@ -236,7 +237,11 @@ class NodeService:
         space = self.reads.namespace(request.namespace, caller)
         signer = self._rights.signer(caller)
         digest = cids.digest_of(request.cid)
-        done = await self._write(DeleteOperation(space.ns, digest, None if caller.operator else signer))
+        delete = DeleteOperation(space.ns, digest, None if caller.operator else signer)
+        done = await self._write(delete)
+        with contextlib.suppress(NotFound):  # the rest has ended meanwhile
+            while not done.whole:
+                done = await self._write(delete)
         return DeleteResult(cid=request.cid, position=done.position)
 
     async def _key_set(self, request: KeySet, caller: Caller) -> KeyResult:
@@ -351,10 +356,11 @@ class NodeService:
         if request.name == PUBLIC.name:
             raise Forbidden("name: the public namespace is always there; delete its memories instead", field="name")
         try:
-            space = self.reads.namespace(request.name, caller)
+            return await self._end_namespace(self.reads.namespace(request.name, caller), self._rights.signer(caller))
         except NotFound as error:
             raise NotFound(error.message, field="name") from None
-        signer = self._rights.signer(caller)
+
+    async def _end_namespace(self, space: Namespace, signer: bytes) -> NamespaceDeleteResult:
         deleted = 0
         while True:
             look = functools.partial(self._endings, space.ns, signer)
@@ -367,17 +373,18 @@ class NodeService:
                 deleted += sum(isinstance(done, Done) and isinstance(end, DeleteOperation) for end, done in kept)
             with contextlib.suppress(Conflict):  # something came into it meanwhile
                 done = await self._write(DropOperation(space.ns, signer))
-                return NamespaceDeleteResult(name=request.name, records=deleted, position=done.position)
+                return NamespaceDeleteResult(name=space.name, records=deleted, position=done.position)
 
-    def _endings(self, ns: bytes, signer: bytes) -> list[Operation]:
+    def _endings(self, ns: bytes, signer: bytes) -> Sequence[Operation]:
         """Give what ends some of what lives in a namespace; nothing where nothing does."""
-        deletes = [DeleteOperation(ns, digest, whose) for digest, whose in self._store.members(ns, _ENDINGS)]
-        heads = self._store.heads(ns, "", None, _ENDINGS)
-        return [*deletes, *(KeyOperation(ns, head.key, None, signer) for head in heads)]
+        if deletes := [DeleteOperation(ns, digest, whose) for digest, whose in self._store.members(ns, _ENDINGS)]:
+            return deletes
+        return [KeyOperation(ns, head.key, None, signer) for head in self._store.heads(ns, "", None, _ENDINGS)]
 
     async def _status(self, request: Status, caller: Caller) -> StatusResult:
         del request
         published = self._store.published
+        spaces = published.namespaces.values()
 
         def look() -> tuple[Count, int, int, IndexStatus]:
             return self._store.tally(), *self._store.sizes(), self.reads.index_status()
@@ -389,7 +396,7 @@ class NodeService:
             node_key=self._store.key.address,
             records=count.records,
             chunks=count.chunks,
-            namespaces=len(published.namespaces),
+            namespaces=sum(caller.operator or self._rights.sees(caller, space) for space in spaces),
             position=published.position,
             log_root=published.root.hex(),
             model=self._models.own.model.status,

@@ -14,7 +14,7 @@ from engram import cid as cids
 from engram import documents, record
 from engram.actors import Commit
 from engram.embed import CHUNK_PIECES, SPLITTER
-from engram.errors import Busy, EngramError, TooLarge, Unprocessable
+from engram.errors import Busy, EngramError, NotFound, TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.node._checks import prepare
 from engram.store import PUBLIC, Done, KeyOperation, PutOperation
@@ -49,10 +49,18 @@ class Writer:
         with self._admitted(len(items)):
             prepared = [prepare(item, space) for item in items]
             await self._look_up(prepared, space, on_long, signer)
-            await self._split(prepared, space, on_long)
-            await self._fill_vectors(prepared, space)
-            await self._commit(prepared, space, signer)
+            await self._keep(prepared, space, on_long, signer)
+            if gone := [item for item in prepared if _went(item)]:
+                for item in gone:
+                    item.outcome = item.digest = item.operation = None
+                    item.chunks = 0
+                await self._keep(gone, space, on_long, signer)
         return prepared
+
+    async def _keep(self, prepared: list[Prepared], space: Namespace, on_long: OnLong, signer: bytes) -> None:
+        await self._split(prepared, space, on_long)
+        await self._fill_vectors(prepared, space)
+        await self._commit(prepared, space, signer)
 
     async def write(self, operations: Sequence[Operation]) -> list[Done | EngramError]:
         """Carry out operations durably, one outcome each."""
@@ -180,6 +188,12 @@ class Writer:
         item.digest = digest
         named = _named(item, space, digest, signer)
         item.operation = PutOperation(space.ns, digest, payload, signer, chunks, named, space.position)
+
+
+def _went(item: Prepared) -> bool:
+    """Say whether an item was there when it was looked up, and had gone when a key was to name it."""
+    gone = isinstance(item.outcome, NotFound) and item.outcome.field == "cid"
+    return gone and isinstance(item.operation, KeyOperation)
 
 
 def _named(item: Prepared, space: Namespace, digest: bytes, signer: bytes) -> KeyOperation | None:

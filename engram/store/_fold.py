@@ -234,7 +234,13 @@ class Fold:
         self._write("INSERT INTO versions VALUES (?, ?, ?, ?, ?)", (position, event.k, digest, issued, event.signer))
 
     def _patch(self, body_id: bytes, name: str, position: int, read: Callable[[int], memoryview]) -> str:
-        text: str = msgspec.json.decode(bytes(read(self._body_named(body_id, position))))[name]
+        data = bytes(read(self._body_named(body_id, position)))
+        if hashlib.sha256(data).digest() != body_id:
+            raise BodiesCorrupt(
+                f"the body {body_id.hex()}, which event {position} names, is not what was written; restore bodies from "
+                "a backup"
+            )
+        text: str = msgspec.json.decode(data)[name]
         return text
 
     def _measured(self, event: RecallMeasured) -> None:

@@ -78,7 +78,10 @@ class PutOperation(msgspec.Struct, frozen=True):
 
 
 class DeleteOperation(msgspec.Struct, frozen=True):
-    """End `signer`'s membership of a record, or everybody's for None; of a document, those of its chunks too."""
+    """End `signer`'s membership of a record; of a document, those of its chunks too.
+
+    None for everybody's; where a frame has no room for so many, it is not done with the `whole`.
+    """
 
     ns: bytes
     digest: bytes
@@ -111,10 +114,14 @@ Operation = PutOperation | KeyOperation | DeleteOperation | CreateOperation | Dr
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What an operation did: the position of the event that stands for it; False where it stood already."""
+    """What an operation did: the position of the event that stands for it; `created`: False where it stood already.
+
+    `whole`: False where a frame had no room for all of it, and the rest is to be sent again.
+    """
 
     position: int
     created: bool
+    whole: bool = True
 
 
 class Group:
@@ -223,7 +230,7 @@ class Group:
         if operation.digest is None:
             if not before:
                 raise NotFound(f"no key {operation.key!r:.80} in this namespace", field="key")
-        elif not tables.signers_of(self._fold.connection, operation.ns, operation.digest):
+        elif not tables.signers_of(self._fold.connection, operation.ns, operation.digest, 1):
             raise NotFound(f"no record {cids.from_digest(operation.digest)} in this namespace", field="cid")
         return self._name(operation)
 
@@ -278,29 +285,41 @@ class Group:
 
     def _delete(self, operation: DeleteOperation) -> Done:
         ns, digest = operation.ns, operation.digest
-        alive = tables.signers_of(self._fold.connection, ns, digest)
-        cid = cids.from_digest(digest)
-        if not alive:
-            raise NotFound(f"no record {cid} in this namespace", field="cid")
-        if operation.signer not in (None, *alive):
-            raise Forbidden(f"cid: {cid} was put by another key, and who put it, or the node's operator, deletes it")
+        ending = self._ending(operation)
         if (parent := tables.parent_of(self._fold.connection, digest)) is not None:
-            whole = cids.from_digest(parent)
+            cid, whole = cids.from_digest(digest), cids.from_digest(parent)
             raise Unprocessable(
                 f"cid: {cid} is a chunk of the long text {whole}; delete that, and its chunks go with it", field="cid"
             )
-        signers = alive if operation.signer is None else [operation.signer]
-        return max((self._end_whole(ns, digest, signer) for signer in signers), key=lambda done: done.position)
-
-    def _end_whole(self, ns: bytes, digest: bytes, signer: bytes) -> Done:
-        done = self._end(ns, digest, signer, self._fold.membership(ns, digest, signer))
-        for chunk in tables.chunks_of(self._fold.connection, ns, signer, digest):
-            self._end(ns, chunk, signer, self._fold.membership(ns, chunk, signer))
+        for at, signer in enumerate(ending, 1):
+            done = self._end(ns, digest, signer)
+            for chunk in tables.chunks_of(self._fold.connection, ns, signer, digest):
+                self._end(ns, chunk, signer)
+            if self._full and (at < len(ending) or at == FRAME_EVENTS):
+                return Done(done.position, True, whole=False)
         return done
 
-    def _end(self, ns: bytes, digest: bytes, signer: bytes, before: tables.Membership | None) -> Done:
+    def _ending(self, operation: DeleteOperation) -> list[bytes]:
+        """Give whose memberships a delete is to end, one at least."""
+        ns, digest, signer = operation.ns, operation.digest, operation.signer
+        if signer is not None:
+            before = self._fold.membership(ns, digest, signer)
+            if before is not None and before.alive:
+                return [signer]
+        alive = tables.signers_of(self._fold.connection, ns, digest, FRAME_EVENTS)
+        cid = cids.from_digest(digest)
+        if not alive:
+            raise NotFound(f"no record {cid} in this namespace", field="cid")
+        if signer is not None:
+            raise Forbidden(
+                f"cid: {cid} was put by another key, and who put it, or the node's operator, deletes it", field="cid"
+            )
+        return alive
+
+    def _end(self, ns: bytes, digest: bytes, signer: bytes) -> Done:
+        issued = self._issued(self._fold.membership(ns, digest, signer))
         event = events.RecordDeleted(
-            ns=ns, cid=cids.from_digest(digest), signer=signer, issued_unix_ms=self._issued(before), erase=False
+            ns=ns, cid=cids.from_digest(digest), signer=signer, issued_unix_ms=issued, erase=False
         )
         return self._emit(event)
 
@@ -335,11 +354,12 @@ class Group:
         return max(self._now_ms, before.issued + 1) if before else self._now_ms
 
     def _stage(self, kind: int, body_id: bytes, data: bytes) -> None:
-        if self._fold.location_of(body_id) is None:
+        """Have a body be where its event can name it; what is asked about it here is read from these bytes."""
+        if (location := self._fold.location_of(body_id)) is None:
             location = self._bodies.stage(kind, body_id, data)
             self._fold.add_body(body_id, kind, location)
-            self._staged[location] = data
             self._staged_bytes += len(data)
+        self._staged[location] = data
 
     def _emit(self, event: events.AnyEvent) -> Done:
         position = self._position + len(self.events)

@@ -34,14 +34,14 @@ class Indexing:
 
     def next(self) -> Task | None:
         """Find something to do; None where there is nothing."""
-        generation, published, seen = self._store.indexes.generation, self._store.published, self._seen
+        published, seen = self._store.published, self._seen
         if seen is published:
             return None
         for ns, view in published.indexes.items():
             if seen is not None and seen.indexes.get(ns) is view:
                 continue
             if parts := choose(*parts_of(view), self._limits):
-                return Task(ns, view, parts, generation)
+                return Task(ns, view, parts, published.generation)
         self._seen = published
         return None
 

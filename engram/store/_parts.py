@@ -45,7 +45,7 @@ class PartSize(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True, eq=False):
-    """Parts of a namespace's view that are to become one. `generation`: of the store's indexes, when it was seen."""
+    """Parts of a namespace's view that are to become one. `generation`: that was published with it."""
 
     ns: bytes
     view: View

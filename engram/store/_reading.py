@@ -47,7 +47,7 @@ PUBLIC = Namespace(
 class Published(msgspec.Struct, frozen=True):
     """What readers see: every namespace's index, at one log position.
 
-    Also the log's root, the tables' digest, and where the bodies end, there.
+    Also the log's root, the tables' digest, and where the bodies end, there. `generation`: of the youngest index.
     """
 
     position: int
@@ -56,6 +56,7 @@ class Published(msgspec.Struct, frozen=True):
     body_tail: int
     namespaces: Mapping[bytes, Namespace]
     indexes: Mapping[bytes, IndexView]
+    generation: int = 0
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -175,9 +176,12 @@ class Reader:
         """Give the first versions of a key behind position `after`, oldest first."""
         return self._look(lambda connection: tables.versions(connection, head_key(ns, key), after, limit))
 
-    def members(self, ns: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """Give (digest, signer) of some memberships that are alive in a namespace, but for those of chunks."""
-        return self._look(lambda connection: tables.members(connection, ns, limit))
+    def members(self, ns: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        """Give (digest, signer) of some memberships that are alive in a namespace, but for those of chunks.
+
+        With the chunks that go with them they are not more than `most`, or one of them is.
+        """
+        return self._look(lambda connection: tables.members(connection, ns, most))
 
     def key_of_patch(self, patch: bytes) -> str | None:
         """Give the key that stands in a patch, by the patch's hash; None where it cannot be read."""

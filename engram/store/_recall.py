@@ -27,6 +27,9 @@ class RecallCheck:
         asked = self._store.take_asked()
         if asked is None:
             return False, None
+        if asked.ns not in self._store.published.namespaces:
+            self.forget(asked.ns)
+            return True, None
         nearest = self._store.replay(asked)
         # Every score is exact, so a row that ties with the last of the nearest is as good as that.
         found = sum(score >= nearest[-1] for score in asked.scores) if nearest else 0
@@ -36,6 +39,10 @@ class RecallCheck:
     def keep(self, operation: MeasureOperation) -> None:
         """Note that what was to be kept is durable."""
         self._tally.keep(operation.measured.ns, _measure(operation.measured))
+
+    def forget(self, ns: bytes) -> None:
+        """Forget a namespace, which is gone: one of its name that comes later has other rows."""
+        self._tally.forget(ns)
 
     def latest(self, ns: bytes) -> Measure | None:
         """Give what is known best of a namespace's recall; None where nothing was ever measured."""

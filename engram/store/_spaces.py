@@ -40,7 +40,9 @@ class Spaces:
         self._met_damage = met_damage
         self._spaces: dict[bytes, Space] = {}
         self.generation = 0
-        """Goes up where they are filled anew: what was built from those before has no place in them."""
+        """Goes up with each that is made, as all are where they are filled anew."""
+        self._made: dict[bytes, int] = {}
+        """The generation that each was made in: what was built from one before has no place in it."""
         self.measures: dict[bytes, Measure] = {}
         """What was last kept of each namespace's recall, as of when they were filled."""
 
@@ -54,11 +56,11 @@ class Spaces:
         self._bodies.cover()
         self.measures = dict(tables.measures(connection))
         live = tables.locations_to_index(connection)
+        self._made.clear()
         self._spaces = {
             space.ns: self._filled(connection, space, sealed.get(space.ns, ()), live.get(space.ns, array("Q")))
             for space in namespaces
         }
-        self.generation += 1
 
     def _filled(
         self, connection: sqlite3.Connection, namespace: Namespace, sealed: Iterable[bytes], live: array[int]
@@ -103,7 +105,7 @@ class Spaces:
     def adopt(self, made: Made) -> bool:
         """Put a segment in the place of the parts that it was built from; False where they are there no more."""
         task = made.task
-        if task.generation != self.generation:
+        if task.generation < self._made.get(task.ns, task.generation + 1):
             return False
         segment = None if made.digest is None else self._files.segments[made.digest]
         self._spaces[task.ns].adopt(segment, task.parts, made.head_rows)
@@ -114,9 +116,9 @@ class Spaces:
         return {ns: self._spaces[ns].publish() for ns in (self._spaces if changed is None else changed)}
 
     def drop(self, ns: bytes) -> None:
-        """Forget a namespace; what is being built from any of them finds no place, which costs it only the work."""
-        if self._spaces.pop(ns, None) is not None:
-            self.generation += 1
+        """Forget a namespace; what is being built of it finds no place, which costs it only the work."""
+        self._spaces.pop(ns, None)
+        self._made.pop(ns, None)
         self.measures.pop(ns, None)
 
     def clear(self) -> None:
@@ -139,6 +141,8 @@ class Spaces:
         return self._spaces[namespace.ns]
 
     def _new(self, namespace: Namespace) -> Space:
+        self.generation += 1
+        self._made[namespace.ns] = self.generation
         space = Space(namespace.dim, self._bodies.maps)
         if (measured := self.measures.get(namespace.ns)) is not None:
             space.widen(measured.widening)

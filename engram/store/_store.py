@@ -245,12 +245,19 @@ class Store(Reader):
         self._fold.advance(self._log.size, self._log.root, self._bodies.tail, self._log.segment_start)
 
     def _publish(self, changed: Iterable[bytes] | None, dropped: Iterable[bytes] = ()) -> None:
-        position = self._log.size
-        indexes = {**self.published.indexes, **self.indexes.publish(changed)}
+        """Give readers what there is now: of the indexes those that have changed; None: all of them, and no others."""
+        indexes = {} if changed is None else dict(self.published.indexes)
+        indexes |= self.indexes.publish(changed)
         for ns in dropped:
             indexes.pop(ns, None)
         self.published = Published(
-            position, self._log.root, self._fold.digest, self._bodies.tail, dict(self._namespaces), indexes
+            self._log.size,
+            self._log.root,
+            self._fold.digest,
+            self._bodies.tail,
+            dict(self._namespaces),
+            indexes,
+            self.indexes.generation,
         )
 
     def adopt(self, made: Made) -> None:

@@ -289,21 +289,35 @@ def chunks_of(connection: sqlite3.Connection, ns: bytes, signer: bytes, document
     return [digest for (digest,) in rows]
 
 
-def signers_of(connection: sqlite3.Connection, ns: bytes, digest: bytes) -> list[bytes]:
-    """Give whose memberships of a record are alive in a namespace."""
+def signers_of(connection: sqlite3.Connection, ns: bytes, digest: bytes, limit: int = -1) -> list[bytes]:
+    """Give whose memberships of a record are alive in a namespace, at most `limit` of them."""
+    # Without the index named, SQLite walks the whole namespace by the one that has the order.
     rows = connection.execute(
-        "SELECT signer FROM memberships WHERE ns = ? AND digest = ? AND alive ORDER BY position", (ns, digest)
+        """SELECT signer FROM memberships INDEXED BY memberships_by_record
+           WHERE ns = ? AND digest = ? AND alive ORDER BY signer LIMIT ?""",
+        (ns, digest, limit),
     )
     return [signer for (signer,) in rows]
 
 
-def members(connection: sqlite3.Connection, ns: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-    """Give (digest, signer) of some memberships that are alive in a namespace, but for those of chunks."""
-    return connection.execute(
-        """SELECT digest, signer FROM memberships INDEXED BY memberships_by_position
-           WHERE ns = ? AND alive AND NOT chunk ORDER BY position LIMIT ?""",
-        (ns, limit),
-    ).fetchall()
+def members(connection: sqlite3.Connection, ns: bytes, most: int) -> list[tuple[bytes, bytes]]:
+    """Give (digest, signer) of some memberships that are alive in a namespace, but for those of chunks.
+
+    With the chunks of long texts, which go with them, they are not more than `most`, or one of them is.
+    """
+    rows = connection.execute(
+        """SELECT m.digest, m.signer, m.indexed FROM memberships m INDEXED BY memberships_by_position
+           WHERE m.ns = ? AND m.alive AND NOT m.chunk ORDER BY m.position LIMIT ?""",
+        (ns, most),
+    )
+    found: list[tuple[bytes, bytes]] = []
+    size = 0
+    for digest, signer, indexed in rows:
+        size += 1 if indexed else 1 + len(chunks_of(connection, ns, signer, digest))  # a document is in no index
+        if found and size > most:
+            break
+        found.append((digest, signer))
+    return found
 
 
 def is_empty(connection: sqlite3.Connection, ns: bytes) -> bool:
@@ -324,10 +338,12 @@ def head(connection: sqlite3.Connection, k: bytes) -> Head | None:
 
 def heads(connection: sqlite3.Connection, ns: bytes, prefix: str, after: str | None, limit: int) -> list[Head]:
     """Give the first keys of a namespace behind `after` that begin with `prefix`, in the order of their bytes."""
+    # Two bounds from below would be one too many for SQLite, which walks from the first of them.
+    behind = after is not None and after.encode() >= prefix.encode()
     rows = connection.execute(
-        """SELECT key, digest, position, issued FROM heads INDEXED BY heads_by_key
-           WHERE ns = ? AND digest != x'' AND key >= ? AND (?3 IS NULL OR key > ?3) ORDER BY key LIMIT ?""",
-        (ns, prefix, after, limit),
+        f"""SELECT key, digest, position, issued FROM heads INDEXED BY heads_by_key
+            WHERE ns = ? AND digest != x'' AND key {">" if behind else ">="} ? ORDER BY key LIMIT ?""",  # noqa: S608
+        (ns, after if behind else prefix, limit),
     )
     return [Head(*row) for row in itertools.takewhile(lambda row: row[0].startswith(prefix), rows)]
 

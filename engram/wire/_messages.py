@@ -444,7 +444,10 @@ class EventInfo(Answer, frozen=True, kw_only=True):
 
 
 class EventsResult(Answer, frozen=True, kw_only=True):
-    """Events in order. `next`: the `since` to go on with, which passes over what was not asked for."""
+    """Events in order. `next`: the `since` to go on with, which passes over what was not asked for.
+
+    None, and `next` below `position`: a call looks at so many events at most, and there are more.
+    """
 
     events: list[EventInfo]
     next: int
@@ -605,6 +608,7 @@ class StatusResult(Answer, frozen=True, kw_only=True):
     records: int
     """Living records, the chunks of long texts among them."""
     namespaces: int
+    """Those that this caller can use; for the operator all there are."""
     position: int
     """Events in the log."""
     log_root: str

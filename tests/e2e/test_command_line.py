@@ -43,13 +43,14 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
         (["get", "v1::" + "0" * 64], 1, "no record v1::000"),
         (["delete", "v1::" + "0" * 64], 1, "no record v1::000"),
         (["list", "--limit", "0"], 1, "limit: 0 is not between 1 and 1000"),
-        (["status", "--node", "http://127.0.0.1:1"], 3, "no node answers at http://127.0.0.1:1"),
+        (["status", "--node", "http://127.0.0.1:1"], 3, "start a node:        engram-node"),
+        (["status", "--node", "ftp://127.0.0.1:1"], 2, "or http://127.0.0.1:8091"),
         (["status", "--node", "127.0.0.1:1"], 2, "one is engram://127.0.0.1:8090"),
         (["status", "--node", "engram://127.0.0.1:1"], 3, "start a node:        engram-node"),
         (["status", "--data", "/no/such"], 3, "no memory in /no/such"),
         (["status", "--data", "a", "--node", "b"], 2, "exclude each other"),
     ],
-    ids=range(26),
+    ids=range(27),
 )
 def test_a_mistake_is_a_sentence(node, engram, arguments, code, said):
     with unchanged(node):

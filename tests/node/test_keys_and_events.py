@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from engram.errors import BadRequest, Conflict, EngramError, NotFound, Unavailable, Unprocessable
 from engram.node import Config, real_world, running
+from engram.runtime import RealDisk
 from engram.wire import (
     Delete,
     Events,
@@ -202,6 +204,96 @@ async def test_a_reader_that_waits_for_one_type_is_given_its_place_when_others_c
     assert (got[0].events, got[0].next) == ([], size + 1)
 
 
+class CountingDisk(RealDisk):
+    """Counts how often a file of the log is opened to be read."""
+
+    reads = 0
+
+    def open(self, path, **how):
+        self.reads += path.suffix == ".log"
+        return super().open(path, **how)
+
+
+@pytest.fixture
+async def counted(tmp_path, model_files):
+    """A service, and the disk that counts."""
+    disk = CountingDisk()
+    world = msgspec.structs.replace(real_world(), disk=disk)
+    async with running(Config(data_dir=tmp_path / "data"), world, embedded=True) as service:
+        yield service, disk
+
+
+async def test_a_call_for_what_is_rare_looks_at_so_many_events_and_says_where_to_go_on(counted, monkeypatch):
+    """It went on to the end of the log, and with a limit of 1 it read every event of it alone."""
+    service, disk = counted
+    monkeypatch.setattr("engram.node._facts._PASSED_EVENTS", 500)
+    monkeypatch.setattr("engram.node._facts._BATCH_EVENTS", 100)
+    for some in range(3):
+        items = [Item(vector=vector(1.0 + some, number)) for number in range(400)]
+        await service.call(PutMany(items=items))
+    done = await service.call(Put(vector=vector(9.0), key="rare"))
+    disk.reads, since, calls = 0, 0, 0
+    while not (page := await service.call(Events(since=since, types=["key_set"], limit=1))).events:
+        assert since < page.next <= since + 600
+        since, calls = page.next, calls + 1
+    assert (page.events[0].position, calls) == (done.position, 2)
+    assert disk.reads < 40
+
+
+async def test_many_who_wait_for_the_same_events_find_them_read_once(counted):
+    """Each of more than 64 searched its place from the segment's start, again for every event."""
+    service, disk = counted
+    items = [Item(vector=vector(1.0, number)) for number in range(1000)]
+    await service.call(PutMany(items=items))
+    size = (await service.call(Status())).position
+    seen: list[list[int]] = []
+
+    async def follow() -> None:
+        since, mine = size, []
+        while len(mine) < 3:
+            page = await service.call(Events(since=since, wait_s=30))
+            since = page.next
+            mine += [event.position for event in page.events]
+        seen.append(mine)
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for _ in range(300):
+                nursery.start_soon(follow)
+            await trio.testing.wait_all_tasks_blocked()
+            disk.reads = 0
+            for number in range(3):
+                await service.call(Put(vector=vector(2.0, number)))
+    assert seen == [[size, size + 1, size + 2]] * 300
+    assert disk.reads < 20
+
+
+async def test_followers_of_all_paces_and_kinds_miss_and_repeat_nothing(service):
+    """What is kept of what was read serves those who stop in the middle of it, and the log grows meanwhile."""
+    seen: dict[int, list[int]] = {}
+    kinds = [None, ["key_set"], ["record_stored"]]
+
+    async def follow(number: int) -> None:
+        since, mine = 0, seen.setdefault(number, [])
+        while since < 203:
+            page = await service.call(Events(since=since, limit=1 + number, wait_s=1, types=kinds[number % 3]))
+            assert page.next >= since
+            since = page.next
+            mine += [event.position for event in page.events]
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for number in range(12):
+                nursery.start_soon(follow, number)
+            for number in range(101):
+                await service.call(Put(vector=vector(1.0 + number), key="doc"))
+    everything = (await service.call(Events(limit=1000))).events
+    assert len(everything) == 203
+    for number, mine in seen.items():
+        wanted = kinds[number % 3]
+        assert mine == [e.position for e in everything if wanted is None or e.type.split(".")[0] in wanted]
+
+
 async def test_a_namespace_goes_with_all_that_is_in_it(service):
     await service.call(NamespaceCreate(name="notes", dim=4, model_version="m/1"))
     items = [Item(vector=vector(1.0 + number, dim=4), key=f"k{number}") for number in range(1000)]
@@ -249,3 +341,45 @@ async def test_while_a_namespace_goes_writers_are_told_and_nothing_is_left(servi
     refused = [outcome for outcome in outcomes if isinstance(outcome, EngramError)]
     assert all(isinstance(error, NotFound | Conflict) for error in refused)
     assert (await service.call(Status())).records == 0
+
+
+async def test_of_two_who_delete_a_namespace_the_later_is_told_that_it_is_gone(service):
+    await service.call(NamespaceCreate(name="notes", dim=4, model_version="m/1"))
+    await service.call(PutMany(items=[Item(vector=vector(1.0, n, dim=4)) for n in range(50)], namespace="notes"))
+    outcomes = []
+
+    async def delete() -> None:
+        try:
+            outcomes.append(await service.call(NamespaceDelete(name="notes")))
+        except NotFound as error:
+            outcomes.append(error.field)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(delete)
+    gone = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    assert gone == ["name"] * 3
+
+
+async def test_keys_of_a_namespace_made_anew_have_no_past(service):
+    for _ in range(2):
+        await service.call(NamespaceCreate(name="notes", dim=4, model_version="m/1"))
+        with pytest.raises(NotFound):
+            await service.call(History(key="doc", namespace="notes"))
+        done = await service.call(Put(vector=vector(1.0, dim=4), key="doc", namespace="notes"))
+        history = await service.call(History(key="doc", namespace="notes"))
+        assert [version.position for version in history.versions] == [done.position]
+        await service.call(NamespaceDelete(name="notes"))
+
+
+async def test_a_text_that_goes_while_it_is_put_under_a_key_is_kept_again(service):
+    """It was found to be known, deleted by another, and its put was told of a record that is not there."""
+    kept = 0
+    for number in range(30):
+        text = f"a text of the number {number}"
+        first = await service.call(Put(text=text))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service.call, Put(text=text, key=f"k{number}"))
+            nursery.start_soon(service.call, Delete(cid=first.cid))
+        kept += len((await service.call(History(key=f"k{number}"))).versions)
+    assert kept == 30

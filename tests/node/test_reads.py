@@ -13,7 +13,7 @@ import trio
 import engram
 from engram.errors import Forked, NotFound, Unavailable, Unprocessable
 from engram.node import _service as services
-from engram.wire import Get, List, Query
+from engram.wire import Get, KeyGet, List, Query
 
 DIM = 384
 
@@ -224,3 +224,28 @@ def test_a_forked_childs_handle_raises_forked_and_the_parent_goes_on(memory):
     assert in_child(use) == str({"this memory was opened before a fork, and is the parent's; let both talk to a node"})
     assert memory.query_by_vector(vector(1))[0].cid == cid
     assert memory.ingest_embedding(vector(2))
+
+
+def test_a_key_that_always_names_something_is_always_found(memory):
+    """Between the look at the key and that at the record both changed: it was said to name what was deleted."""
+    reads, ended, errors = memory._home.service.reads, threading.Event(), []
+    old = memory.put(vector=vector(0), key="doc").cid
+
+    def read():
+        while not ended.is_set():
+            try:
+                reads.key_get(KeyGet(key="doc"))()
+            except NotFound as error:
+                errors.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for number in range(1, 300):
+        new = memory.put(vector=vector(number), key="doc").cid
+        memory.delete(old)
+        old = new
+    ended.set()
+    for reader in readers:
+        reader.join()
+    assert errors == []

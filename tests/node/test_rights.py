@@ -115,13 +115,36 @@ async def test_a_namespace_of_somebody_elses_answers_as_one_that_is_not_there(se
     assert (await service.call(NamespaceList(), ADA)).namespaces[-1].records == 1
 
 
+async def test_of_anothers_namespaces_the_status_does_not_even_tell_how_many(service):
+    await service.call(NamespaceCreate(name="notes", dim=8, model_version="m/1"), ADA)
+    counts = [(await service.call(Status(), caller)).namespaces for caller in (ADA, BOB, ANONYMOUS, OPERATOR)]
+    assert counts == [2, 1, 1, 2]
+
+
+async def test_the_operator_ends_what_more_have_put_than_one_frame_has_room_for(service, monkeypatch):
+    monkeypatch.setattr("engram.store._group.FRAME_EVENTS", 4)
+    for number in range(10):
+        done = await service.call(Put(vector=vector(1.0)), Caller(bytes([number]) * 32))
+    assert (await service.call(Delete(cid=done.cid), OPERATOR)).position == done.position + 10
+    with pytest.raises(NotFound):
+        await service.call(Get(cid=done.cid))
+
+
+async def test_names_of_namespaces_that_are_gone_take_no_memory(service):
+    for number in range(300):
+        await service.call(NamespaceCreate(name=f"n{number}", dim=8, model_version="m/1"), ADA)
+        await service.call(NamespaceDelete(name=f"n{number}"), ADA)
+    assert len(service.reads._ids) < 150
+
+
 async def test_in_the_public_namespace_each_ends_its_own_membership(service):
     for caller in (ADA, BOB, OPERATOR):
         done = await service.call(Put(vector=vector(1.0)), caller)
         assert done.created
     await service.call(Delete(cid=done.cid), ADA)
-    with pytest.raises(Forbidden):
+    with pytest.raises(Forbidden) as caught:
         await service.call(Delete(cid=done.cid), ADA)
+    assert caught.value.field == "cid"
     assert (await service.call(Get(cid=done.cid), ADA)).cid == done.cid
     await service.call(Delete(cid=done.cid), OPERATOR)
     with pytest.raises(NotFound):

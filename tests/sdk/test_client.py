@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 
 import msgspec
@@ -511,6 +512,17 @@ def test_a_full_node_is_waited_out_and_then_told(connect):
 def test_no_answer_in_time_is_a_deadline(connect, node):
     with connect(node.url, timeout=0.1) as client, pytest.raises(DeadlineExceeded, match=r"0\.1 s"):
         client.ingest("wait")
+
+
+def test_the_node_ceases_to_work_for_who_waits_no_more(connect, node):
+    with connect(node.url, timeout=0.1) as client, pytest.raises(DeadlineExceeded):
+        client.ingest("wait")
+    deadline = time.monotonic() + 20
+    while node.service.waiting:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    node.open_gate()
+    assert node.service.records == {}
 
 
 def test_a_late_answer_is_not_taken_for_another_calls(connect, node):

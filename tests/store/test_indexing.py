@@ -12,9 +12,9 @@ import pytest
 from engram import record
 from engram.errors import StorageFailed
 from engram.identity import PUBLIC_NAMESPACE
-from engram.store import CreateOperation, DeleteOperation, Indexing, IndexLimits, PutOperation, Store
+from engram.store import CreateOperation, DeleteOperation, DropOperation, Indexing, IndexLimits, PutOperation, Store
 from engram.store._index_files import Manifest
-from engram.store._parts import PartSize, choose
+from engram.store._parts import PartSize, Task, choose
 from engram.store._spaces import Spaces
 from engram.testing import LoseAll, SimDisk, SimRng, SimTables, stream
 
@@ -443,3 +443,54 @@ def test_a_disk_that_fails_a_segment_costs_no_row_and_is_tried_again(folder, cal
     assert folder.store.index_dropped == []
     assert folder.found() == folder.expected(alive)
     assert sum(rows for rows, _ in folder.sizes()[:-1]) >= 4
+
+
+def other_space(folder: Folder):
+    """Make a namespace in which a record was, so that it has an index; give what ends it."""
+    store = folder.store
+    [done] = store.commit([CreateOperation(store.key.public, "other", "m/1", 384)], NOW)
+    ns = next(space.ns for space in store.published.namespaces.values() if space.position == done.position)
+    digest, payload = record.encode_vector(record.stored_vector(vector(1)), b"{}", "m/1")
+    store.commit([PutOperation(ns, digest, payload, store.key.public)], NOW)
+    return [DeleteOperation(ns, digest, None), DropOperation(ns, store.key.public)]
+
+
+def test_what_was_built_is_taken_though_another_namespace_ended_meanwhile():
+    """Who made and ended a namespace every second kept every other one from ever being sealed."""
+    folder = Folder()
+    folder.open()
+    end = other_space(folder)
+    folder.put(0, 1, 2, 3)
+    made = folder.indexing.build(folder.indexing.next())
+    folder.store.commit(end, NOW)
+    folder.store.adopt(made)
+    assert folder.sizes() == [(4, 0), (0, 0)]
+
+
+def test_what_was_built_of_a_namespace_that_ended_or_came_again_has_no_place():
+    folder = Folder()
+    folder.open()
+    for again in (False, True):
+        end = other_space(folder)
+        ns = end[0].ns
+        published = folder.store.published
+        view = published.indexes[ns]
+        task = Task(ns, view, (view.sizes[0][0],), published.generation)
+        made = folder.indexing.build(task)
+        folder.store.commit(end, NOW)
+        if again:
+            other_space(folder)
+        folder.store.adopt(made)
+        assert (ns in folder.store.published.indexes) == again
+    assert [rows for _, rows, *_ in folder.store.published.indexes[ns].sizes] == [1]
+
+
+def test_a_namespace_that_ended_is_found_no_more_whatever_went_wrong_on_the_way(monkeypatch):
+    """All was read again, and published over what had been: the index of what was gone stayed, and was built upon."""
+    folder = Folder()
+    folder.open()
+    end = other_space(folder)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(Spaces, "drop", lambda *_: (_ for _ in ()).throw(RuntimeError("no")))
+        folder.store.commit(end, NOW)
+    assert set(folder.store.published.namespaces) == set(folder.store.published.indexes) == {PUBLIC_NAMESPACE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import random
@@ -13,11 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engram import cid as cids
-from engram import events, record
+from engram import documents, events, record
 from engram.errors import Conflict, NotFound
 from engram.identity import head_key
 from engram.runtime import RealDisk, RealRng, RealTables
-from engram.store import PUBLIC, CreateOperation, DeleteOperation, DropOperation, KeyOperation, PutOperation, Store
+from engram.store import (
+    PUBLIC,
+    CreateOperation,
+    DeleteOperation,
+    DropOperation,
+    KeyOperation,
+    PutOperation,
+    Store,
+    _group,
+)
 from engram.store import _tables as tables
 from engram.testing import SimDisk, SimTables
 
@@ -134,6 +144,36 @@ def test_keys_are_listed_in_the_order_of_their_bytes(store):
     assert [head.key for head in store.heads(PUBLIC.ns, "a", None, 100)] == [k for k in ordered if k.startswith("a")]
     for after in ordered:
         assert [h.key for h in store.heads(PUBLIC.ns, "", after, 3)] == ordered[ordered.index(after) + 1 :][:3]
+
+
+def steps(connection, call) -> int:
+    """Count the steps that SQLite takes in a call, in hundreds."""
+    count = itertools.count()
+    connection.set_progress_handler(lambda: next(count) and None, 100)
+    call()
+    connection.set_progress_handler(None, 0)
+    return next(count)
+
+
+def test_a_page_of_keys_costs_the_same_wherever_it_begins(store):
+    """`key > ?` stood behind an OR, so that each page walked all of those before it."""
+    keys = [f"doc/{number:04}" for number in range(3000)]
+    store.commit([put(store, 1), *(name(store, key, payload(1)[0]) for key in keys)], NOW)
+    for prefix in ("", "doc/"):
+        first = steps(store._reader, functools.partial(store.heads, PUBLIC.ns, prefix, None, 10))
+        last = steps(store._reader, functools.partial(store.heads, PUBLIC.ns, prefix, keys[-11], 10))
+        assert last <= first + 1
+    assert [head.key for head in store.heads(PUBLIC.ns, "doc/", "a", 2)] == keys[:2]
+    assert store.heads(PUBLIC.ns, "doc/0", "e", 2) == []
+
+
+def test_a_delete_looks_at_the_memberships_of_its_record_alone(store):
+    """SQLite chose the index that gives the order, and walked the whole namespace for each delete."""
+    store.commit([put(store, number) for number in range(3000)], NOW)
+    delete = DeleteOperation(PUBLIC.ns, payload(2999)[0], None)
+    assert steps(store._writer, lambda: store.commit([delete], NOW)) < 20
+    named = name(store, "doc", payload(2998)[0])
+    assert steps(store._writer, lambda: store.commit([named], NOW)) < 20
 
 
 def plain_root(leaves: dict[bytes, bytes], depth: int = 0) -> bytes:
@@ -299,3 +339,53 @@ def test_an_operator_ends_every_membership_and_a_stranger_only_its_own(store):
     [done] = store.commit([DeleteOperation(PUBLIC.ns, digest, None)], NOW)
     assert done.created
     assert store.get(PUBLIC.ns, digest) is None
+
+
+def long_text(store: Store, ns, signer: bytes, chunks: int) -> PutOperation:
+    """A document and its chunks, of a namespace of dim 8."""
+    metadata = documents.document_metadata(b"{}", "split/1")
+    vectors = [record.stored_vector([1.0, at, *[0.0] * 6]) for at in range(chunks)]
+    digest, data = record.encode_text("long" * chunks, vectors[0], metadata, ns.model_version)
+    spans = [(at, at + 1) for at in range(chunks)]
+    places = documents.chunk_metadata(metadata, cids.from_digest(digest), spans)
+    parts = [record.encode_text("x", *part, ns.model_version) for part in zip(vectors, places, strict=True)]
+    return PutOperation(ns.ns, digest, data, signer, tuple(parts))
+
+
+def test_ending_everybodys_membership_of_a_long_text_fits_the_frames(store, notes, monkeypatch):
+    """A few who put one long text made its deletion larger than any frame, and the writer crashed of it."""
+    monkeypatch.setattr(_group, "FRAME_EVENTS", 64)
+    puts = [long_text(store, notes, bytes([number]) * 32, 40) for number in range(6)]
+    assert all(done.created for done in store.commit(puts, NOW))
+    size, ended = store.published.position, 0
+    while store.get(notes.ns, puts[0].digest) is not None:
+        [done] = store.commit([DeleteOperation(notes.ns, puts[0].digest, None)], NOW)
+        assert done.created
+        assert done.whole == (store.get(notes.ns, puts[0].digest) is None)
+        assert store.published.position - size <= 64 + 41
+        size, ended = store.published.position, ended + 1
+    assert ended == 3
+    assert store.count(notes.ns) == 0
+
+
+def test_a_batch_of_endings_counts_the_chunks_that_go_with_each(store, notes):
+    me = store.key.public
+    store.commit([long_text(store, notes, me, 40), *(put(store, number, ns=notes) for number in range(30))], NOW)
+    assert len(store.members(notes.ns, 50)) == 10
+    assert len(store.members(notes.ns, 5)) == 1
+    assert len(store.members(notes.ns, 100)) == 31
+
+
+@pytest.mark.parametrize("byte", [0, 9], ids=["no JSON", "another key"])
+def test_a_key_whose_patch_is_damaged_on_disk_is_what_was_asked_for(store, notes, tmp_path, byte):
+    """The patch of a key's text is shared by all namespaces; its bytes were believed, and crashed the writer."""
+    store.commit([put(store, 1, "doc")], NOW)
+    [segment] = (tmp_path / "data" / "bodies").iterdir()
+    data = bytearray(segment.read_bytes())
+    at = data.index(b'{"key":"doc"}')
+    data[at + byte] ^= 1
+    with segment.open("r+b") as file:
+        file.write(data)
+    [done] = store.commit([put(store, 1, "doc", ns=notes)], NOW)
+    assert done.created
+    assert [head.key for head in store.heads(notes.ns, "", None, 10)] == ["doc"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import msgspec
 import numpy as np
 import pytest
 from index import datasets
@@ -100,6 +101,15 @@ def test_a_mode_that_finds_too_little_is_found_out(store, vectors):
         kept.append(check.step(float(number))[1])
     assert kept[:15] == [None] * 15
     assert kept[15] == measured(queries=16, expected=160, found=80, widening=2)
+
+
+def test_of_a_namespace_that_is_gone_nothing_is_replayed_or_kept(store, vectors):
+    """What was kept of it was refused, and nothing was replayed for a minute; one of its name would have had it."""
+    check = RecallCheck(store)
+    search(store, vectors[-1])
+    store._asked = msgspec.structs.replace(store.take_asked(), ns=b"g" * 32)
+    assert check.step(0.0) == (True, None)
+    assert check.latest(b"g" * 32) is None
 
 
 def test_a_widening_is_durable_and_has_more_rows_looked_at(copy, vectors):
