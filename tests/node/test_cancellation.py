@@ -16,7 +16,7 @@ LONG = " ".join(["memory"] * 200)
 
 
 @pytest.fixture
-async def node(tmp_path, model_files, nursery):  # noqa: ARG001 - the model is there
+async def node(tmp_path, model_files, nursery):
     """Give the service, and who connects to it."""
     world = real_world()
     async with running(Config(data_dir=tmp_path / "data"), world, embedded=True) as service:
@@ -32,7 +32,7 @@ async def node(tmp_path, model_files, nursery):  # noqa: ARG001 - the model is t
 async def wait_until(condition):
     """Look now and then: who looks all the time keeps the embedder's thread, which gives way, from its work."""
     with trio.fail_after(60):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nothing tells of it
             await trio.sleep(0.005)
 
 
