@@ -23,7 +23,7 @@ from engram.testing import _plan as plan
 from engram.testing._client import NoAnswer
 from engram.testing._embedder import vector_of
 from engram.testing._image import Life, LogImage, check_events, content_of, plain_metadata, space_of
-from engram.testing._naming import Keys
+from engram.testing._keys import Keys
 from engram.testing._oracle import Violation
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _check_error(call: Call, error: EngramError, known: Mapping[int, Memory], lo
         if error.code not in _BAD_REFUSED:
             raise Violation(f"{call.who}: a bad request was answered {error.code}: {error}")
         return
-    if getattr(call.request, "key", None) is not None and (error.code == "conflict" or error.field in ("key", "cid")):
+    if getattr(call.request, "key", None) is not None and _is_about_keys(call, error):
         return  # `Keys` looks at these
     space = space_of(call)
     absent = log.created.get(space, 1 << 62) >= window.start
@@ -143,6 +143,10 @@ def _check_error(call: Call, error: EngramError, known: Mapping[int, Memory], lo
             raise Violation(f"{call.who}: {call.request.cid}, which lives, was not found ({_named(call, known)})")
     else:
         raise Violation(f"{call.who}: {call.request.method} {_named(call, known)} was answered {error.code}: {error}")
+
+
+def _is_about_keys(call: Call, error: EngramError) -> bool:
+    return error.code == "conflict" or (error.field in ("key", "cid") and not isinstance(call.request, wire.Put))
 
 
 def _moments(life: Life, window: range) -> list[int]:

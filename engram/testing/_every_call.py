@@ -80,7 +80,7 @@ def _planned(seed: int, operations: int) -> plan.Plan:
     while len(steps) < operations:
         step = plan.step(len(steps), rng, memories, _CLIENTS)
         if rng.random() < _NAMING:
-            step = msgspec.structs.replace(step, action=naming.draw(rng, memories))
+            step = msgspec.structs.replace(step, action=naming.draw(rng, plan.public_of(memories)))
         if isinstance(step.action, writes) or rng.random() < 0.2:
             steps.append(msgspec.structs.replace(step, pause_s=step.pause_s / 10))
     life = plan.LifePlan(0, "stop", None, None, "nothing", "none", 0, NetworkFaults())

@@ -19,6 +19,7 @@ from engram.testing._network import NetworkFaults
 from engram.testing._rng import stream
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
     from engram.testing._tables import TablesLoss
@@ -242,12 +243,17 @@ def step(number: int, rng: Random, memories: tuple[Memory, ...], clients: int) -
     )
 
 
+def public_of(memories: Sequence[Memory]) -> list[int]:
+    """Give the numbers of the memories of the public namespace."""
+    return [memory.number for memory in memories if memory.space == 0]
+
+
 def _naming_steps(rng: Random, memories: tuple[Memory, ...], first: int, client: int) -> list[Step]:
     """Draw what two more clients do with keys, in some of the seeds."""
     if rng.random() >= _NAMING:
         return []
-    numbers = range(first, first + rng.randint(6, 30))
-    return [Step(n, client + n % 2, naming.draw(rng, memories), rng.random() ** 4 * 0.5) for n in numbers]
+    numbers, public = range(first, first + rng.randint(6, 30)), public_of(memories)
+    return [Step(n, client + n % 2, naming.draw(rng, public), rng.random() ** 4 * 0.5) for n in numbers]
 
 
 def _action(rng: Random, memories: tuple[Memory, ...]) -> Action:

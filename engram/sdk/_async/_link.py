@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import socket
+import struct
 from typing import TYPE_CHECKING, Any, cast
 
 from engram.errors import BadRequest, EngramError, Unauthenticated, Unavailable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from engram.wire import Request
 
 _CHUNK_BYTES = 256 * 1024
+_RESET = struct.pack("ii", 1, 0)
+"""To linger for no time: the connection is reset where it is closed."""
 
 
 async def connect(options: Options, deadline: float) -> AsyncLink:
@@ -193,7 +196,13 @@ class AsyncLink:
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection; twice is allowed."""
+        """Close the connection; twice is allowed.
+
+        Where an answer is owed that nobody waits for any more, it is reset: so the node ceases to work for it.
+        """
+        if self.owed and not self.closed:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.closed = True
         close(self._socket)
 
