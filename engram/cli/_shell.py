@@ -134,8 +134,9 @@ def _widen() -> None:
     """Have nothing drawn in less room than a word needs: a help text of two columns never comes to its end."""
     said = os.environ.get("COLUMNS", "")
     try:
-        columns = int(said) if said.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError):  # no terminal, and nothing said: 80 columns are taken
+        # A terminal that says 0 does not know; it is taken for one of 80, as where there is none.
+        columns = int(said) if said.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns or _LEAST_COLUMNS
+    except (OSError, ValueError):
         return
     if columns < _LEAST_COLUMNS:
         os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
