@@ -44,6 +44,8 @@ THE_WORLD = {"socket", "time", "random", "sqlite3", "secrets", "subprocess", "ur
 TOUCH_THE_WORLD = {
     "runtime._world": {"time", "sqlite3", "threading"},  # the real ports
     "runtime._memory": {"sqlite3", "threading"},  # the ports in memory
+    "sdk._async._http": {"socket", "threading"},
+    "sdk._sync._http": {"socket", "threading"},
     "sdk._async._link": {"socket"},  # a client has no ports: it is a program of its own
     "sdk._async._net": {"socket"},
     "sdk._async._pool": {"threading"},

@@ -49,7 +49,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     on_long: Literal["chunk", "reject"] = "chunk"
     """What becomes of a text that is too long for one record, where the caller does not say."""
     unsigned: Literal["loopback", "everyone", "nobody"] = "loopback"
-    """Whose HTTP requests are served without a signature."""
+    """Whose requests of the first Engram's HTTP API are served without a signature."""
     scrub_mb_s: int = 8
     """Megabytes a second at which an idle node reads what it has on disk again; 0: never."""
     models: dict[str, ModelSpec] = {}
@@ -241,7 +241,7 @@ _KEYS = {
             "unsigned",
             Literal["loopback", "everyone", "nobody"],
             'Allowed: "loopback" for this machine, which then speaks with the node\'s key, "everyone", "nobody".',
-            "Whose HTTP requests are served without a signature; from elsewhere such a request only reads.",
+            "Whose calls of the first Engram's HTTP API need no signature; from elsewhere one without it only reads.",
             unchanged,
         ),
         Key(

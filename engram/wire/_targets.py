@@ -51,7 +51,7 @@ def http_call(request: Request[Any], limits: Limits = LIMITS) -> HttpCall:
     sent = _sendable(request)
     values = {name: value for name, value, default in _fields(sent) if value is not msgspec.UNSET and value != default}
     path = "/".join(
-        quote(getattr(sent, part[1:-1]), safe="") if part.startswith("{") else part for part in route.path.split("/")
+        _segment(getattr(sent, part[1:-1])) if part.startswith("{") else part for part in route.path.split("/")
     )
     for name in route.in_path:
         values.pop(name, None)
@@ -65,6 +65,11 @@ def http_call(request: Request[Any], limits: Limits = LIMITS) -> HttpCall:
         return HttpCall(route.verb, path, body)
     query = "&".join(f"{name}={quote(_as_text(name, value), safe='')}" for name, value in values.items())
     return HttpCall(route.verb, f"{path}?{query}" if query else path, None)
+
+
+def _segment(name: str) -> str:
+    """Give a name as a segment of a path; one of dots alone would be taken for a step up or none."""
+    return name.replace(".", "%2E") if name in (".", "..") else quote(name, safe="")
 
 
 def _fields(request: msgspec.Struct) -> list[tuple[str, Any, Any]]:

@@ -114,6 +114,13 @@ async def test_an_answer_over_the_limit_is_refused():
     assert "ask for less at once" in answer.json["error"]
 
 
+async def test_a_call_of_the_first_engrams_api_has_a_deadline():
+    async with door(call_deadline_s=0.2) as server:
+        answer = await ask(server, "POST", "/IngestSynapse", {"text": "wait"})
+    assert (answer.status, answer.json["code"]) == (504, "deadline")
+    assert "IngestSynapse took longer than 0.2 s" in answer.json["error"]
+
+
 # -- who asks --
 
 

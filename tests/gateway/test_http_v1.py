@@ -144,13 +144,16 @@ async def test_pages_are_whole_and_in_order(door):
     assert (await door.list(b"{}", local=True)).count == 7
 
 
-async def test_a_page_of_large_texts_is_whole_all_the_same(door, service):
-    """The node ends a page early where its texts are large; this API gives no texts, and no way to go on."""
+async def test_a_page_of_large_records_is_whole_all_the_same(door, service, monkeypatch):
+    """The node ends a page early where its records are large; this API has no way to go on from there."""
+    monkeypatch.setattr("engram.node._reads._PAGE_BYTES", 10_000)
     for number in range(12):
-        await service.call(Put(text=f"{number} " + "so large a text " * 60_000))
+        await service.call(Put(vector=[1.0, number, *[0.0] * 382], metadata={"n": number, "long": "x" * 3000}))
     assert len((await service.call(List(limit=12))).records) < 12
     page = await door.list(body(limit=12), local=True)
-    assert page.count == len({record.cid for record in page.records}) == 12
+    assert [record.metadata["n"] for record in page.records] == list(range(12))
+    page = await door.list(body(limit=7, offset=3), local=True)
+    assert [record.metadata["n"] for record in page.records] == list(range(3, 10))
 
 
 async def test_values_are_filtered_as_texts_before_the_cut(door):
@@ -259,9 +262,9 @@ async def test_a_signed_number_of_very_many_digits_is_refused(door):
         await door.ingest(sent, local=True)
 
 
-async def test_a_signed_body_of_megabytes_is_refused(door):
-    with pytest.raises(TooLarge):
-        await door.ingest(Signing(ALICE)("IngestSynapse", text="x" * 2_000_000), local=True)
+async def test_a_signed_body_of_many_bytes_is_refused(door):
+    with pytest.raises(TooLarge, match="a signed body may have 262144"):
+        await door.ingest(Signing(ALICE)("IngestSynapse", text="x" * 300_000), local=True)
 
 
 # -- who may ----------------------------------------------------------------------------------------------------------
@@ -376,10 +379,11 @@ async def test_only_a_claim_makes_a_namespace(door, service):
 
 
 async def test_a_vector_of_other_dimensions_makes_no_namespace(door, service):
+    alice = Signing(ALICE)
     with pytest.raises(Unprocessable):
-        await door.ingest(Signing(ALICE)("IngestSynapse", raw_embedding=[1.0, 2.0], **claim()), local=False)
+        await door.ingest(alice("IngestSynapse", raw_embedding=[1.0, 2.0], **claim()), local=False)
     assert (await service.call(Status())).namespaces == 1
-    sent = Signing(ALICE)("IngestSynapse", raw_embedding=[1.0, 2.0], model_version="mine/1", **claim())
+    sent = alice("IngestSynapse", raw_embedding=[1.0, 2.0], model_version="mine/1", **claim())
     assert await door.ingest(sent, local=False)
 
 

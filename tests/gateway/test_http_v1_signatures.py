@@ -7,11 +7,12 @@ import json
 
 import pytest
 from first_wire import ALICE, BOB, NOW, claimed, signed
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engram.errors import BadRequest, Busy, EngramError, Forbidden, Unauthenticated
 from engram.gateway._http_v1 import Replays
+from engram.gateway._http_v1._bodies import Ingest, read
 from engram.gateway._http_v1._callers import Callers
 from engram.gateway._http_v1._signatures import owner_of, request_message, signer_of
 from engram.identity import ANONYMOUS, OPERATOR, Caller, NodeKey
@@ -131,6 +132,13 @@ def test_what_is_no_signature_is_refused(signature):
     assert caught.value.field == "signature"
 
 
+@pytest.mark.parametrize("more", ["00", " ", "\n", "x"])
+def test_a_signature_with_something_behind_it_is_refused(more):
+    body = signed(BODY)
+    with pytest.raises(Unauthenticated):
+        signer(body | {"signature": body["signature"] + more})
+
+
 def test_a_signature_may_come_without_its_0x():
     body = signed(BODY)
     assert signer(body | {"signature": body["signature"].removeprefix("0x").upper()}) == ALICE.public_key
@@ -193,6 +201,53 @@ def test_strangers_fields_of_any_kind_are_refused_in_words(body, hotkey, nonce, 
         assert signer({**body, "hotkey": hotkey, "nonce": nonce, "signature": signature}) is None
     except EngramError as error:
         assert error.code == "unauthenticated"  # noqa: PT017
+
+
+SENT = json.dumps(signed(BODY | claimed())).encode()
+PIECES = [
+    b'"',
+    b"\\",
+    b"\\u0000",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b" ",
+    b"0",
+    b"1",
+    b"e",
+    b".",
+    b"-",
+    b"null",
+    b'"text":"x",',
+    b"\xff",
+    b"\xc3",
+]
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(SENT)), st.integers(0, 6), st.sampled_from(PIECES) | st.binary(max_size=3)),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_bytes_that_were_altered_are_refused_or_say_the_same(edits):
+    sent = SENT
+    for at, cut, piece in edits:
+        sent = sent[:at] + piece + sent[at + cut :]
+    try:
+        body, fields = read(sent, Ingest, "IngestSynapse")
+        who = Callers(StoppedClock()).of(fields, "IngestSynapse", local=False)
+    except EngramError as error:
+        assert error.code in ("bad_request", "unauthenticated")  # noqa: PT017
+    else:
+        assert who == Caller(ALICE.public_key)
+        names = ("text", "metadata", "namespace")
+        assert [getattr(body, name) for name in names] == [(BODY | claimed())[name] for name in names]
 
 
 def test_the_message_is_the_promised_one():

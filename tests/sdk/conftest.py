@@ -1,15 +1,28 @@
 """Clients of every kind, and a door for them."""
 
 import pytest
-from doors import Node
+from doors import Node, RealNode
 from flavours import BACKENDS, make
 
 from engram.sdk import EngramClient
 
 
 @pytest.fixture
-def node():
-    node = Node()
+def wire():
+    """The wire of a test's node: RPC, unless the test asks for others by parameters."""
+    return "rpc"
+
+
+@pytest.fixture
+def node(wire):
+    node = Node(wire=wire)
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def real(wire, tmp_path):
+    node = RealNode(tmp_path / "memory", wire)
     yield node
     node.stop()
 

@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+from functools import partial
 
 import pytest
 import trio
@@ -13,14 +14,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from doors import Node
+from far_network import ELSEWHERE, FarNetwork
 
 from engram.errors import BadRequest, Unauthenticated, Unavailable
-from engram.gateway import RpcSettings, read_certificate
-from engram.gateway._door import Door
-from engram.gateway._reception import Reception
+from engram.gateway import read_certificate, serve_rpc
 from engram.identity import OPERATOR, Caller, NodeKey
-from engram.limits import LIMITS
-from engram.runtime import RealNetwork, RealRng
 from engram.sdk import EngramClient
 
 NODE = NodeKey(b"\7" * 32)
@@ -66,11 +64,13 @@ class FarNode(Node):
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            door = Door(self.service, LIMITS, RpcSettings(), RealRng())
-            listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
-            self.port = listeners[0].socket.getsockname()[1]
+            serve = partial(
+                serve_rpc, self.service, host=ELSEWHERE, port=self.port, network=FarNetwork(),
+                certificate=self._certificate,
+            )  # fmt: skip
+            server = await nursery.start(serve)
+            self.port = server.addresses[0][1]
             ready.set()
-            await trio.serve_listeners(Reception(door, RealNetwork(), self._certificate).serve, listeners)
 
 
 @pytest.fixture

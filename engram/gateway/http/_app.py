@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from engram.errors import DeadlineExceeded
 from engram.gateway._http_v1 import ENDPOINTS, HttpV1
 from engram.gateway.http._embeddings import NAME, embeddings, openai_error
 from engram.gateway.http._endpoint import Ask, Endpoint, json_response
@@ -53,7 +55,10 @@ def _first_engrams(door: HttpDoor) -> list[Route]:
 
 def _of_v1(v1: HttpV1, endpoint: V1Endpoint) -> Handler:
     async def handler(ask: Ask) -> Response:
+        limit_s = ask.door.settings.call_deadline_s
         parameter = next(iter(ask.request.path_params.values()), "")
-        return json_response(ask.door, await endpoint.serve(v1, parameter, ask.body, ask.local))
+        with trio.move_on_after(limit_s):
+            return json_response(ask.door, await endpoint.serve(v1, parameter, ask.body, ask.local))
+        raise DeadlineExceeded(f"{ask.method} took longer than {limit_s:g} s; a put can be sent again")
 
     return handler

@@ -97,7 +97,9 @@ async def serve_http(
     door = HttpDoor(
         service, limits, settings, rng or RealRng(), clock=clock or RealClock(), metrics=metrics or Metrics(), host=host
     )
-    reception = _Reception(door, None if near or certificate is None else ssl_context_of(certificate, ["http/1.1"]))
+    reception = _Reception(
+        door, network, None if near or certificate is None else ssl_context_of(certificate, ["http/1.1"])
+    )
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(_accept, reception, [listener for _, listener in listening], connections)
@@ -119,8 +121,9 @@ async def _accept(
 class _Reception:
     """Serves every client of a door. No client's fault ends another's connection."""
 
-    def __init__(self, door: HttpDoor, context: ssl.SSLContext | None) -> None:
+    def __init__(self, door: HttpDoor, network: Network, context: ssl.SSLContext | None) -> None:
         self._door = door
+        self._network = network
         self._context = context
         self._app = ASGIWrapper(_asgi(door))
         self._config = quiet_config()
@@ -155,7 +158,7 @@ class _Reception:
             await trio.aclose_forcefully(stream)
 
     async def _enter(self, stream: HalfCloseableStream) -> None:
-        client, server = _addresses(stream)
+        client, server = (self._network.peer(stream), 0), _own_address(stream)
         if self._context is None or not isinstance(stream, trio.SocketStream):
             await self._converse(stream, client, server, encrypted=False)
             return
@@ -217,8 +220,7 @@ def _asgi(door: HttpDoor) -> ASGIFramework:
     return application(door)  # type: ignore[return-value] # Starlette and Hypercorn each have types of their own for it
 
 
-def _addresses(stream: Stream) -> tuple[Address, Address]:
-    """Give the client's address and ours. A simulated stream has none, and is on loopback."""
-    if not isinstance(stream, trio.SocketStream):
-        return _LOOPBACK, _LOOPBACK
-    return stream.socket.getpeername()[:2], stream.socket.getsockname()[:2]
+def _own_address(stream: Stream) -> Address:
+    """Give the address that was connected to. A simulated stream has none, and is on loopback."""
+    found: Address = stream.socket.getsockname()[:2] if isinstance(stream, trio.SocketStream) else _LOOPBACK
+    return found

@@ -37,8 +37,13 @@ def loop() -> object:
 async def resolve(host: str, port: int, deadline: float) -> Sequence[Where]:
     """Give the addresses of a host. Raise `OSError`, or `TimeoutError`."""
     with anyio.fail_after(left_s(deadline)):
-        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await anyio.getaddrinfo(_name(host), port, type=socket.SOCK_STREAM)
     return [(family, kind, protocol, where) for family, kind, protocol, _, where in found]
+
+
+def _name(host: str) -> str | bytes:
+    """Give a host's name so that no codec is imported for it: a child forked meanwhile would wait for it for ever."""
+    return host.encode() if host.isascii() else host
 
 
 async def readable(sock: socket.socket, deadline: float) -> None:

@@ -1,21 +1,28 @@
 # Made by scripts/generate_sync.py from engram/sdk/_async/_http.py: change that one.
-"""Calls over REST, by httpx, which is imported with the first of them. Batches go one call at a time."""
+"""Calls over REST, by httpx; this module is imported where a URL is of http. Batches go one call at a time."""
 
 from __future__ import annotations
 
+import contextlib
+import encodings.idna  # noqa: F401 - imported late, in a thread, it leaves a child forked meanwhile waiting for ever
+import socket
+import ssl
+import threading
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpcore  # noqa: F401 - as above
+import httpx
 
 from engram.errors import EngramError, Unauthenticated, Unavailable
 from engram.limits import LIMITS
 from engram.sdk._policy import LinkLost, Policy
 from engram.sdk._sync._calls import Calls
-from engram.sdk._sync._net import home, left_s, loop
-from engram.wire import Answer, Events, Ping, Pong, Status, StatusResult, decode_answer, http_call
+from engram.sdk._sync._net import Slots, home, left_s, loop
+from engram.wire import Answer, Events, HttpCall, Ping, Pong, Status, StatusResult, decode_answer, http_call
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
-
-    import httpx
 
     from engram.sdk._options import Options
     from engram.wire import Request
@@ -26,6 +33,7 @@ _ANSWER_BYTES = 8 * LIMITS.message_bytes
 """JSON escapes what MessagePack does not."""
 _LINKS, _IDLE_LINKS = 32, 8
 _HEADERS = {"user-agent": "engram-python", "accept": "application/json", "accept-encoding": "identity"}
+_BODY_HEADERS = {**_HEADERS, "content-type": "application/json"}
 
 
 class Http(Calls):
@@ -37,8 +45,12 @@ class Http(Calls):
         host = f"[{address.host}]" if ":" in address.host else address.host
         self._base = f"{address.scheme}://{host}:{address.port}{address.path}"
         self._options = options
+        self._process = home()
+        self._lock = threading.Lock()
         self._home: tuple[int, object] | None = None
-        self._pools: tuple[httpx.Client, httpx.Client] | None = None
+        self._pool: httpx.Client | None = None
+        self._slots = Slots(_LINKS)
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._doubted = False
 
     def attempt(self, request: Request[R], deadline: float) -> Answer | EngramError:
@@ -58,9 +70,11 @@ class Http(Calls):
     def close(self) -> None:
         """Close every connection. Calls under way, and later ones, raise `Unavailable`."""
         self.closed = True
-        if self._pools is not None and self._home == (home(), loop()):
-            for pool in self._pools:
-                pool.close()
+        if self._pool is not None and self._home == (home(), loop()):
+            for sock in list(self._sockets):
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)  # or threads would wait on for what cannot come
+            self._pool.close()
 
     def _meet(self, deadline: float) -> None:
         """Ask who answers now, since a connection was lost: another node, or log, has other positions."""
@@ -70,17 +84,32 @@ class Http(Calls):
             self._doubted = False
 
     def _exchange(self, request: Request[Any], deadline: float) -> Answer | EngramError:
-        import httpx  # noqa: PLC0415 (who speaks RPC needs none)
-
         call = http_call(request)
-        headers = _HEADERS if call.body is None else {**_HEADERS, "content-type": "application/json"}
-        pool = self._pool(follows=isinstance(request, Events) and request.wait_s > 0)
+        pool = self._ready()
+        if isinstance(request, Events) and request.wait_s > 0:
+            body_of = self._sent(pool, call, deadline)
+        else:
+            slots = self._slots
+            slots.acquire(deadline)
+            try:
+                body_of = self._sent(pool, call, deadline)
+            finally:
+                slots.release()
+        return decode_answer(type(request), *body_of)
+
+    def _sent(self, pool: httpx.Client, call: HttpCall, deadline: float) -> tuple[int, bytes]:
+        """Send a request; give the answer's status and body."""
         try:
             sent = pool.stream(
-                call.verb, self._base + call.target, content=call.body, headers=headers, timeout=left_s(deadline)
+                call.verb,
+                self._base + call.target,
+                content=call.body,
+                headers=_HEADERS if call.body is None else _BODY_HEADERS,
+                timeout=left_s(deadline),
+                extensions={"trace": self._trace},
             )
             with sent as response:
-                body = self._body(response, deadline)
+                return response.status_code, self._body(response, deadline)
         except httpx.TimeoutException:
             raise TimeoutError from None
         except (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
@@ -93,7 +122,13 @@ class Http(Calls):
             if isinstance(error, RuntimeError):
                 raise
             raise LinkLost from None
-        return decode_answer(type(request), response.status_code, body)
+
+    def _trace(self, event: str, info: dict[str, Any]) -> None:
+        """Remember the sockets that are made."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            sock = info["return_value"].get_extra_info("socket")
+            if isinstance(sock, socket.socket):
+                self._sockets.add(sock)
 
     def _body(self, response: httpx.Response, deadline: float) -> bytes:
         pieces, size = [], 0
@@ -105,30 +140,27 @@ class Http(Calls):
                 raise Unavailable(f"{self._options.address.url}: an answer of over {_ANSWER_BYTES} bytes is no node's")
         return b"".join(pieces)
 
-    def _pool(self, *, follows: bool) -> httpx.Client:
+    def _ready(self) -> httpx.Client:
+        """Give what carries requests here: a forked child, and another loop, have their own."""
         if self.closed:
             raise self._ended()
-        here = (home(), loop())
-        if self._pools is None or self._home != here:
-            if self._home is not None and self._home[0] != here[0]:
-                self.policy.after_fork()
-            self._home = here
-            self._pools = (self._made(_LINKS), self._made(None))
-        return self._pools[follows]
-
-    def _made(self, links: int | None) -> httpx.Client:
-        import httpx  # noqa: PLC0415 (who speaks RPC needs none)
-
-        limits = httpx.Limits(max_connections=links, max_keepalive_connections=_IDLE_LINKS)
-        return httpx.Client(verify=self._verify(), limits=limits)
+        if self._process != home():
+            self._process, self._lock = home(), threading.Lock()  # a thread of the parent may hold that one for ever
+            self.policy.after_fork()
+        here = (self._process, loop())
+        with self._lock:
+            if self._pool is None or self._home != here:
+                self._home = here
+                self._slots = Slots(_LINKS)
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE_LINKS)
+                self._pool = httpx.Client(verify=self._verify(), limits=limits)
+            return self._pool
 
     def _verify(self) -> Any:
         if self._options.address.scheme == "http" or not self._options.verify:
             return False
         if self._options.ca is None:
             return True
-        import ssl  # noqa: PLC0415 (http needs none)
-
         return ssl.create_default_context(cafile=self._options.ca)
 
     def _ended(self) -> Unavailable:

@@ -37,8 +37,13 @@ def loop() -> object:
 def resolve(host: str, port: int, deadline: float) -> Sequence[Where]:
     """Give the addresses of a host. Raise `OSError`. The deadline is the system's own here."""
     del deadline
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(_name(host), port, type=socket.SOCK_STREAM)
     return [(family, kind, protocol, where) for family, kind, protocol, _, where in found]
+
+
+def _name(host: str) -> str | bytes:
+    """Give a host's name so that no codec is imported for it: a child forked meanwhile would wait for it for ever."""
+    return host.encode() if host.isascii() else host
 
 
 def readable(sock: socket.socket, deadline: float) -> None:
