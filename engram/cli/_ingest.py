@@ -128,8 +128,8 @@ def keep_lines(
     found = target.iter_ingest_file(
         lines, namespace=namespace, model_version=_model_of(target, namespace), on_long=on_long
     )
-    with progress(doing, total, beside_lines=as_json) as advance:
-        return Tally("line", as_json=as_json).run(itertools.starmap(_done, found), advance)
+    bar = progress(doing, total, beside_lines=as_json)
+    return Tally("line", as_json=as_json).run(itertools.starmap(_done, found), bar)
 
 
 def _model_of(target: Target, namespace: str | None) -> str | None:

@@ -42,8 +42,8 @@ class Reindex(Command):
         model = None if model is None else utf8(model, "--model")
         with self.open(where) as target:
             outcomes = _outcomes(target.reindex(old, into=new, model=model))
-            with progress("embedding again", lambda: _count(target, old), beside_lines=True) as advance:
-                return Tally("record", as_json=where.json, passed="without a text", is_map=True).run(outcomes, advance)
+            bar = progress("embedding again", lambda: _count(target, old), beside_lines=True)
+            return Tally("record", as_json=where.json, passed="without a text", is_map=True).run(outcomes, bar)
 
 
 def _outcomes(found: Iterable[Reindexed]) -> Iterator[Done]:

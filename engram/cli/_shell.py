@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
-_LEAST_COLUMNS = 20
+_LEAST_COLUMNS, _UNKNOWN = 20, 80
 INTERRUPTED, BROKEN_PIPE = 130, 141
 """As a shell says it: 128 + the signal's number."""
 
@@ -134,7 +134,7 @@ def _widen() -> None:
     """Have nothing drawn in less room than a word needs: a help text of two columns never comes to its end."""
     said = os.environ.get("COLUMNS", "")
     try:
-        columns = int(said) if said.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
+        columns = int(said) if said.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns or _UNKNOWN
     except (OSError, ValueError):  # no terminal, and nothing said: 80 columns are taken
         return
     if columns < _LEAST_COLUMNS:

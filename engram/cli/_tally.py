@@ -14,6 +14,7 @@ from engram.errors import EngramError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 _ERRORS_SHOWN = 20
 
@@ -47,13 +48,14 @@ class Tally:
         self._errors: list[tuple[str, EngramError]] = []
         self._gone = False
 
-    def run(self, outcomes: Iterable[Done], advance: Callable[[int], object]) -> int:
-        """Take every outcome, say how it ended, and give the exit code; `advance` hears how far it is."""
+    def run(self, outcomes: Iterable[Done], bar: AbstractContextManager[Callable[[int], object]]) -> int:
+        """Take every outcome, say how it ended, and give the exit code; `bar` hears how far it is."""
         started = time.perf_counter()
         try:
-            for outcome in outcomes:
-                self._take(outcome)
-                advance(outcome.at)
+            with bar as advance:
+                for outcome in outcomes:
+                    self._take(outcome)
+                    advance(outcome.at)
         except KeyboardInterrupt:
             self._stopped_early("interrupted")
             return INTERRUPTED

@@ -63,6 +63,7 @@ class Connection:
         self._pending_bytes = 0
         self._run: list[Call] = []
         self._kind: Hashable = None
+        self._caller = introduction.caller
         self._ready: list[bytes] = []
         self._ready_bytes = 0
         self._breath_ends = -math.inf
@@ -157,10 +158,11 @@ class Connection:
             return
         self._door.held_bytes += event.size_bytes
         kind = self._door.service.together(event.request)
-        if kind is None or kind != self._kind or len(self._run) == _TOGETHER:
+        caller = self._introduction.caller
+        if kind is None or kind != self._kind or caller is not self._caller or len(self._run) == _TOGETHER:
             self._begin(calls)
         self._run.append(event)
-        self._kind = kind
+        self._kind, self._caller = kind, caller
 
     def _at_once(self, event: Event) -> bytes | None:
         """Give the bytes that answer what waits for nothing; None for a call that is to be carried out."""
@@ -213,7 +215,7 @@ class Connection:
     def _begin(self, calls: trio.Nursery) -> None:
         """Have what has come together carried out."""
         if self._run:
-            calls.start_soon(self._answer, self._run, self._introduction.caller)
+            calls.start_soon(self._answer, self._run, self._caller)
             self._run = []
 
     async def _answer(self, calls: Sequence[Call], caller: Caller) -> None:

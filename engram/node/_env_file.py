@@ -4,7 +4,8 @@
 or is named as not applied, with the reason. One that asks for more protection than this node has is refused: a node
 that starts without it would keep less than its operator was promised.
 
-The file has lines `NAME=value`, with `export` before or not, quotes around the value or not, and comments after `#`.
+It may hold the node's own variables too, such as `ENGRAM_PORT`. Its lines are `NAME=value`, with `export` before or
+not, quotes around the value or not, and comments after `#`.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ _MODEL = (
     "the node embeds with all-MiniLM-L6-v2, of 384 dimensions; namespaces may have other models ([models] of node.toml)"
 )
 _PEERS = "validators are not built yet"
+_CLIENTS = "clients take it: EngramClient(url), or ENGRAM_NODE for `engram`"
+_OURS = "ENGRAM_"
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 _VARIABLES = {
     "MINER_PORT": _Variable(key="http_port"),
@@ -90,7 +93,8 @@ _VARIABLES = {
     "EMBEDDING_DIM": _Variable(fits=("384",), why=_MODEL, strict=True),
     "MINER_MAX_BODY_BYTES": _Variable(fits=("10485760",), why="a body may have 10485760 bytes, always"),
     "ARWEAVE_KEY": _Variable(why="archives are not built yet"),
-    "MINER_API_URL": _Variable(why="clients take it: EngramClient(url), or ENGRAM_NODE for `engram`"),
+    "MINER_API_URL": _Variable(why=_CLIENTS),
+    "ENGRAM_NODE": _Variable(why=_CLIENTS),
     "MAX_VECTORS_PER_NODE": _Variable(why="a bound on what a node keeps is not built yet"),
     "OPENAI_API_KEY": _Variable(why=_MODEL),
 } | {
@@ -134,8 +138,12 @@ def _read(path: Path) -> EnvFile:
             raise BadRequest(f"{place} is here again, after line {before}; keep one of them", field="ENV_FILE")
         if not value:
             continue
-        variable = _VARIABLES.get(name, _Variable(why="this node knows no such variable"))
+        variable = _VARIABLES.get(name) or _other(name)
         if variable.key is not None:
+            if variable.key in places:
+                raise BadRequest(
+                    f"{place} says again what {places[variable.key]} says; keep one of them", field="ENV_FILE"
+                )
             values[variable.key] = _become(variable, value, place)
             places[variable.key] = place
         elif value.lower() in variable.fits:
@@ -145,6 +153,13 @@ def _read(path: Path) -> EnvFile:
         else:
             idle.append(NotApplied(name, place, variable.why))
     return EnvFile(values, places, tuple(idle))
+
+
+def _other(name: str) -> _Variable:
+    """Take the node's own variables as they stand in the environment: `ENGRAM_PORT` for `port`."""
+    if name.startswith(_OURS):
+        return _Variable(key=name.removeprefix(_OURS).lower())
+    return _Variable(why="this node knows no such variable")
 
 
 def _become(variable: _Variable, value: str, place: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from urllib.parse import quote
 
 import anyio
@@ -140,11 +141,19 @@ TYPED = [
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What a door says of a refusal."""
+    """What a door says of a refusal; each memory's log has a size of its own, which is left out."""
 
     code: str
     field: str | None
     words: str
+
+    def __eq__(self, other):
+        return self.plain() == other.plain()
+
+    __hash__ = None
+
+    def plain(self):
+        return self.code, self.field, re.sub(r"has \d+ events", "has N events", self.words)
 
 
 @pytest.fixture(scope="module")

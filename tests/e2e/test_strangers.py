@@ -165,7 +165,7 @@ def test_half_a_message_is_waited_for_a_minute(node, peer):
         assert peer.receive() is None
 
 
-def test_a_client_that_vanishes_mid_call_troubles_nobody_and_its_put_is_kept(node, client):
+def test_a_client_that_vanishes_mid_call_troubles_nobody_and_its_put_may_be_sent_again(node, client):
     texts = [f"from one who vanished {number}" for number in range(20)]
     for text in texts:
         with Peer(node.port) as peer:

@@ -132,6 +132,19 @@ async def test_a_call_has_the_caller_of_when_it_came(start, service):
     assert service.callers == [ANONYMOUS, Caller(KEY.public)]
 
 
+async def test_a_call_in_one_packet_with_a_proof_has_the_caller_of_its_place(start, service):
+    peer = await connect(await start())
+    nonce, said = await introduced(peer, KEY)
+    shown = peer.stream.getpeercert(binary_form=True)
+    signature = KEY.sign(hello_message(0, nonce, said["nonce"], shown, KEY.public, said["node_key"]))
+    await peer.send(
+        [0, 1, "put", [{"text": "a"}]], [0, 2, "prove", [{"signature": signature}]], [0, 3, "put", [{"text": "b"}]]
+    )
+    assert sorted([(await peer.receive())[1] for _ in range(3)]) == [1, 2, 3]
+    heard = {request.text: caller for request, caller in zip(service.requests, service.callers, strict=True)}
+    assert heard == {"a": ANONYMOUS, "b": Caller(KEY.public)}
+
+
 @pytest.mark.parametrize("near", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
 async def test_this_machine_may_speak_plainly_and_stays_the_operator(start, service, near):
     server = await start(near, near)

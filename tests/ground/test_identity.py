@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 import golden
 import pytest
 from bittensor_wallet import Keypair
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from engram import identity
 from engram.errors import Unprocessable
@@ -108,6 +111,27 @@ def test_the_mark_alone_says_which_scheme_a_signature_is_of(key):
 @pytest.mark.parametrize("public", [b"", bytes(32), b"\xff" * 32, bytes(33), USER.public], ids=len)
 def test_what_is_no_signature_verifies_nothing(public, signature):
     assert not identity.verify(public, b"message", signature)
+
+
+@pytest.mark.parametrize("sign", [0, 1 << 255], ids=["plus", "minus"])
+@pytest.mark.parametrize("number", sorted(identity._SMALL_ORDER), ids=lambda number: hex(number)[:12])
+def test_nobody_signs_for_a_point_of_small_order(number, sign):
+    """R = 1, s = 0 verifies wherever the challenge is a multiple of the order: for one message in eight, at least."""
+    public, forged = (number | sign).to_bytes(32, "little"), b"\1" + bytes(63)
+    messages = [bytes([number]) for number in range(200)]
+    assert not any(identity.verify(public, message, forged) for message in messages)
+
+
+def test_without_that_rule_they_would():
+    def forgeable(number):
+        key = Ed25519PublicKey.from_public_bytes(number.to_bytes(32, "little"))
+        for message in (bytes([number]) for number in range(200)):
+            with contextlib.suppress(InvalidSignature):
+                key.verify(b"\1" + bytes(63), message)
+                return True
+        return False
+
+    assert all(forgeable(number) for number in identity._SMALL_ORDER)
 
 
 def test_hotkeys_never_print_their_secrets():

@@ -56,6 +56,12 @@ def test_what_it_says_is_applied_and_what_it_cannot_say_is_named(file):
     assert "secret" not in repr(named)
 
 
+def test_the_nodes_own_variables_may_stand_in_it(file):
+    environ = file("ENGRAM_PORT=9000\nMINER_PORT=9001\nENGRAM_NODE=engram://127.0.0.1:9000\n")
+    assert load_config(None, None, environ) == Config(port=9000, http_port=9001)
+    assert [each.name for each in env_file(environ).not_applied] == ["ENGRAM_NODE"]
+
+
 def test_without_one_there_is_nothing_to_say():
     for environ in ({}, {"ENV_FILE": ""}):
         assert env_file(environ).not_applied == ()
@@ -100,6 +106,9 @@ REFUSED = {
     "EMBEDDING_DIM=1536": "the node embeds with all-MiniLM-L6-v2",
     "USE_LOCAL_EMBEDDER=false": "the node embeds with all-MiniLM-L6-v2",
     "NETUID=1\nNETUID=2": "line 2: NETUID is here again, after line 1; keep one of them",
+    "MINER_PORT=80\nENGRAM_HTTP_PORT=81": "line 2: ENGRAM_HTTP_PORT says again what",
+    "ENGRAM_PROT=1": "line 1: ENGRAM_PROT is not a key of a node; did you mean port?",
+    "MINER_PORT=x": 'line 1: MINER_PORT = "x" will not do. Allowed: 0 to 65535',
     "NETUID": "line 1: not NAME=value",
     "NET UID=1": "line 1: not NAME=value",
     "# x\n=1": "line 2: not NAME=value",
@@ -116,7 +125,7 @@ def test_what_is_wrong_is_refused_by_file_and_line(file, text, words):
         load_config(None, None, file(text))
     assert words in caught.value.message
     assert ".env.miner" in caught.value.message
-    assert caught.value.field in ("ENV_FILE", "log_level", "unsigned")
+    assert caught.value.field in ("ENV_FILE", "http_port", "prot")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

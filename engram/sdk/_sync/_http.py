@@ -168,10 +168,17 @@ class Http(Calls):
 
     def _unreachable(self, error: Exception) -> EngramError:
         url, reason = self._options.address.url, str(error) or type(error).__name__
-        if "CERTIFICATE_VERIFY_FAILED" in reason:
+        if (refused := _certificate_error(error)) is not None:
             return Unauthenticated(
-                f"{url}: no authority that this client trusts vouches for the certificate ({reason}); give ca=, a file"
-                " of CAs that do",
+                f"{url}: no authority that this client trusts vouches for the certificate ({refused.verify_message});"
+                " give ca=, a file of CAs that do",
                 field="ca",
             )
         return Unavailable(f"no node answers at {url} ({reason}); start one with engram-node", field="url")
+
+
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """Give the refused certificate behind an error, if that is what it is."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
