@@ -88,7 +88,7 @@ def place_of(path: str | Path) -> Place:
     if str(path) == MEMORY:
         return InMemory()
     path = Path(path)
-    with contextlib.suppress(OSError):  # whoever opens it says what is wrong with it
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # whoever opens it says what is wrong with it
         if path.is_file() or (path.suffix == SUFFIX and not path.is_dir()):
             return InFile(path)
     return Place(path)

@@ -29,9 +29,11 @@ class State:
         self._bindings: dict[bytes, tuple[str, int] | None] = {PUBLIC: None}
         self._members: dict[tuple[bytes, bytes, bytes], tuple[int, bool]] = {}
         self._lives: dict[bytes, int] = {}
+        self._inside: dict[bytes, int] = {}
+        """How many memberships and keys live in each namespace."""
         self._payloads: dict[bytes, bytes] = {}
         self._stored_at: dict[bytes, int] = {}
-        self._heads: dict[bytes, tuple[bytes, tuple[int, bool, bytes]]] = {}
+        self._heads: dict[bytes, tuple[int, bool, bytes]] = {}
         self._last: tuple[bytes, int] | None = None
         self._unknown = self._unchecked = 0
 
@@ -83,8 +85,7 @@ class State:
         u64(event, "issued_unix_ms")
         if ns == PUBLIC or ns not in self._bindings:
             raise Wrong(f"no namespace {ns.hex()} was there to be deleted")
-        living = any(ns == at and not dead for (at, _, _), (_, dead) in self._members.items())
-        if living or any(ns == at and not removed for at, (_, removed, _) in self._heads.values()):
+        if self._inside.get(ns):
             raise Wrong("a namespace was deleted with something in it")
         del self._bindings[ns]
 
@@ -101,7 +102,7 @@ class State:
         before = self._members.get((ns, digest, signer))
         if before is None or (issued, False) > before:
             self._members[ns, digest, signer] = (issued, False)
-            self._live(digest, 1 if before is None or before[1] else 0)
+            self._live(ns, digest, 1 if before is None or before[1] else 0)
 
     def _deleted(self, event: dict[str, Any]) -> None:
         ns, signer = (bytes32(event, key) for key in ("ns", "signer"))
@@ -111,10 +112,11 @@ class State:
         before = self._members.get((ns, digest, signer))
         if before is None or (issued, True) > before:
             self._members[ns, digest, signer] = (issued, True)
-            self._live(digest, -1 if before and not before[1] else 0)
+            self._live(ns, digest, -1 if before and not before[1] else 0)
 
-    def _live(self, digest: bytes, change: int) -> None:
+    def _live(self, ns: bytes, digest: bytes, change: int) -> None:
         self._lives[digest] = self._lives.get(digest, 0) + change
+        self._inside[ns] = self._inside.get(ns, 0) + change
         self._last = None
 
     def _check_binding(self, ns: bytes, body: Body) -> None:
@@ -128,12 +130,17 @@ class State:
 
     def _key(self, event: dict[str, Any]) -> None:
         ns, key, patch = (bytes32(event, name) for name in ("ns", "K", "key"))
+        if ns not in self._bindings:
+            raise Wrong(f"no namespace {ns.hex()} was created before it")
         text = self._patch(patch, "key")
         if text is not None and key != sha(b"engram/key/1\n", ns, len(text).to_bytes(2), text):
             raise Wrong("the key's K is not that of its namespace and text")
         removed = event.get("cid") == ""
         said = (u64(event, "issued_unix_ms"), removed, b"" if removed else digest_of(event.get("cid")))
-        self._heads[key] = (ns, max(said, self._heads.get(key, (ns, said))[1]))
+        before = self._heads.get(key)
+        if before is None or said > before:
+            self._heads[key] = said
+            self._inside[ns] = self._inside.get(ns, 0) + (before is None or before[1]) - removed
 
     def _patch(self, key: bytes, name: str) -> bytes | None:
         """Give the text of a patch; None where it was erased."""
@@ -156,7 +163,7 @@ class State:
         if self._last is None:
             living = (digest for digest, lives in self._lives.items() if lives > 0)
             self._last = trie_root({key_of(digest): self._payloads[digest] for digest in living})
-        heads = {key: digest for key, (_, (_, removed, digest)) in self._heads.items() if not removed}
+        heads = {key: digest for key, (_, removed, digest) in self._heads.items() if not removed}
         found = {"records": self._last, "heads": trie_root(heads)}
         if not self._unknown:
             found["edges"] = (NONE, 0)

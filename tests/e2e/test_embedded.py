@@ -107,7 +107,10 @@ def test_another_process_is_refused_too(tmp_path):
     assert f"FolderInUse: the data folder {tmp_path} is in use by process {os.getpid()}".encode() in ran.stderr
 
 
-@pytest.mark.parametrize("path", ["/proc/engram", "/dev/null/x", "/proc/version", "a\0b"])
+@pytest.mark.parametrize(
+    "path",
+    ["/proc/engram", "/dev/null/x", "/proc/version", "a\0b", "a\0b.engram", "/proc/x.engram", "/dev/null/x.engram"],
+)
 def test_a_folder_that_cannot_be_is_refused_and_leaves_no_thread(path):
     before = set(threading.enumerate())
     assert isinstance(code_of(engram.open, path), FolderRefused)

@@ -279,6 +279,59 @@ def test_a_log_that_folds_to_something_else_is_damage(folder, change, complaint)
         assert complaint in result.findings[0].reason
 
 
+def behind(make):
+    """Append a frame with an event about the folder's namespace, of its id and owner."""
+
+    def change(frames):
+        events = [events_reader.decode(event) for event in itertools.chain(*frames)]
+        [created] = [event for event in events if event["type"] == "namespace_created.1"]
+        return [*frames, [msgspec.msgpack.encode(event) for event in make(created["ns"], created["owner"], events)]]
+
+    return change
+
+
+def deleted(ns, owner, _):
+    return [{"type": "namespace_deleted.1", "ns": ns, "signer": owner, "issued_unix_ms": 1 << 41}]
+
+
+def emptied_and_deleted(ns, owner, events):
+    cids = dict.fromkeys(event["cid"] for event in events if event.get("ns") == ns and "cid" in event)
+    about = {"ns": ns, "signer": owner, "issued_unix_ms": 1 << 41}
+    ends = [{"type": "record_deleted.1", "cid": cid, "erase": False, **about} for cid in cids]
+    return [*ends, *deleted(ns, owner, events)]
+
+
+def key_of_none(ns, owner, _):
+    about = {"key": bytes(32), "signer": owner, "issued_unix_ms": 1 << 41}
+    return [{"type": "key_set.1", "ns": bytes(31) + b"x", "K": bytes(32), "cid": "", **about}]
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (deleted, "with something in it"),
+        (lambda *of: [*emptied_and_deleted(*of), *deleted(*of)], "was there to be deleted"),
+        (lambda _, *rest: deleted(bytes(32), *rest), "was there to be deleted"),
+        (key_of_none, "no namespace"),
+    ],
+)
+def test_the_end_of_a_namespace_that_cannot_be_is_damage(folder, make, complaint):
+    forged(folder, behind(make))
+    for note in (folder / "checkpoints").iterdir():
+        note.unlink()
+    assert complaint in audit.audit(folder).findings[0].reason
+
+
+def test_a_namespace_ends_when_all_in_it_has(folder):
+    before = audit.audit(folder).counts["namespaces"]
+    forged(folder, behind(emptied_and_deleted))
+    for note in (folder / "checkpoints").iterdir():
+        note.unlink()
+    found = audit.audit(folder)
+    assert (found.status, found.findings) == ("sound", [])
+    assert found.counts["namespaces"] == before - 1
+
+
 def test_a_living_record_without_its_body_is_damage(folder):
     path = folder / "bodies" / ("0" * 20 + ".seg")
     data = path.read_bytes()
