@@ -77,7 +77,7 @@ class Door:
         self._readers.add(reader)
         if self.unsent_bytes > self.settings.unsent_bytes:
             most = max(self._readers, key=lambda each: each.unsent_bytes)
-            log.info("rpc_unsent_over_limit", unsent_bytes=most.unsent_bytes, limit=self.settings.unsent_bytes)
+            log.info("unsent_over_limit", unsent_bytes=most.unsent_bytes, limit=self.settings.unsent_bytes)
             most.give_up()
 
     def sent(self, reader: Reader, fewer_bytes: int) -> None:

@@ -69,10 +69,10 @@ class Outbox:
                 with trio.fail_after(self._deadline_s):
                     await self._stream.send_all(memoryview(data)[sent:])
         except trio.TooSlowError:
-            log.info("rpc_reader_too_slow", write_deadline_s=self._deadline_s)
+            log.info("reader_too_slow", write_deadline_s=self._deadline_s)
             self._reader.give_up()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            log.debug("rpc_client_gone")
+            log.debug("client_gone")
             self._reader.give_up()
         finally:
             self._door.sent(self._reader, len(data))

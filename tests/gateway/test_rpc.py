@@ -460,7 +460,7 @@ async def test_a_slow_reader_is_dropped_and_bounded(start, connect, service):
     cid = (await other.call("put", {"text": text}))[3]["cid"]
     with capture_logs() as logs:
         await slow.send(*([0, call_id, "get", [{"cid": cid}]] for call_id in range(120)))
-        await wait_until(lambda: any(entry["event"] == "rpc_reader_too_slow" for entry in logs))
+        await wait_until(lambda: any(entry["event"] == "reader_too_slow" for entry in logs))
     assert (await other.call("status", {}))[2] is None
 
 
@@ -541,8 +541,8 @@ async def test_who_never_reads_is_let_go_when_its_answers_are_too_many(start, co
     asked = [[0, call_id, "get", [{"cid": cid}]] for call_id in range(120)]
     with capture_logs() as logs:
         await greedy.send(*asked)
-        await wait_until(lambda: any(entry["event"] == "rpc_unsent_over_limit" for entry in logs))
-    (entry,) = (entry for entry in logs if entry["event"] == "rpc_unsent_over_limit")
+        await wait_until(lambda: any(entry["event"] == "unsent_over_limit" for entry in logs))
+    (entry,) = (entry for entry in logs if entry["event"] == "unsent_over_limit")
     assert 10_000_000 < entry["unsent_bytes"] < 22_000_000
     assert (await other.call("get", {"cid": cid}))[2] is None
     with pytest.raises(trio.BrokenResourceError):
