@@ -57,8 +57,14 @@ class Facts:
         self._rights = rights
         self._tail = tail
         self._offload = offload
+        self._ending = False
         self._batches: OrderedDict[int, list[Entry]] = OrderedDict()
         self._readers: OrderedDict[int, LogReader] = OrderedDict()
+
+    def end(self) -> None:
+        """Have nobody wait any longer, now or later: a node that stops does not do so for its followers' patience."""
+        self._ending = True
+        self._tail.committed()
 
     async def events(self, request: Events, caller: Caller) -> EventsResult:
         """Give what happened; wait for it, where nothing has and the caller says so."""
@@ -77,7 +83,7 @@ class Facts:
             )
         found: list[EventInfo] = []
         with trio.move_on_after(request.wait_s):
-            while not found and since >= self._reads.position:
+            while since >= self._reads.position and not self._ending:
                 await self._tail.grown()
         if since < self._reads.position:
             look = functools.partial(self._look, since, limit, asked)
@@ -125,18 +131,22 @@ class Facts:
             return None
         if ns is not None and not self._may_know(asked.caller, space, fields):
             return None
+        own = space is not None and self._rights.sees(asked.caller, space)
         return EventInfo(
             position=position,
             type=event_type,
             time_unix_ns=time_unix_ns,
-            namespace=None if space is None else space.name,
+            namespace=space.name if own and space is not None else None,
             cid=fields.get("cid") or None,
-            key=self._store.key_of_patch(fields["key"]) if event_type == _KEY_SET else None,
+            key=self._store.key_of_patch(fields["key"]) if own and event_type == _KEY_SET else None,
             data=_plain(fields),
         )
 
     def _may_know(self, caller: Caller, space: Namespace | None, fields: dict[str, Any]) -> bool:
-        """Say whether a caller may know of an event in a namespace; of one that is gone its operator and its owner."""
+        """Say whether a caller may know of an event in a namespace; of one that is gone its owner.
+
+        The operator knows of all: the log is on its own disk. What others call their namespaces and keys is not told.
+        """
         if caller.operator:
             return True
         if space is not None:
@@ -164,6 +174,8 @@ class _Asked(msgspec.Struct, frozen=True):
 def _types(names: list[str] | None) -> frozenset[str] | None:
     if names is None:
         return None
+    if not names:
+        raise Unprocessable("types: it is empty; give one at least, or leave it out for all", field="types")
     known = {name.partition(".")[0]: name for name in known_types()} | {name: name for name in known_types()}
     for name in names:
         if name not in known:

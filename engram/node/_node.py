@@ -329,6 +329,7 @@ async def main(config: Config, world: World, on_event: OnEvent, stop: trio.Event
             on_event("listening", facts)
             await stop.wait()
             on_event("stopping", {})
+            service.stop_waiting()
             for door in doors:
                 door.stop()
     except BaseExceptionGroup as group:

@@ -185,6 +185,10 @@ class NodeService:
             return None
         return self.reads.search(search, search.vector)
 
+    def stop_waiting(self) -> None:
+        """Have no call wait for what may happen: the node is about to stop."""
+        self._facts.end()
+
     async def ask(self, actor: str, message: Message[R]) -> R:
         """Ask a plug-in, by its name; for who has its messages, which are types of Python's."""
         ref = self.plugins.get(actor)

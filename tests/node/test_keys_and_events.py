@@ -116,6 +116,7 @@ async def test_in_a_batch_each_item_has_its_key_and_its_outcome(service):
         (Events(wait_s=31), Unprocessable, "wait_s"),
         (Events(wait_s=float("nan")), Unprocessable, "wait_s"),
         (Events(types=["record_stord"]), Unprocessable, "types"),
+        (Events(types=[]), Unprocessable, "types"),
         (Events(namespace="nowhere"), NotFound, "namespace"),
         (NamespaceDelete(name="nowhere"), NotFound, "name"),
         (NamespaceDelete(name="public"), EngramError, "name"),
@@ -187,6 +188,16 @@ async def test_a_reader_of_events_waits_for_the_next(service):
             await service.call(Put(vector=vector(1.0)))
     assert [event.type for event in got[0].events] == ["record_stored.1"]
     assert (await service.call(Events(since=size + 1, wait_s=0.01))).events == []
+
+
+async def test_a_node_that_stops_has_nobody_wait(service):
+    size = (await service.call(Status())).position
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service.call, Events(since=size, wait_s=30))
+            await trio.testing.wait_all_tasks_blocked()
+            service.stop_waiting()
+        await service.call(Events(since=size, wait_s=30))
 
 
 async def test_a_reader_that_waits_for_one_type_is_given_its_place_when_others_come(service):

@@ -164,6 +164,10 @@ async def test_events_tell_each_what_it_may_know(service):
         "record_stored.1",
         "key_set.1",
     ]
+    assert [(event.namespace, event.key) for event in everything if event.type == "key_set.1"] == [
+        (None, None),
+        ("public", "doc"),
+    ]
     adas = (await service.call(Events(), ADA)).events
     assert [event.key for event in adas if event.type == "key_set.1"] == ["secret name", "doc"]
     bobs = await service.call(Events(), BOB)
