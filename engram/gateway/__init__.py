@@ -1,12 +1,16 @@
 """The doors of a node: each turns a wire into calls of one `Service`."""
 
 from engram.gateway._door import RpcSettings
+from engram.gateway._metered import Metered
+from engram.gateway._metrics import Metrics
 from engram.gateway._rpc import RpcServer, is_near, serve_rpc
 from engram.gateway._service import Service
 from engram.gateway._tls import Certificate, read_certificate, ssl_context_of
 
 __all__ = [
     "Certificate",
+    "Metered",
+    "Metrics",
     "RpcServer",
     "RpcSettings",
     "Service",

@@ -28,7 +28,7 @@ from engram.actors import (
 )
 from engram.embed import REQUEST_TEXTS, OwnModel, RemoteSpec
 from engram.events import FORMAT, SEGMENT_BYTES
-from engram.gateway import is_near, serve_rpc
+from engram.gateway import Metered, Metrics, is_near, serve_rpc
 from engram.native._core import __version__
 from engram.node._certificate import certificate_of
 from engram.node._embedding import Embedding, Lane
@@ -309,10 +309,11 @@ async def main(config: Config, world: World, on_event: OnEvent, stop: trio.Event
     try:
         async with running(config, world, on_event) as service, trio.open_nursery() as nursery:
             certificate = await _certificate(config, world)
+            metrics = Metrics()
             server: RpcServer | HttpServer = await nursery.start(
                 functools.partial(
                     serve_rpc,
-                    service,
+                    Metered(service, metrics, "rpc", world.clock),
                     host=config.host,
                     port=config.port,
                     certificate=certificate,
@@ -323,7 +324,7 @@ async def main(config: Config, world: World, on_event: OnEvent, stop: trio.Event
             doors = [server]
             facts = {"url": server.url}
             if config.http_port >= 0:
-                doors.append(http := await _start_http(service, config, world, certificate, nursery))
+                doors.append(http := await _start_http(service, config, world, certificate, metrics, nursery))
                 facts["http_url"] = http.url
             log.debug("listening", **facts)
             on_event("listening", facts)
@@ -346,7 +347,12 @@ async def _certificate(config: Config, world: World) -> Certificate | None:
 
 
 async def _start_http(
-    service: NodeService, config: Config, world: World, certificate: Certificate | None, nursery: trio.Nursery
+    service: NodeService,
+    config: Config,
+    world: World,
+    certificate: Certificate | None,
+    metrics: Metrics,
+    nursery: trio.Nursery,
 ) -> HttpServer:
     from engram.gateway.http import HttpSettings, serve_http  # noqa: PLC0415 (a web server, which no embedded memory loads)
 
@@ -361,6 +367,7 @@ async def _start_http(
             network=world.network,
             clock=world.clock,
             rng=world.rng,
+            metrics=metrics,
         )
     )
     return server

@@ -80,10 +80,10 @@ def test_variables_that_count_are_listed_and_a_misspelt_one_is_told(config):
 
 
 MOUNTS = """\
-22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 40 22 0:35 / {place}/far\\040away rw,relatime shared:20 - nfs4 server:/export rw,vers=4.2
 41 22 0:36 / {place}/memory rw - tmpfs tmpfs rw
 42 22 0:37 / {place}/farther rw - ext4 /dev/sdb1 rw
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 """
 
 

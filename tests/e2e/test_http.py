@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ def test_the_pages_python_runs_as_printed(node):
     assert done.stdout == "384\n"
 
 
+def test_prometheus_reads_what_every_door_has_answered(node, client):
+    parser = pytest.importorskip("prometheus_client.parser")
+    client.status()
+    with urllib.request.urlopen(f"{node.http_url}/metrics", timeout=10) as answer:
+        families = {each.name: each for each in parser.text_string_to_metric_families(answer.read().decode())}
+    counted = {(each.labels["door"], each.labels["method"]) for each in families["engram_requests"].samples}
+    assert ("rpc", "status") in counted
+    assert families["engram_records"].samples[0].value >= 0
+
+
 def schemathesis(node, *arguments):
     pytest.importorskip("schemathesis")
     command = [Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run"]
@@ -81,6 +92,7 @@ def schemathesis(node, *arguments):
         ],
         capture_output=True,
         text=True,
+        cwd=node.data.parent,
         timeout=280,
         check=False,
     )

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+from urllib.parse import unquote
 
 import pytest
 import trio
@@ -41,6 +42,18 @@ async def test_a_vector_is_numbers_or_base64():
         numbers = await ask(server, "POST", "/v1/memories", {"vector": [0.5] * DIM})
         packed = base64.b64encode(struct.pack(f"<{DIM}f", *[0.5] * DIM)).decode()
         assert (await ask(server, "POST", "/v1/memories", {"vector": packed})).json["cid"] == numbers.json["cid"]
+
+
+@pytest.mark.parametrize("cid", ["a%0Ab", "%0A", "a%2Fb", "..%2F..", "%3Fx", "%00", "%F0%9F%90%88", "a//"])
+async def test_a_segment_may_hold_anything(cid):
+    service = DictService()
+    async with door(service) as server:
+        answer = await ask(server, "GET", f"/v1/memories/{cid}")
+    if "//" in cid:
+        assert (answer.status, answer.json["code"]) == (404, "unknown_method")
+    else:
+        assert (answer.status, answer.json["code"]) == (404, "not_found")
+        assert [request.cid for request in service.requests] == [unquote(cid)]
 
 
 async def test_many_requests_take_turns_on_one_connection():

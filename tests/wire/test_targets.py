@@ -144,6 +144,7 @@ def test_a_bad_body_is_refused_as_over_rpc(request_type, params):
         (Events, b"wait_s=long", {"wait_s": "long"}),
         (Events, b"wait_s=NaN", {"wait_s": "NaN"}),
         (Events, b"types=" + b",".join([b"a"] * 65), {"types": ["a"] * 65}),
+        (Events, b"types=" + b"," * 64, {"types": [""] * 65}),
     ],
 )
 def test_a_bad_query_string_is_refused_as_over_rpc(request_type, query, params):

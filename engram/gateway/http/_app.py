@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 from starlette.applications import Starlette
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from engram.errors import DeadlineExceeded
 from engram.gateway._http_v1 import ENDPOINTS, HttpV1
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def application(door: HttpDoor) -> Starlette:
     """Give the ASGI application of a door."""
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", Endpoint(door, "home", {"GET": home})),
             Route("/docs", Endpoint(door, "docs", {"GET": docs})),
@@ -38,11 +38,12 @@ def application(door: HttpDoor) -> Starlette:
             Route("/ready", Endpoint(door, "ready", {"GET": ready})),
             Route("/metrics", Endpoint(door, "metrics", {"GET": metrics})),
             Route("/v1/embeddings", Endpoint(door, NAME, {"POST": embeddings}, openai_error)),
-            Mount("/v1", app=Endpoint(door, "rest", {"*": rest})),
             *_first_engrams(door),
-            Mount("/", app=Endpoint(door, "nowhere", {"*": rest})),  # which says what is near
         ]
     )
+    app.router.redirect_slashes = False
+    app.router.default = Endpoint(door, "rest", {"*": rest})  # by the raw path: a key may hold what no pattern expects
+    return app
 
 
 def _first_engrams(door: HttpDoor) -> list[Route]:
