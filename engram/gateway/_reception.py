@@ -17,7 +17,7 @@ from engram.errors import BadRequest, Busy
 from engram.gateway._connection import Connection
 from engram.gateway._door import RETRY_S
 from engram.gateway._hello import Introduction
-from engram.gateway._streams import LINGER_S, abort, close, is_loopback, linger
+from engram.gateway._streams import LINGER_S, abort, close, is_broken, is_loopback, linger
 from engram.gateway._tls import ALPN, ssl_context_of
 from engram.identity import ANONYMOUS, OPERATOR
 from engram.runtime import Log, described
@@ -66,7 +66,9 @@ class Reception:
     async def serve(self, stream: HalfCloseableStream) -> None:
         """Serve one client to its end."""
         try:
-            if self._context is None:
+            if is_broken(stream):
+                log.debug("rpc_client_gone")  # while it stood in line: those behind it wait for whoever is let in
+            elif self._context is None:
                 await self._converse(stream, OPERATOR, None)
             else:
                 await self._enter(stream)

@@ -16,7 +16,7 @@ from engram.errors import Conflict, Unavailable, Unprocessable
 from engram.gateway import RpcSettings, serve_rpc
 from engram.limits import Limits
 from engram.native._core import MessageScanner
-from engram.wire import Put, Query, QueryResult
+from engram.wire import Put, Query, QueryResult, Status
 
 pytestmark = pytest.mark.trio
 pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
@@ -510,6 +510,16 @@ async def test_a_connection_that_breaks_is_noticed_while_it_is_not_read(start, c
     await wait_until(lambda: service.waiting == 0)
     assert (await other.call("status", {}))[2] is None
     assert len(service.requests) == 3
+
+
+async def test_who_is_gone_before_it_is_let_in_is_not_worked_for(start, connect, service):
+    server, _ = await start()
+    for _ in range(20):
+        with socket.create_connection(server.addresses[0]) as gone:  # the loop does not run meanwhile
+            gone.sendall(pack([0, 1, "put", [{"text": "wait"}]]))
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert (await (await connect(server)).call("status", {}))[2] is None
+    assert [type(request) for request in service.requests] == [Status]
 
 
 async def test_a_connection_that_breaks_after_its_end_is_noticed(start, connect, service):
