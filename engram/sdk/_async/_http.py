@@ -70,9 +70,7 @@ class AsyncHttp(AsyncCalls):
         """Close every connection. Calls under way, and later ones, raise `Unavailable`."""
         self.closed = True
         if self._pool is not None and self._home == (home(), loop()):
-            for sock in list(self._sockets):
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)  # or threads would wait on for what cannot come
+            self._interrupt()
             await self._pool.aclose()
 
     async def _meet(self, deadline: float) -> None:
@@ -122,12 +120,23 @@ class AsyncHttp(AsyncCalls):
                 raise
             raise LinkLost from None
 
+    def _interrupt(self) -> None:
+        """Have threads that wait for an answer find their connections lost: they would wait on for what cannot come."""
+        for sock in list(self._sockets):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     async def _trace(self, event: str, info: dict[str, Any]) -> None:
-        """Remember the sockets that are made."""
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            sock = info["return_value"].get_extra_info("socket")
-            if isinstance(sock, socket.socket):
-                self._sockets.add(sock)
+        """Remember the sockets that are made; one that is made while the client is closed is of no use."""
+        if event not in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            return
+        stream = info["return_value"]
+        sock = stream.get_extra_info("socket")
+        if isinstance(sock, socket.socket):
+            self._sockets.add(sock)
+        if self.closed:
+            await stream.aclose()
+            raise self._ended()
 
     async def _body(self, response: httpx.Response, deadline: float) -> bytes:
         pieces, size = [], 0
