@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engram.errors import BadRequest, EngramError, Unauthenticated, Unavailable
 from engram.sdk._address import is_loopback
-from engram.sdk._async._net import close, left_s, now, readable, resolve, writable
+from engram.sdk._async._net import close, left_s, now, patient, readable, received, resolve, writable
 from engram.sdk._policy import LinkLost
 from engram.sdk._tls import ALPN, tls_context
 from engram.wire import Answer, ClientConnection, Notification
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engram.sdk._options import Options
     from engram.wire import Request
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
 _RESET = struct.pack("ii", 1, 0)
 """To linger for no time: the connection is reset where it is closed."""
 
@@ -55,6 +55,7 @@ async def _reach(options: Options, where: Where, until: float, deadline: float) 
     sock = await _connected(where, until)
     tls = options.tls if options.tls is not None else not is_loopback(str(where[3][0]))
     if not tls:
+        patient(sock)
         return AsyncLink(sock, None)
     secured = _wrapped(options, sock)
     try:
@@ -130,9 +131,11 @@ class AsyncLink:
         self._socket = sock
         self._wants_read: tuple[type[OSError], ...] = (BlockingIOError,)
         self._wants_write: tuple[type[OSError], ...] = (BlockingIOError,)
+        self._send_flags = int(socket.MSG_DONTWAIT)
         if certificate is not None:
             import ssl  # noqa: PLC0415 (loopback needs none)
 
+            self._send_flags = 0
             self._wants_read = (ssl.SSLWantReadError,)
             self._wants_write = (ssl.SSLWantWriteError,)
         self._codec = ClientConnection()
@@ -154,7 +157,7 @@ class AsyncLink:
         try:
             while rest:
                 try:
-                    rest = rest[self._socket.send(rest) :]
+                    rest = rest[self._socket.send(rest, self._send_flags) :]
                 except self._wants_write:
                     await writable(self._socket, deadline)
         except TimeoutError:
@@ -222,6 +225,8 @@ class AsyncLink:
         return bool(data)
 
     async def _awaited(self, deadline: float) -> bytes:
+        if self.certificate is None:
+            return await received(self._socket, _CHUNK_BYTES, deadline)
         while True:
             if not self._has_read():
                 await readable(self._socket, deadline)
@@ -230,7 +235,7 @@ class AsyncLink:
 
     def _has_read(self) -> bool:
         """Whether TLS has more to give than the socket shows."""
-        return self.certificate is not None and cast("ssl.SSLSocket", self._socket).pending() > 0
+        return cast("ssl.SSLSocket", self._socket).pending() > 0
 
     async def _read_last_words(self, deadline: float) -> None:
         while await self._receive(deadline):

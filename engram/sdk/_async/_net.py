@@ -64,6 +64,18 @@ async def writable(sock: socket.socket, deadline: float) -> None:
             raise OSError from None
 
 
+async def received(sock: socket.socket, size: int, deadline: float) -> bytes:
+    """Give what comes, at most `size` bytes; none at the end. Raise as `readable` does."""
+    while True:
+        await readable(sock, deadline)
+        with contextlib.suppress(BlockingIOError):
+            return sock.recv(size)
+
+
+def patient(sock: socket.socket) -> None:
+    """Make a socket ready for `received`: here it is."""
+
+
 def close(sock: socket.socket) -> None:
     """Close a socket. Who waits for it is told."""
     if sock.fileno() >= 0:

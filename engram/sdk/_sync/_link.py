@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from engram.errors import BadRequest, EngramError, Unauthenticated, Unavailable
 from engram.sdk._address import is_loopback
 from engram.sdk._policy import LinkLost
-from engram.sdk._sync._net import close, left_s, now, readable, resolve, writable
+from engram.sdk._sync._net import close, left_s, now, patient, readable, received, resolve, writable
 from engram.sdk._tls import ALPN, tls_context
 from engram.wire import Answer, ClientConnection, Notification
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engram.sdk._sync._net import Where
     from engram.wire import Request
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
 _RESET = struct.pack("ii", 1, 0)
 """To linger for no time: the connection is reset where it is closed."""
 
@@ -56,6 +56,7 @@ def _reach(options: Options, where: Where, until: float, deadline: float) -> Lin
     sock = _connected(where, until)
     tls = options.tls if options.tls is not None else not is_loopback(str(where[3][0]))
     if not tls:
+        patient(sock)
         return Link(sock, None)
     secured = _wrapped(options, sock)
     try:
@@ -131,9 +132,11 @@ class Link:
         self._socket = sock
         self._wants_read: tuple[type[OSError], ...] = (BlockingIOError,)
         self._wants_write: tuple[type[OSError], ...] = (BlockingIOError,)
+        self._send_flags = int(socket.MSG_DONTWAIT)
         if certificate is not None:
             import ssl  # noqa: PLC0415 (loopback needs none)
 
+            self._send_flags = 0
             self._wants_read = (ssl.SSLWantReadError,)
             self._wants_write = (ssl.SSLWantWriteError,)
         self._codec = ClientConnection()
@@ -155,7 +158,7 @@ class Link:
         try:
             while rest:
                 try:
-                    rest = rest[self._socket.send(rest) :]
+                    rest = rest[self._socket.send(rest, self._send_flags) :]
                 except self._wants_write:
                     writable(self._socket, deadline)
         except TimeoutError:
@@ -223,6 +226,8 @@ class Link:
         return bool(data)
 
     def _awaited(self, deadline: float) -> bytes:
+        if self.certificate is None:
+            return received(self._socket, _CHUNK_BYTES, deadline)
         while True:
             if not self._has_read():
                 readable(self._socket, deadline)
@@ -231,7 +236,7 @@ class Link:
 
     def _has_read(self) -> bool:
         """Whether TLS has more to give than the socket shows."""
-        return self.certificate is not None and cast("ssl.SSLSocket", self._socket).pending() > 0
+        return cast("ssl.SSLSocket", self._socket).pending() > 0
 
     def _read_last_words(self, deadline: float) -> None:
         while self._receive(deadline):

@@ -1,21 +1,26 @@
 """What touches the world, for a thread: time, names, and waiting for a socket. `_async/_net.py` is its twin.
 
-Sockets never block: what is ready is taken at once, and only else waited for. A socket with a timeout would be set
-anew, and waited on, before each call.
+Sockets block in `received` alone: elsewhere what is ready is taken at once, and only else waited for. A socket with a
+timeout would be set anew, and waited on, before each call.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
 import socket
+import struct
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_SLICE_S = 1
+"""How long a socket waits by itself; deadlines nearer than that are kept by `readable`."""
 
 Where = tuple[int, int, int, tuple[Any, ...]]
 """Family, kind and protocol of a socket, and the address to connect it to."""
@@ -54,6 +59,24 @@ def readable(sock: socket.socket, deadline: float) -> None:
 def writable(sock: socket.socket, deadline: float) -> None:
     """Wait until there is room to write. Raise as `readable` does."""
     _wait(sock, select.POLLOUT, deadline)
+
+
+def received(sock: socket.socket, size: int, deadline: float) -> bytes:
+    """Give what comes, at most `size` bytes; none at the end. Raise as `readable` does.
+
+    Where time is left, the call that takes what comes waits for it too: one call of the system, and not two.
+    """
+    while True:
+        if left_s(deadline) <= _SLICE_S:
+            readable(sock, deadline)
+        with contextlib.suppress(BlockingIOError):
+            return sock.recv(size)
+
+
+def patient(sock: socket.socket) -> None:
+    """Make a socket ready for `received`: it blocks in `recv`, for a while. Elsewhere flags say that it must not."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _SLICE_S, 0))
+    sock.setblocking(True)
 
 
 def close(sock: socket.socket) -> None:
