@@ -29,6 +29,8 @@ log = Log()
 class HttpSettings(RpcSettings, frozen=True, kw_only=True):
     """What an operator may choose about the door, beside what every door has."""
 
+    held_bytes: int = 128 * 1024 * 1024
+    """Bytes of bodies, whole or half, that the door holds; one that is whole stands in memory some three times."""
     idle_deadline_s: float = 75.0
     """How long a connection is kept between two requests."""
     headers_deadline_s: float = 15.0
