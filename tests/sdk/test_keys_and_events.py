@@ -156,7 +156,7 @@ def test_a_follower_of_a_closed_client_ends(client, connect, real):
     while not waits(real, stream):
         time.sleep(0.01)
     stream.close()
-    follower.join(10)
+    follower.join(30)
     assert failures == ["this client is closed; make a new one"]
 
 
