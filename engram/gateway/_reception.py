@@ -16,7 +16,7 @@ import trio
 from engram.errors import BadRequest
 from engram.gateway._connection import Connection
 from engram.gateway._hello import Introduction
-from engram.gateway._streams import LINGER_S, abort, close, is_broken, is_loopback, linger
+from engram.gateway._streams import LINGER_S, abort, close, is_broken, is_loopback, linger, takes_the_last
 from engram.gateway._tls import ALPN, ssl_context_of
 from engram.identity import ANONYMOUS, OPERATOR
 from engram.runtime import Log, described
@@ -68,6 +68,8 @@ class Reception:
         try:
             if is_broken(stream):
                 log.debug("rpc_client_gone")  # while it stood in line: those behind it wait for whoever is let in
+            elif takes_the_last(stream):
+                log.debug("rpc_descriptors_spent")
             elif self._context is None:
                 await self._converse(stream, OPERATOR, None)
             else:
