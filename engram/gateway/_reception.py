@@ -140,11 +140,18 @@ class Reception:
                 finally:
                     self._connections.discard(connection)
         if busy is not None:
+            self._make_room()
             await self._refuse(stream, busy)
             return
         if fatal:
             await linger(stream)
         await (abort(stream) if connection.gone else close(stream))
+
+    def _make_room(self) -> None:
+        """End the stranger that has been idle for longest, if for long: so those who only stay keep nobody out."""
+        idle = max((each for each in self._connections if not each.near), key=lambda each: each.idle_s, default=None)
+        if idle is not None and idle.idle_s > self._door.settings.silence_deadline_s:
+            idle.stop()
 
     async def _refuse(self, stream: Stream, busy: Busy) -> None:
         if self._refusals >= _REFUSALS:
