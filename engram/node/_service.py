@@ -15,7 +15,7 @@ import trio
 
 from engram import cid as cids
 from engram.embed import same_model
-from engram.errors import BadRequest, Conflict, EngramError, Forbidden, NotFound, TooLarge, Unavailable
+from engram.errors import BadRequest, Conflict, EngramError, Forbidden, ModelNotReady, NotFound, TooLarge, Unavailable
 from engram.identity import OPERATOR, hello_message, namespace_id
 from engram.limits import LIMITS
 from engram.node._checks import (
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Message, Ref, Tail
     from engram.store import Count, Namespace, Operation, RecallCheck, Scrub, Store
-    from engram.wire import ActorsResult, Answer, IndexStatus, OnLong, Request
+    from engram.wire import ActorsResult, Answer, IndexStatus, ModelStatus, OnLong, Request
 
 A = TypeVar("A", bound="Answer")
 R = TypeVar("R")
@@ -96,6 +96,8 @@ _CATCH_UP_S = 5.0
 _ENDINGS = 2000
 """Memberships, those of chunks too, and keys that one commit of a namespace's deletion ends."""
 _PONG = Pong()
+_NOT_READY = "the embedding model is not ready; vectors work meanwhile"
+"""What strangers are told of a model: why it is not says where its files are, and whom the node asks."""
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +171,12 @@ class NodeService:
 
     async def call(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer:
         """Carry out a request; raises the `EngramError` that its caller should see."""
-        return await self._calls[type(request)](request, caller)
+        try:
+            return await self._calls[type(request)](request, caller)
+        except ModelNotReady as error:
+            if caller.operator:
+                raise
+            raise ModelNotReady(_NOT_READY, field=error.field, retry_after_s=error.retry_after_s) from None
 
     def answer_now(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer | None:
         """Answer a ping, or a query by vector that the planner expects to be quick.
@@ -403,8 +410,8 @@ class NodeService:
             namespaces=sum(caller.operator or self._rights.sees(caller, space) for space in spaces),
             position=published.position,
             log_root=published.root.hex(),
-            model=self._models.own.model.status,
-            models=self._models.statuses,
+            model=_shown(self._models.own.model.status, caller),
+            models=[_shown(status, caller) for status in self._models.statuses],
             uptime_s=self._clock.monotonic() - self._started,
             data_dir=str(self._settings.data_dir.absolute()) if caller.operator else "",
             log_bytes=log_bytes,
@@ -449,6 +456,10 @@ class NodeService:
             log_size=self._store.published.position,
             signature=key.sign(message),
         )
+
+
+def _shown(status: ModelStatus, caller: Caller) -> ModelStatus:
+    return status if caller.operator else msgspec.structs.replace(status, message=None)
 
 
 def _item(put: Put) -> Item:
