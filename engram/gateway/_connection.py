@@ -64,6 +64,7 @@ class Connection:
         self._run: list[Call] = []
         self._kind: Hashable = None
         self._caller = introduction.caller
+        self._near = introduction.caller.operator
         self._ready: list[bytes] = []
         self._ready_bytes = 0
         self._breath_ends = -math.inf
@@ -112,16 +113,15 @@ class Connection:
                 self._begin(calls)
                 await self._flush()
             if not self._hold(self._codec.pending_bytes):
-                return Fatal(self._door.busy())
+                return Fatal(self._door.busy(near=self._near))
         if self._waiting.cancelled_caught and not self._stopped:
-            limit_s = self._door.settings.silence_deadline_s
-            return Fatal(DeadlineExceeded(f"half a message came, and no more for {limit_s:g} s"))
+            what = "no hello" if self._introduction.due else "half a message came, and no more"
+            return Fatal(DeadlineExceeded(f"{what} for {self._silence_s():g} s"))
         return None
 
     async def _receive(self) -> bytes:
         """Give what came; nothing where no more will, or not in time. Only this wait is cut short by `stop`."""
-        limit_s = self._door.settings.silence_deadline_s if self._codec.pending_bytes else math.inf
-        self._waiting = trio.CancelScope(deadline=trio.current_time() + limit_s)
+        self._waiting = trio.CancelScope(deadline=trio.current_time() + self._silence_s())
         if not self._stopped:
             with self._waiting:
                 try:
@@ -129,6 +129,12 @@ class Connection:
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     self._lost()
         return b""
+
+    def _silence_s(self) -> float:
+        """Say how long the client may be silent now: not for long until it has said who it is."""
+        if self._introduction.due:
+            return self._door.settings.handshake_deadline_s
+        return self._door.settings.silence_deadline_s if self._codec.pending_bytes else math.inf
 
     async def _look(self) -> None:
         """See whether a client that is read no more still waits for its answers."""
@@ -178,8 +184,8 @@ class Connection:
             return self._codec.send_error(event.id, self._internal(event.request, error))
         if answer is not None:
             return self._encoded(event, answer)
-        if not self._door.holds(event.size_bytes):
-            return self._codec.send_error(event.id, self._door.busy())
+        if not self._door.holds(event.size_bytes, near=self._near):
+            return self._codec.send_error(event.id, self._door.busy(near=self._near))
         return None
 
     async def _wait_for_slot(self) -> None:
@@ -267,7 +273,7 @@ class Connection:
         """Count the half message among the bytes that the door holds. False: they are too many."""
         self._door.held_bytes += pending_bytes - self._pending_bytes
         self._pending_bytes = pending_bytes
-        return pending_bytes == 0 or self._door.holds(0)
+        return pending_bytes == 0 or self._door.holds(0, near=self._near)
 
     def _late(self, request: Request[Any], limit_s: float) -> DeadlineExceeded:
         return DeadlineExceeded(f"the {request.method} took longer than {limit_s:g} s; a put can be sent again")

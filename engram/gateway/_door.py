@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from engram.errors import Busy
+from engram.gateway._places import RETRY_S, Places, share
 from engram.runtime import Log
 
 if TYPE_CHECKING:
     from engram.gateway._service import Service
     from engram.limits import Limits
     from engram.ports import Rng
-
-RETRY_S = 1.0
 
 log = Log()
 
@@ -28,7 +27,7 @@ class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     silence_deadline_s: float = 60.0
     """How long a client may be silent in the middle of a message; between messages it may be so for ever."""
     handshake_deadline_s: float = 10.0
-    """How long a client may take until its connection is encrypted, or has said its first byte."""
+    """How long a client may take until its connection is encrypted, or has said its first byte; and then its hello."""
     handshakes: int = 256
     """Connections that may be so far at one time; one more ends the oldest of them."""
     grace_s: float = 10.0
@@ -57,17 +56,18 @@ class Door:
         self.limits = limits
         self.settings = settings
         self.rng = rng
+        self.places = Places(limits.connections)
         self.held_bytes = 0
         self.unsent_bytes = 0
         self._readers: set[Reader] = set()
 
-    def holds(self, more_bytes: int) -> bool:
-        """Say whether there is room for so many more bytes of requests."""
-        return self.held_bytes + more_bytes <= self.settings.held_bytes
+    def holds(self, more_bytes: int, *, near: bool) -> bool:
+        """Say whether there is room for so many more bytes of requests. `near`: of a caller on this machine."""
+        return self.held_bytes + more_bytes <= share(self.settings.held_bytes, near=near)
 
-    def busy(self) -> Busy:
+    def busy(self, *, near: bool) -> Busy:
         """Give the error of who comes when there is none."""
-        limit = self.settings.held_bytes
+        limit = share(self.settings.held_bytes, near=near)
         return Busy(f"the node holds {limit} bytes of requests, which is its limit", retry_after_s=RETRY_S)
 
     def unsent(self, reader: Reader, more_bytes: int) -> None:

@@ -32,7 +32,8 @@ class Introduction:
         self.caller = caller
         self._service = service
         self._certificate = certificate
-        self._due = certificate is not None
+        self.due = certificate is not None
+        """Whether `hello` must come before anything else."""
         self._said: tuple[Hello, HelloResult] | None = None
         self._proved = False
 
@@ -43,7 +44,7 @@ class Introduction:
         """
         if isinstance(request, Hello):
             return self._hello(request)
-        if self._due:
+        if self.due:
             raise HelloRequired(f"hello: it comes before anything else on TLS, and before this {request.method}")
         return self._prove(request) if isinstance(request, Prove) else None
 
@@ -52,7 +53,7 @@ class Introduction:
             raise Conflict("hello: this connection speaks with a proved key; open another one for another caller")
         result = self._service.hello(request, self._certificate)
         self._said = (request, result)
-        self._due = False
+        self.due = False
         return result
 
     def _prove(self, request: Prove) -> ProveResult:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from engram.errors import BadRequest, Busy
+from engram.errors import BadRequest
 from engram.gateway._connection import Connection
-from engram.gateway._door import RETRY_S
 from engram.gateway._hello import Introduction
 from engram.gateway._streams import LINGER_S, abort, close, is_broken, is_loopback, linger
 from engram.gateway._tls import ALPN, ssl_context_of
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from trio.abc import HalfCloseableStream, Stream
 
+    from engram.errors import Busy
     from engram.gateway._door import Door
     from engram.gateway._tls import Certificate
     from engram.identity import Caller
@@ -129,29 +129,27 @@ class Reception:
     async def _converse(self, stream: Stream, caller: Caller, certificate: bytes | None) -> None:
         if self._stopping:
             return
-        if len(self._connections) >= self._door.limits.connections:
-            await self._refuse(stream)
-            return
         connection = Connection(self._door, stream, Introduction(self._door.service, caller, certificate))
-        self._connections.add(connection)
-        try:
-            fatal = await connection.run()
-        finally:
-            self._connections.discard(connection)
+        with self._door.places.place(near=caller.operator) as busy:
+            if busy is None:
+                self._connections.add(connection)
+                try:
+                    fatal = await connection.run()
+                finally:
+                    self._connections.discard(connection)
+        if busy is not None:
+            await self._refuse(stream, busy)
+            return
         if fatal:
             await linger(stream)
         await (abort(stream) if connection.gone else close(stream))
 
-    async def _refuse(self, stream: Stream) -> None:
+    async def _refuse(self, stream: Stream, busy: Busy) -> None:
         if self._refusals >= _REFUSALS:
             return
         self._refusals += 1
         try:
-            error = Busy(
-                f"{self._door.limits.connections} connections are open, which is the limit; close one, or wait",
-                retry_after_s=RETRY_S,
-            )
-            await self._tell(stream, Fatal(error))
+            await self._tell(stream, Fatal(busy))
         finally:
             self._refusals -= 1
 

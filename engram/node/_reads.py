@@ -16,7 +16,7 @@ import msgspec
 from engram import cid as cids
 from engram import filter as filters
 from engram.documents import role_of
-from engram.errors import BadRequest, NotFound, Unprocessable
+from engram.errors import BadRequest, NotFound, TooLarge, Unprocessable
 from engram.identity import OPERATOR, namespace_id, ss58
 from engram.limits import LIMITS
 from engram.node._checks import checked_key, checked_text, checked_vector, hit_of, predicate, record_answer, within
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from engram.errors import EngramError
     from engram.filter import Filter
     from engram.identity import Caller
-    from engram.store import Head, RecallCheck, Store, View
+    from engram.store import Found, Head, RecallCheck, Store, View
     from engram.wire import Get, History, KeyGet, KeyList, List, Query, Record
 
 _QUICK_US = 300.0
@@ -145,6 +145,7 @@ class Reads:
             if search.explain
             else None
         )
+        _check_sendable(answer.found)
         hits = [hit_of(found) for found in answer.found]
         return QueryResult(hits=hits, position=answer.position, mode=answer.mode, explain=steps)
 
@@ -298,3 +299,14 @@ class Reads:
         if latest is None:
             return None
         return Recall(recall=latest.recall, queries=latest.queries, mode=latest.mode, widening=latest.widening)
+
+
+def _check_sendable(found: list[Found]) -> None:
+    """Refuse hits that no message carries, before each is copied for an answer, and that again for the wire."""
+    size = sum(each.view.size - 4 * each.view.dim for each in found)
+    if size > LIMITS.message_bytes:
+        raise TooLarge(
+            f"top_k: the {len(found)} hits have {size} bytes of texts and metadata, and an answer at most"
+            f" {LIMITS.message_bytes}; ask for fewer at once",
+            field="top_k",
+        )

@@ -145,7 +145,13 @@ async def test_who_asks_from_this_machine_is_the_operator():
     assert set(service.callers) == {OPERATOR}
 
 
-@pytest.mark.parametrize("header", ["forwarded", "x-forwarded-for", "via", "x-real-ip"])
+PROXIED = [
+    "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "via", "x-real-ip", "cf-connecting-ip",
+    "x-envoy-external-address", "true-client-ip", "x-client-ip",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", PROXIED)
 async def test_who_comes_through_a_proxy_is_nobody_that_is_known(header):
     service = DictService()
     async with door(service) as server:

@@ -309,6 +309,8 @@ async def test_the_grace_ends():
         b"GET /\xff HTTP/1.1\r\nhost: a\r\n\r\n",
         b"POST /v1/memories HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
         b"POST /v1/memories HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /health HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         bytes(100),
     ],

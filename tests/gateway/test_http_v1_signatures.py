@@ -419,8 +419,9 @@ def test_a_stolen_claim_is_no_use_to_another_hotkey():
         callers.of(signed(BODY | claimed(key=ALICE), key=BOB), "IngestSynapse", local=False)
 
 
-def test_a_claim_alone_signs_no_request_from_elsewhere():
-    callers = Callers(StoppedClock())
+@pytest.mark.parametrize("unsigned", ["loopback", "everyone"])
+def test_a_claim_alone_signs_no_request_from_elsewhere(unsigned):
+    callers = Callers(StoppedClock(), unsigned)
     with pytest.raises(Unauthenticated):
         callers.of(BODY | claimed(), "IngestSynapse", local=False)
     assert callers.of(BODY | claimed(), "IngestSynapse", local=True) == Caller(ALICE.public_key)

@@ -1,16 +1,18 @@
 """The HTTP door off loopback: TLS with the node's own certificate, and callers who are not the operator."""
 
+import contextlib
 import ssl
 from functools import partial
 
 import pytest
 import trio
-from dict_service import DictService
 from far_network import FarNetwork
+from gateway.test_http import Log
 from http_clients import head, read_answer
 
 from engram.gateway.http import HttpSettings, serve_http
 from engram.identity import ANONYMOUS, OPERATOR
+from engram.limits import LIMITS, Limits
 from engram.node._certificate import certificate_of
 from engram.runtime import RealDisk, RealRng
 
@@ -24,15 +26,15 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 def service():
-    return DictService()
+    return Log()
 
 
 @pytest.fixture
 async def start(nursery, service, certificate):
-    async def start_it(*peers, **settings):
+    async def start_it(*peers, limits=LIMITS, **settings):
         serve = partial(
             serve_http, service, host=HOST, port=0, network=FarNetwork(*peers), certificate=certificate,
-            settings=HttpSettings(**settings),
+            limits=limits, settings=HttpSettings(**settings),
         )  # fmt: skip
         return await nursery.start(serve)
 
@@ -101,3 +103,48 @@ async def test_a_handshake_has_a_deadline(start):
                 await stream.send_all(first)
             with trio.fail_after(5):
                 assert await stream.receive_some(100) == b""
+
+
+# -- strangers that stay --
+
+FAR, NEAR = "192.0.2.99", "127.0.0.1"
+
+
+async def test_strangers_that_stay_leave_room_for_who_is_on_this_machine(start):
+    server = await start(*[FAR] * 8, NEAR, limits=Limits(connections=8))
+    async with contextlib.AsyncExitStack() as open_:
+        for _ in range(7):
+            await open_.enter_async_context(await encrypted(server))
+        refused = await open_.enter_async_context(await plain(server))
+        with trio.fail_after(5):
+            assert (await read_answer(refused))[0].status == 503
+        assert (await asked(await plain(server), {"host": NEAR})).status == 200
+
+
+async def test_strangers_event_streams_leave_one_for_who_is_on_this_machine(start):
+    server = await start(*[FAR] * 8, NEAR, streams=8)
+    wanted = {"accept": "text/event-stream", "host": NEAR}
+    async with contextlib.AsyncExitStack() as open_:
+        firsts = []
+        for stream in [await encrypted(server) for _ in range(8)] + [await plain(server)]:
+            await open_.enter_async_context(stream)
+            await stream.send_all(head("GET", "/v1/events", wanted))
+            with trio.fail_after(5):
+                firsts.append((await stream.receive_some(12))[9:12])
+    assert firsts == [b"200"] * 7 + [b"503", b"200"]
+
+
+async def test_strangers_half_bodies_leave_room_for_who_is_on_this_machine(start):
+    server = await start(FAR, FAR, NEAR, held_bytes=80_000)
+    half = {"content-type": "application/json", "content-length": "90000", "host": NEAR}
+    whole = half | {"content-length": "15"}
+    async with await encrypted(server) as held, await encrypted(server) as other:
+        await held.send_all(head("POST", "/v1/query", half) + b"x" * 69_000)
+        await trio.sleep(0.2)
+        await other.send_all(head("POST", "/v1/query", half) + b"x" * 2_000)
+        with trio.fail_after(5):
+            assert (await read_answer(other))[0].status == 503
+        async with await plain(server) as near:
+            await near.send_all(head("POST", "/v1/query", whole) + b'{"text": "cat"}')
+            with trio.fail_after(5):
+                assert (await read_answer(near))[0].status == 200

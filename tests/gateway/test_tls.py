@@ -217,6 +217,29 @@ async def test_those_who_dawdle_make_room_the_oldest_first(start):
     assert waited.cancelled_caught
 
 
+async def test_who_encrypts_and_says_no_hello_is_told_so_in_time(start):
+    peer = await connect(await start(settings=RpcSettings(handshake_deadline_s=0.3)))
+    with trio.fail_after(20):
+        _, method, (told,) = await peer.receive()
+    assert (method, told["code"]) == ("error", "deadline")
+    assert "hello" in told["message"]
+
+
+async def test_after_its_hello_a_client_may_be_silent_for_longer(start):
+    peer = await connect(await start(settings=RpcSettings(handshake_deadline_s=0.3)))
+    await introduced(peer)
+    await trio.sleep(0.6)
+    assert (await peer.call("status", {}, 2))[2] is None
+
+
+async def test_strangers_that_stay_leave_room_for_who_is_on_this_machine(start):
+    server = await start(*["192.0.2.99"] * 8, "127.0.0.1", limits=Limits(connections=8))
+    for _ in range(7):
+        await introduced(await connect(server))
+    assert (await (await connect(server)).receive())[2][0]["code"] == "busy"
+    assert (await Peer(await plain(server)).call("status", {}))[2] is None
+
+
 # -- ends --
 
 

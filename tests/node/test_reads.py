@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import engram
-from engram.errors import Forked, NotFound, Unavailable, Unprocessable
+from engram.errors import Forked, NotFound, TooLarge, Unavailable, Unprocessable
 from engram.node import _service as services
 from engram.wire import Get, KeyGet, List, Query
 
@@ -249,3 +249,13 @@ def test_a_key_that_always_names_something_is_always_found(memory):
     for reader in readers:
         reader.join()
     assert errors == []
+
+
+def test_hits_that_no_answer_carries_are_refused_before_they_are_copied(memory):
+    memory.namespaces.create("long", dim=2, model="mine")
+    for number in range(10):
+        memory.put(text=f"{number} {'x' * 900_000}", vector=[1.0, number], namespace="long")
+    assert len(memory.query_by_vector([1.0, 0.0], top_k=9, namespace="long")) == 9
+    with pytest.raises(TooLarge, match=r"9000720 bytes .* 8388608;") as refused:
+        memory.query_by_vector([1.0, 0.0], top_k=10, namespace="long")
+    assert refused.value.field == "top_k"

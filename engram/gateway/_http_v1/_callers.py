@@ -36,7 +36,15 @@ class Callers:
         owner = owner_of(body, now_ms)
         if signer is None:
             caller = self.unsigned(local=local)
-            return caller if owner is None else Caller(owner)
+            if owner is None:
+                return caller
+            if not local:
+                raise Unauthenticated(
+                    "signature: a namespace's covers no request, and whoever has seen it could send another; sign the "
+                    "request too: send hotkey, nonce and signature",
+                    field="signature",
+                )
+            return Caller(owner)
         if owner is not None and owner != signer:
             raise Forbidden(
                 "namespace_hotkey: another key than hotkey; who claims a namespace signs the request with the same key",

@@ -32,8 +32,8 @@ class TooSlow(DeadlineExceeded):
 
 
 @contextlib.asynccontextmanager
-async def body_of(door: HttpDoor, request: Request) -> AsyncIterator[bytes]:
-    """Give a request's body, which counts among what the door holds until this ends.
+async def body_of(door: HttpDoor, request: Request, *, near: bool) -> AsyncIterator[bytes]:
+    """Give a request's body, which counts among what the door holds until this ends. `near`: as `Door.holds`.
 
     Raises `TooLarge`, `UnsupportedMedia`, `TooSlow`, `Busy`, or `ClientGone`.
     """
@@ -57,8 +57,8 @@ async def body_of(door: HttpDoor, request: Request) -> AsyncIterator[bytes]:
                 reading.deadline += len(part) / door.settings.body_bytes_per_s
                 if held > door.limits.http_body_bytes:
                     raise body_too_large(door.limits)
-                if held and not door.holds(0):
-                    raise door.busy()
+                if held and not door.holds(0, near=near):
+                    raise door.busy(near=near)
                 if not message.get("more_body", False):
                     break
         if reading.cancelled_caught:

@@ -81,7 +81,7 @@ class Endpoint:
         method, code = self._name, "ok"
         try:
             local = is_local(request, self._door.host)
-            async with body_of(self._door, request) as body:
+            async with body_of(self._door, request, near=local) as body:
                 ask = Ask(self._door, request, body, method, local=local)
                 try:
                     response = await self._handler(request)(ask)

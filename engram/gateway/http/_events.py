@@ -13,6 +13,7 @@ import trio
 from starlette.responses import Response
 
 from engram.errors import BadRequest, Busy, EngramError
+from engram.gateway._places import share
 from engram.gateway.http._door import ClientGone
 from engram.gateway.http._endpoint import HEADERS
 from engram.wire import encode_error
@@ -40,8 +41,9 @@ async def event_stream(ask: Ask, call: Events) -> Response:
 
     What can be refused is refused before it begins.
     """
-    if ask.door.streams >= ask.door.settings.streams:
-        raise Busy(f"{ask.door.streams} event streams are open, which is the limit", retry_after_s=_BUSY_S)
+    limit = share(ask.door.settings.streams, near=ask.local)
+    if ask.door.streams >= limit:
+        raise Busy(f"{limit} event streams are open, which is the limit", retry_after_s=_BUSY_S)
     last = ask.request.headers.get("last-event-id")
     if last is not None:
         if not (last.isascii() and last.isdigit() and len(last) < 19):

@@ -17,7 +17,12 @@ from engram.gateway._streams import is_loopback
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-_PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_PROXIED = (
+    "forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip",
+    "cdn-loop",
+)  # fmt: skip
+_PROXIED_ALIKE = ("x-forwarded", "x-envoy-", "x-original-forwarded")
+"""How other headers of proxies begin."""
 
 
 def is_local(request: Request, host: str) -> bool:
@@ -28,7 +33,7 @@ def is_local(request: Request, host: str) -> bool:
     _refuse_other_sites(request)
     if request.client is None or not is_loopback(request.client.host):
         return False
-    if any(name in request.headers for name in _PROXIED):
+    if any(name in _PROXIED or name.startswith(_PROXIED_ALIKE) for name in request.headers):
         return False
     asked = request.headers.get("host", "")
     if asked and not _is_ours(asked, host):

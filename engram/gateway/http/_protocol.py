@@ -70,9 +70,12 @@ class Http1(H11Protocol):
             await self.send(Closed())
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Switch to nothing else."""
+        """Switch to nothing else; refuse a body that two readers would see end at different places."""
         if event.http_version not in (b"1.0", b"1.1"):
             raise h11.RemoteProtocolError("not HTTP/1.1", error_status_hint=505)
+        framed = {name for name, _ in event.headers} & {b"transfer-encoding", b"content-length"}
+        if b"transfer-encoding" in framed and (len(framed) > 1 or event.http_version == b"1.0"):
+            raise h11.RemoteProtocolError("transfer-encoding is not alone", error_status_hint=400)
 
     async def _create_stream(self, request: h11.Request) -> None:
         self.stream = HTTPStream(

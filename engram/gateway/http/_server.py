@@ -8,9 +8,9 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.worker_context import WorkerContext
 
-from engram.errors import Busy, Unprocessable
-from engram.gateway._door import RETRY_S
+from engram.errors import Unprocessable
 from engram.gateway._metrics import Metrics
+from engram.gateway._places import RETRY_S
 from engram.gateway._rpc import is_near, listen
 from engram.gateway._streams import LINGER_S, abort, close, is_loopback, linger
 from engram.gateway._tls import ssl_context_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework
     from trio.abc import HalfCloseableStream, Stream
 
+    from engram.errors import Busy
     from engram.gateway._service import Service
     from engram.gateway._tls import Certificate
     from engram.gateway.http._connection import Address
@@ -129,7 +130,6 @@ class _Reception:
         self._config = quiet_config()
         self._worker = WorkerContext(None)
         self._connections: set[Connection] = set()
-        self._open = 0
         self._refusals = 0
 
     async def stop(self) -> None:
@@ -142,14 +142,12 @@ class _Reception:
     async def serve(self, stream: HalfCloseableStream) -> None:
         """Serve one client to its end."""
         try:
-            if self._open >= self._door.limits.connections:
-                await self._refuse(stream)
-                return
-            self._open += 1
-            try:
-                await self._enter(stream)
-            finally:
-                self._open -= 1
+            client = self._network.peer(stream)
+            with self._door.places.place(near=is_loopback(client)) as busy:
+                if busy is None:
+                    await self._enter(stream, (client, 0))
+            if busy is not None:
+                await self._refuse(stream, busy)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):  # of a bare socket
             log.debug("http_client_gone")
         except Exception as error:  # noqa: BLE001 - the gateway's edge: a bug in one connection is not the others' end
@@ -157,8 +155,8 @@ class _Reception:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _enter(self, stream: HalfCloseableStream) -> None:
-        client, server = (self._network.peer(stream), 0), _own_address(stream)
+    async def _enter(self, stream: HalfCloseableStream, client: Address) -> None:
+        server = _own_address(stream)
         if self._context is None or not isinstance(stream, trio.SocketStream):
             await self._converse(stream, client, server, encrypted=False)
             return
@@ -192,15 +190,12 @@ class _Reception:
             await linger(stream)
         await (abort(stream) if connection.gone else close(stream))
 
-    async def _refuse(self, stream: HalfCloseableStream) -> None:
+    async def _refuse(self, stream: HalfCloseableStream, busy: Busy) -> None:
         if self._refusals >= _REFUSALS:
             return
         self._refusals += 1
         try:
-            limit = self._door.limits.connections
-            body = encode_error(
-                Busy(f"{limit} connections are open, which is the limit; close one, or wait", retry_after_s=RETRY_S)
-            )
+            body = encode_error(busy)
             head = (
                 "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n"
                 f"retry-after: {RETRY_S:g}\r\ncontent-length: {len(body)}\r\n\r\n"
