@@ -92,7 +92,7 @@ def test_an_interrupt_while_it_opens_leaves_nothing(tmp_path, interrupted):
             memory.close()
         for thread in set(threading.enumerate()) - before:  # one that was interrupted while it was being started
             thread.join(20)
-        assert set(threading.enumerate()) == before
+        assert not set(threading.enumerate()) - before
     with engram.open(tmp_path / "one.engram") as memory:
         assert memory.ingest_embedding(V)
 
@@ -136,7 +136,7 @@ def test_one_that_is_forgotten_is_closed_by_and_by(tmp_path):
     gc.collect()
     for thread in set(threading.enumerate()) - before:
         thread.join(20)
-    assert set(threading.enumerate()) == before
+    assert not set(threading.enumerate()) - before
     assert [path.name for path in tmp_path.iterdir()] == ["one.engram"]
 
 
