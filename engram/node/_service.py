@@ -142,6 +142,7 @@ class NodeService:
         self._actors_now = actors
         self._scrub = scrub
         self._started = clock.monotonic()
+        self._stranger = trio.Semaphore(1)
         self.plugins: Mapping[str, Ref] = {}
         """The actors of one's own, by name, once they have been started."""
         self._rights = Rights(store.key.public)
@@ -284,30 +285,37 @@ class NodeService:
         await self.reach(request.min_position)
         if self.reads.is_quick(search):
             return self.reads.search(search, vector)
-        return await self._offload.run("search", functools.partial(self.reads.search, search, vector))
+        return await self._beside(functools.partial(self.reads.search, search, vector), caller)
 
     async def vector_of(self, search: Search) -> bytes:
         """Give the vector to search by: the query's own, or that of its text."""
         return search.vector or await self._models.ask(search.space, search.text)
 
     async def _get(self, request: Get, caller: Caller) -> Record:
-        return await self._read(self.reads.get(request, caller), request.min_position)
+        return await self._read(self.reads.get(request, caller), request.min_position, caller)
 
     async def _list(self, request: List, caller: Caller) -> ListResult:
-        return await self._read(self.reads.list(request, caller), request.min_position)
+        return await self._read(self.reads.list(request, caller), request.min_position, caller)
 
     async def _key_get(self, request: KeyGet, caller: Caller) -> KeyRecord:
-        return await self._read(self.reads.key_get(request, caller), request.min_position)
+        return await self._read(self.reads.key_get(request, caller), request.min_position, caller)
 
     async def _key_list(self, request: KeyList, caller: Caller) -> KeyListResult:
-        return await self._read(self.reads.key_list(request, caller), request.min_position)
+        return await self._read(self.reads.key_list(request, caller), request.min_position, caller)
 
     async def _history(self, request: History, caller: Caller) -> HistoryResult:
-        return await self._read(self.reads.history(request, caller), request.min_position)
+        return await self._read(self.reads.history(request, caller), request.min_position, caller)
 
-    async def _read(self, read: Callable[[], A], position: int) -> A:
+    async def _read(self, read: Callable[[], A], position: int, caller: Caller) -> A:
         await self.reach(position)
-        return await self._offload.run("search", read)
+        return await self._beside(read, caller)
+
+    async def _beside(self, read: Callable[[], A], caller: Caller) -> A:
+        """Read on the thread for it. The operator waits there for one stranger at most, who may ask for a long walk."""
+        if caller.operator:
+            return await self._offload.run("search", read)
+        async with self._stranger:
+            return await self._offload.run("search", read)
 
     async def reach(self, position: int) -> None:
         """Wait until reads see `position` events of the log. `Unavailable` where they do not in a few seconds."""
@@ -360,7 +368,7 @@ class NodeService:
 
     async def _namespace_list(self, request: NamespaceList, caller: Caller) -> NamespaceListResult:
         del request
-        return await self._offload.run("search", self.reads.namespaces(caller))
+        return await self._beside(self.reads.namespaces(caller), caller)
 
     async def _namespace_delete(self, request: NamespaceDelete, caller: Caller) -> NamespaceDeleteResult:
         """Delete what is in it, a batch a commit, so that others' writes come between; then itself."""
@@ -400,7 +408,7 @@ class NodeService:
         def look() -> tuple[Count, int, int, IndexStatus]:
             return self._store.tally(), *self._store.sizes(), self.reads.index_status()
 
-        count, log_bytes, bodies_bytes, index = await self._offload.run("search", look)
+        count, log_bytes, bodies_bytes, index = await self._beside(look, caller)
         return StatusResult(
             version=self._settings.version,
             role=self._settings.role,

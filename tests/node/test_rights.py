@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
+import trio
+import trio.testing
 
 from engram.errors import Conflict, Forbidden, ModelNotReady, NotFound, Unauthenticated
 from engram.identity import ANONYMOUS, OPERATOR, Caller, ss58
@@ -119,6 +121,24 @@ async def test_of_anothers_namespaces_the_status_does_not_even_tell_how_many(ser
     await service.call(NamespaceCreate(name="notes", dim=8, model_version="m/1"), ADA)
     counts = [(await service.call(Status(), caller)).namespaces for caller in (ADA, BOB, ANONYMOUS, OPERATOR)]
     assert counts == [2, 1, 1, 2]
+
+
+async def test_the_operator_waits_for_one_strangers_walk_at_most(service):
+    items = [Item(vector=vector(1.0, number), metadata={"n": number}) for number in range(1000)]
+    await service.call(PutMany(items=items))
+    done = []
+
+    async def walk():
+        await service.call(List(filter="n < 0"), ANONYMOUS)
+        done.append("walk")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(walk)
+        await trio.testing.wait_all_tasks_blocked()
+        await service.call(List(limit=1))
+        assert len(done) < 5
+    assert len(done) == 20
 
 
 async def test_where_a_model_that_failed_has_its_files_is_told_to_the_operator_alone(tmp_path):
