@@ -310,7 +310,7 @@ class NodeService:
         await self.reach(position)
         return await self._beside(read, caller)
 
-    async def _beside(self, read: Callable[[], A], caller: Caller) -> A:
+    async def _beside(self, read: Callable[[], R], caller: Caller) -> R:
         """Read on the thread for it. The operator waits there for one stranger at most, who may ask for a long walk."""
         if caller.operator:
             return await self._offload.run("search", read)
