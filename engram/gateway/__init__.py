@@ -3,17 +3,18 @@
 from engram.gateway._door import RpcSettings
 from engram.gateway._metered import Metered
 from engram.gateway._metrics import Metrics
-from engram.gateway._rpc import RpcServer, is_near, serve_rpc
+from engram.gateway._rpc import serve_rpc
 from engram.gateway._service import Service
+from engram.gateway._serving import Serving, is_near
 from engram.gateway._tls import Certificate, read_certificate, ssl_context_of
 
 __all__ = [
     "Certificate",
     "Metered",
     "Metrics",
-    "RpcServer",
     "RpcSettings",
     "Service",
+    "Serving",
     "is_near",
     "read_certificate",
     "serve_rpc",

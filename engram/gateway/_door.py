@@ -8,6 +8,7 @@ import msgspec
 
 from engram.errors import Busy
 from engram.gateway._places import RETRY_S, Places, share
+from engram.gateway._serving import GRACE_S
 from engram.runtime import Log
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a client may take until its connection is encrypted, or has said its first byte; and then its hello."""
     handshakes: int = 256
     """Connections that may be so far at one time; one more ends the oldest of them."""
-    grace_s: float = 10.0
+    grace_s: float = GRACE_S
     """How long a graceful stop waits for the calls in flight."""
     held_bytes: int = 256 * 1024 * 1024
     """Bytes of requests, whole or half, that the door holds for all its clients."""

@@ -55,7 +55,7 @@ class Reception:
         self._refusals = 0
         self._stopping = False
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Take no new message from anybody."""
         self._stopping = True
         for connection in self._connections:

@@ -57,8 +57,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engram.embed import ModelSource
-    from engram.gateway import Certificate, RpcServer
-    from engram.gateway.http import HttpServer
+    from engram.gateway import Certificate, Serving
     from engram.node._config import Config
     from engram.ports import Clock, Disk, Network, Offload, Rng, Tables
 
@@ -310,7 +309,7 @@ async def main(config: Config, world: World, on_event: OnEvent, stop: trio.Event
         async with running(config, world, on_event) as service, trio.open_nursery() as nursery:
             certificate = await _certificate(config, world)
             metrics = Metrics()
-            server: RpcServer | HttpServer = await nursery.start(
+            server: Serving = await nursery.start(
                 functools.partial(
                     serve_rpc,
                     Metered(service, metrics, "rpc", world.clock),
@@ -353,10 +352,10 @@ async def _start_http(
     certificate: Certificate | None,
     metrics: Metrics,
     nursery: trio.Nursery,
-) -> HttpServer:
+) -> Serving:
     from engram.gateway.http import HttpSettings, serve_http  # noqa: PLC0415 (a web server, which no embedded memory loads)
 
-    server: HttpServer = await nursery.start(
+    server: Serving = await nursery.start(
         functools.partial(
             serve_http,
             service,

@@ -10,7 +10,7 @@ from far_network import FarNetwork
 from gateway.test_tls import connect, introduced, proved
 
 from engram.errors import EngramError, FolderRefused, Unprocessable
-from engram.gateway import RpcServer, read_certificate
+from engram.gateway import Serving, read_certificate
 from engram.identity import NodeKey
 from engram.node import Config, main, real_world
 from engram.node._certificate import certificate_of
@@ -108,7 +108,7 @@ class _Telling:
     def __call__(self, event, facts):
         if event == "listening":
             host, _, port = facts["url"].removeprefix("engram://").rpartition(":")
-            self.server = RpcServer([(host, int(port))])
+            self.server = Serving([(host, int(port))], "engram")
             self.listening.set()
 
 

@@ -10,6 +10,6 @@ Apart from `engram.gateway`, so that a memory in one's own process does not load
 """
 
 from engram.gateway.http._door import HttpDoor, HttpSettings
-from engram.gateway.http._server import HttpServer, serve_http
+from engram.gateway.http._server import serve_http
 
-__all__ = ["HttpDoor", "HttpServer", "HttpSettings", "serve_http"]
+__all__ = ["HttpDoor", "HttpSettings", "serve_http"]

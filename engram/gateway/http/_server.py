@@ -11,7 +11,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from engram.errors import Unprocessable
 from engram.gateway._metrics import Metrics
 from engram.gateway._places import RETRY_S
-from engram.gateway._rpc import is_near, listen
+from engram.gateway._serving import Serving, is_near, keep_serving, listen
 from engram.gateway._streams import LINGER_S, abort, close, is_loopback, linger, takes_the_last
 from engram.gateway._tls import ssl_context_of
 from engram.gateway.http._app import application
@@ -24,7 +24,6 @@ from engram.wire import encode_error
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
 
     from hypercorn.typing import ASGIFramework
     from trio.abc import HalfCloseableStream, Stream
@@ -44,29 +43,6 @@ _LOOPBACK: Address = ("127.0.0.1", 0)
 log = Log()
 
 
-class HttpServer:
-    """A running door: what `serve_http` reports through `task_status`."""
-
-    def __init__(self, addresses: Sequence[Address], scheme: str) -> None:
-        self.addresses = addresses
-        self._scheme = scheme
-        self._stop = trio.Event()
-
-    @property
-    def url(self) -> str:
-        """The first address."""
-        host, port = self.addresses[0]
-        return f"{self._scheme}://[{host}]:{port}" if ":" in host else f"{self._scheme}://{host}:{port}"
-
-    def stop(self) -> None:
-        """Stop gracefully; `serve_http` returns when it is done. Cancelling it instead drops everything at once."""
-        self._stop.set()
-
-    async def wait_stopping(self) -> None:
-        """Wait until `stop` is called."""
-        await self._stop.wait()
-
-
 async def serve_http(
     service: Service,
     *,
@@ -79,9 +55,9 @@ async def serve_http(
     clock: Clock | None = None,
     rng: Rng | None = None,
     metrics: Metrics | None = None,
-    task_status: trio.TaskStatus[HttpServer] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[Serving] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `service` over HTTP/1.1 until `HttpServer.stop`.
+    """Serve `service` over HTTP/1.1 until `Serving.stop`.
 
     Port 0 takes any free one; the ports are the machine's own unless given. Raises `Unprocessable` for a host that is
     not loopback without a certificate, or a port that is none, and `Unavailable` where the port is taken.
@@ -94,29 +70,15 @@ async def serve_http(
             f"host {host!r} is not loopback: there HTTP is served with a certificate only", field="host"
         )
     listening = await listen(network, host, port, field="http_port")
-    server = HttpServer([address for address, _ in listening], "http" if near else "https")
     door = HttpDoor(
         service, limits, settings, rng or RealRng(), clock=clock or RealClock(), metrics=metrics or Metrics(), host=host
     )
     reception = _Reception(
         door, network, None if near or certificate is None else ssl_context_of(certificate, ["http/1.1"])
     )
-    async with trio.open_nursery() as connections:
-        async with trio.open_nursery() as accepting:
-            accepting.start_soon(_accept, reception, [listener for _, listener in listening], connections)
-            task_status.started(server)
-            await server.wait_stopping()
-            accepting.cancel_scope.cancel()
-        await reception.stop()
-        connections.cancel_scope.deadline = trio.current_time() + settings.grace_s
-    if connections.cancel_scope.cancelled_caught:
+    scheme = "http" if near else "https"
+    if not await keep_serving(listening, scheme, reception.serve, reception.stop, settings.grace_s, task_status):
         log.warning("http_grace_over", grace_s=settings.grace_s)
-
-
-async def _accept(
-    reception: _Reception, listeners: list[trio.abc.Listener[HalfCloseableStream]], connections: trio.Nursery
-) -> None:
-    await trio.serve_listeners(reception.serve, listeners, handler_nursery=connections)
 
 
 class _Reception:
