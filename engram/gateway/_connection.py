@@ -64,10 +64,17 @@ class Connection:
         self._run: list[Call] = []
         self._kind: Hashable = None
         self._caller = introduction.caller
-        self._near = introduction.caller.operator
+        self.near = introduction.caller.operator
         self._ready: list[bytes] = []
         self._ready_bytes = 0
         self._breath_ends = -math.inf
+        self._heard = trio.current_time()
+
+    @property
+    def idle_s(self) -> float:
+        """How long the client has asked for nothing, and waits for no answer."""
+        busy = self._codec.pending_bytes or self._slots.value < self._door.limits.in_flight
+        return 0.0 if busy else trio.current_time() - self._heard
 
     def stop(self) -> None:
         """Read no more. The calls in flight go on, and their answers leave."""
@@ -101,7 +108,8 @@ class Connection:
 
     async def _read(self, calls: trio.Nursery) -> Fatal | None:
         while data := await self._receive():
-            self._breath_ends = trio.current_time() + _BREATH_S
+            self._heard = trio.current_time()
+            self._breath_ends = self._heard + _BREATH_S
             try:
                 for event in self._codec.receive(data):
                     if isinstance(event, Fatal):
@@ -113,7 +121,7 @@ class Connection:
                 self._begin(calls)
                 await self._flush()
             if not self._hold(self._codec.pending_bytes):
-                return Fatal(self._door.busy(near=self._near))
+                return Fatal(self._door.busy(near=self.near))
         if self._waiting.cancelled_caught and not self._stopped:
             what = "no hello" if self._introduction.due else "half a message came, and no more"
             return Fatal(DeadlineExceeded(f"{what} for {self._silence_s():g} s"))
@@ -184,8 +192,8 @@ class Connection:
             return self._codec.send_error(event.id, self._internal(event.request, error))
         if answer is not None:
             return self._encoded(event, answer)
-        if not self._door.holds(event.size_bytes, near=self._near):
-            return self._codec.send_error(event.id, self._door.busy(near=self._near))
+        if not self._door.holds(event.size_bytes, near=self.near):
+            return self._codec.send_error(event.id, self._door.busy(near=self.near))
         return None
 
     async def _wait_for_slot(self) -> None:
@@ -273,7 +281,7 @@ class Connection:
         """Count the half message among the bytes that the door holds. False: they are too many."""
         self._door.held_bytes += pending_bytes - self._pending_bytes
         self._pending_bytes = pending_bytes
-        return pending_bytes == 0 or self._door.holds(0, near=self._near)
+        return pending_bytes == 0 or self._door.holds(0, near=self.near)
 
     def _late(self, request: Request[Any], limit_s: float) -> DeadlineExceeded:
         return DeadlineExceeded(f"the {request.method} took longer than {limit_s:g} s; a put can be sent again")

@@ -35,13 +35,18 @@ class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     held_bytes: int = 256 * 1024 * 1024
     """Bytes of requests, whole or half, that the door holds for all its clients."""
     unsent_bytes: int = 256 * 1024 * 1024
-    """Bytes of answers that wait for their readers, of all clients; over it, who has most of them waiting is let go."""
+    """Bytes of answers that wait for their readers, of all clients; over it, who has most of them waiting is let go.
+
+    A stranger goes before who is on this machine.
+    """
 
 
 class Reader(Protocol):
     """Who reads answers: a connection, as the door's bound on what is unsent sees it."""
 
     unsent_bytes: int
+    near: bool
+    """Whether it is on this machine."""
 
     def give_up(self) -> None:
         """End it at once, with all that it has asked for."""
@@ -71,12 +76,12 @@ class Door:
         return Busy(f"the node holds {limit} bytes of requests, which is its limit", retry_after_s=RETRY_S)
 
     def unsent(self, reader: Reader, more_bytes: int) -> None:
-        """Count bytes that wait to be read. Where they are too many, the one that has most of them is let go."""
+        """Count bytes that wait to be read. Of too many, who has most is let go; strangers first."""
         reader.unsent_bytes += more_bytes
         self.unsent_bytes += more_bytes
         self._readers.add(reader)
         if self.unsent_bytes > self.settings.unsent_bytes:
-            most = max(self._readers, key=lambda each: each.unsent_bytes)
+            most = max(self._readers, key=lambda each: (not each.near, each.unsent_bytes))
             log.info("unsent_over_limit", unsent_bytes=most.unsent_bytes, limit=self.settings.unsent_bytes)
             most.give_up()
 

@@ -16,7 +16,7 @@ import trio
 from engram.errors import BadRequest
 from engram.gateway._connection import Connection
 from engram.gateway._hello import Introduction
-from engram.gateway._streams import LINGER_S, abort, close, is_broken, is_loopback, linger
+from engram.gateway._streams import LINGER_S, abort, close, is_broken, is_loopback, linger, takes_the_last
 from engram.gateway._tls import ALPN, ssl_context_of
 from engram.identity import ANONYMOUS, OPERATOR
 from engram.runtime import Log, described
@@ -68,6 +68,8 @@ class Reception:
         try:
             if is_broken(stream):
                 log.debug("rpc_client_gone")  # while it stood in line: those behind it wait for whoever is let in
+            elif takes_the_last(stream):
+                log.debug("rpc_descriptors_spent")
             elif self._context is None:
                 await self._converse(stream, OPERATOR, None)
             else:
@@ -138,11 +140,18 @@ class Reception:
                 finally:
                     self._connections.discard(connection)
         if busy is not None:
+            self._make_room()
             await self._refuse(stream, busy)
             return
         if fatal:
             await linger(stream)
         await (abort(stream) if connection.gone else close(stream))
+
+    def _make_room(self) -> None:
+        """End the stranger that has been idle for longest, if for long: so those who only stay keep nobody out."""
+        idle = max((each for each in self._connections if not each.near), key=lambda each: each.idle_s, default=None)
+        if idle is not None and idle.idle_s > self._door.settings.silence_deadline_s:
+            idle.stop()
 
     async def _refuse(self, stream: Stream, busy: Busy) -> None:
         if self._refusals >= _REFUSALS:

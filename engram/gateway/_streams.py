@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import resource
 import struct
 
 import trio
 from trio.abc import HalfCloseableStream, Stream
 
 _CHUNK_BYTES = 64 * 1024
+_DISKS = 256
+"""Descriptors that no connection takes; a quarter, where there are few."""
 LINGER_S = 2.0
 """How long a closing connection reads on: closing on unread bytes resets it, and the last words would be lost."""
 
@@ -24,6 +27,17 @@ def is_broken(stream: Stream) -> bool:
         return transport.getsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_ERROR) != 0
     except OSError:
         return True
+
+
+def takes_the_last(stream: Stream) -> bool:
+    """Say whether a connection has one of this process's last descriptors, which are the disk's and no client's.
+
+    Without any the store cannot open its next file, and ends. Numbers are given lowest first, so this one's says it.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if not isinstance(stream, trio.SocketStream) or limit == resource.RLIM_INFINITY:
+        return False
+    return stream.socket.fileno() >= limit - min(_DISKS, limit // 4)
 
 
 def is_loopback(address: str) -> bool:

@@ -15,7 +15,7 @@ import trio
 
 from engram import cid as cids
 from engram.embed import same_model
-from engram.errors import BadRequest, Conflict, EngramError, Forbidden, NotFound, TooLarge, Unavailable
+from engram.errors import BadRequest, Conflict, EngramError, Forbidden, ModelNotReady, NotFound, TooLarge, Unavailable
 from engram.identity import OPERATOR, hello_message, namespace_id
 from engram.limits import LIMITS
 from engram.node._checks import (
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Message, Ref, Tail
     from engram.store import Count, Namespace, Operation, RecallCheck, Scrub, Store
-    from engram.wire import ActorsResult, Answer, IndexStatus, OnLong, Request
+    from engram.wire import ActorsResult, Answer, IndexStatus, ModelStatus, OnLong, Request
 
 A = TypeVar("A", bound="Answer")
 R = TypeVar("R")
@@ -96,6 +96,8 @@ _CATCH_UP_S = 5.0
 _ENDINGS = 2000
 """Memberships, those of chunks too, and keys that one commit of a namespace's deletion ends."""
 _PONG = Pong()
+_NOT_READY = "the embedding model is not ready; vectors work meanwhile"
+"""What strangers are told of a model: why it is not says where its files are, and whom the node asks."""
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +142,7 @@ class NodeService:
         self._actors_now = actors
         self._scrub = scrub
         self._started = clock.monotonic()
+        self._stranger = trio.Semaphore(1)
         self.plugins: Mapping[str, Ref] = {}
         """The actors of one's own, by name, once they have been started."""
         self._rights = Rights(store.key.public)
@@ -169,7 +172,12 @@ class NodeService:
 
     async def call(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer:
         """Carry out a request; raises the `EngramError` that its caller should see."""
-        return await self._calls[type(request)](request, caller)
+        try:
+            return await self._calls[type(request)](request, caller)
+        except ModelNotReady as error:
+            if caller.operator:
+                raise
+            raise ModelNotReady(_NOT_READY, field=error.field, retry_after_s=error.retry_after_s) from None
 
     def answer_now(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer | None:
         """Answer a ping, or a query by vector that the planner expects to be quick.
@@ -277,30 +285,37 @@ class NodeService:
         await self.reach(request.min_position)
         if self.reads.is_quick(search):
             return self.reads.search(search, vector)
-        return await self._offload.run("search", functools.partial(self.reads.search, search, vector))
+        return await self._beside(functools.partial(self.reads.search, search, vector), caller)
 
     async def vector_of(self, search: Search) -> bytes:
         """Give the vector to search by: the query's own, or that of its text."""
         return search.vector or await self._models.ask(search.space, search.text)
 
     async def _get(self, request: Get, caller: Caller) -> Record:
-        return await self._read(self.reads.get(request, caller), request.min_position)
+        return await self._read(self.reads.get(request, caller), request.min_position, caller)
 
     async def _list(self, request: List, caller: Caller) -> ListResult:
-        return await self._read(self.reads.list(request, caller), request.min_position)
+        return await self._read(self.reads.list(request, caller), request.min_position, caller)
 
     async def _key_get(self, request: KeyGet, caller: Caller) -> KeyRecord:
-        return await self._read(self.reads.key_get(request, caller), request.min_position)
+        return await self._read(self.reads.key_get(request, caller), request.min_position, caller)
 
     async def _key_list(self, request: KeyList, caller: Caller) -> KeyListResult:
-        return await self._read(self.reads.key_list(request, caller), request.min_position)
+        return await self._read(self.reads.key_list(request, caller), request.min_position, caller)
 
     async def _history(self, request: History, caller: Caller) -> HistoryResult:
-        return await self._read(self.reads.history(request, caller), request.min_position)
+        return await self._read(self.reads.history(request, caller), request.min_position, caller)
 
-    async def _read(self, read: Callable[[], A], position: int) -> A:
+    async def _read(self, read: Callable[[], A], position: int, caller: Caller) -> A:
         await self.reach(position)
-        return await self._offload.run("search", read)
+        return await self._beside(read, caller)
+
+    async def _beside(self, read: Callable[[], R], caller: Caller) -> R:
+        """Read on the thread for it. The operator waits there for one stranger at most, who may ask for a long walk."""
+        if caller.operator:
+            return await self._offload.run("search", read)
+        async with self._stranger:
+            return await self._offload.run("search", read)
 
     async def reach(self, position: int) -> None:
         """Wait until reads see `position` events of the log. `Unavailable` where they do not in a few seconds."""
@@ -353,7 +368,7 @@ class NodeService:
 
     async def _namespace_list(self, request: NamespaceList, caller: Caller) -> NamespaceListResult:
         del request
-        return await self._offload.run("search", self.reads.namespaces(caller))
+        return await self._beside(self.reads.namespaces(caller), caller)
 
     async def _namespace_delete(self, request: NamespaceDelete, caller: Caller) -> NamespaceDeleteResult:
         """Delete what is in it, a batch a commit, so that others' writes come between; then itself."""
@@ -393,7 +408,7 @@ class NodeService:
         def look() -> tuple[Count, int, int, IndexStatus]:
             return self._store.tally(), *self._store.sizes(), self.reads.index_status()
 
-        count, log_bytes, bodies_bytes, index = await self._offload.run("search", look)
+        count, log_bytes, bodies_bytes, index = await self._beside(look, caller)
         return StatusResult(
             version=self._settings.version,
             role=self._settings.role,
@@ -403,8 +418,8 @@ class NodeService:
             namespaces=sum(caller.operator or self._rights.sees(caller, space) for space in spaces),
             position=published.position,
             log_root=published.root.hex(),
-            model=self._models.own.model.status,
-            models=self._models.statuses,
+            model=_shown(self._models.own.model.status, caller),
+            models=[_shown(status, caller) for status in self._models.statuses],
             uptime_s=self._clock.monotonic() - self._started,
             data_dir=str(self._settings.data_dir.absolute()) if caller.operator else "",
             log_bytes=log_bytes,
@@ -449,6 +464,10 @@ class NodeService:
             log_size=self._store.published.position,
             signature=key.sign(message),
         )
+
+
+def _shown(status: ModelStatus, caller: Caller) -> ModelStatus:
+    return status if caller.operator else msgspec.structs.replace(status, message=None)
 
 
 def _item(put: Put) -> Item:

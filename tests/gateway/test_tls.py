@@ -232,6 +232,21 @@ async def test_after_its_hello_a_client_may_be_silent_for_longer(start):
     assert (await peer.call("status", {}, 2))[2] is None
 
 
+async def test_a_stranger_that_is_idle_for_long_makes_room_for_the_next(start):
+    server = await start(limits=Limits(connections=2), settings=RpcSettings(silence_deadline_s=0.2))
+    idle, other = await connect(server), await connect(server)
+    for peer in (idle, other):
+        await introduced(peer)
+    assert (await (await connect(server)).receive())[2][0]["code"] == "busy"
+    await trio.sleep(0.4)
+    assert (await other.call("status", {}, 2))[2] is None
+    assert (await (await connect(server)).receive())[2][0]["code"] == "busy"
+    with trio.fail_after(20):
+        assert await idle.receive() is None
+    await introduced(await connect(server))
+    assert (await other.call("status", {}, 3))[2] is None
+
+
 async def test_strangers_that_stay_leave_room_for_who_is_on_this_machine(start):
     server = await start(*["192.0.2.99"] * 8, "127.0.0.1", limits=Limits(connections=8))
     for _ in range(7):

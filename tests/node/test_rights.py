@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 
 import pytest
+import trio
+import trio.testing
 
-from engram.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from engram.errors import Conflict, Forbidden, ModelNotReady, NotFound, Unauthenticated
 from engram.identity import ANONYMOUS, OPERATOR, Caller, ss58
 from engram.node import Config, real_world, running
 from engram.wire import (
@@ -119,6 +121,37 @@ async def test_of_anothers_namespaces_the_status_does_not_even_tell_how_many(ser
     await service.call(NamespaceCreate(name="notes", dim=8, model_version="m/1"), ADA)
     counts = [(await service.call(Status(), caller)).namespaces for caller in (ADA, BOB, ANONYMOUS, OPERATOR)]
     assert counts == [2, 1, 1, 2]
+
+
+async def test_the_operator_waits_for_one_strangers_walk_at_most(service):
+    items = [Item(vector=vector(1.0, number), metadata={"n": number}) for number in range(1000)]
+    await service.call(PutMany(items=items))
+    done = []
+
+    async def walk():
+        await service.call(List(filter="n < 0"), ANONYMOUS)
+        done.append("walk")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(walk)
+        await trio.testing.wait_all_tasks_blocked()
+        await service.call(List(limit=1))
+        assert len(done) < 5
+    assert len(done) == 20
+
+
+async def test_where_a_model_that_failed_has_its_files_is_told_to_the_operator_alone(tmp_path):
+    (tmp_path / "model").mkdir()
+    config = Config(data_dir=tmp_path / "data", model_dir=tmp_path / "model")
+    async with running(config, real_world(), embedded=True) as service:
+        for caller in (OPERATOR, ADA, ANONYMOUS):
+            with pytest.raises(ModelNotReady) as refused:
+                await service.call(Query(text="a cat"), caller)
+            status = await service.call(Status(), caller)
+            told = f"{refused.value.message} {status.model.message}"
+            assert (str(tmp_path) in told) == caller.operator
+            assert (status.model.state, refused.value.field) == ("failed", "text")
 
 
 async def test_the_operator_ends_what_more_have_put_than_one_frame_has_room_for(service, monkeypatch):

@@ -17,6 +17,7 @@ from hypercorn.events import Closed, RawData, Updated
 from hypercorn.typing import ConnectionState
 
 from engram.gateway._outbox import Outbox
+from engram.gateway._streams import is_loopback
 from engram.gateway.http._protocol import Http1, Tasks
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Connection:
         encrypted: bool,
     ) -> None:
         self.unsent_bytes = 0
+        self.near = is_loopback(client[0])
         self.gone = False
         """Whether the other end is to be told nothing more: it has gone, or was given up."""
         self._settings = door.settings

@@ -12,7 +12,7 @@ from engram.errors import Unprocessable
 from engram.gateway._metrics import Metrics
 from engram.gateway._places import RETRY_S
 from engram.gateway._rpc import is_near, listen
-from engram.gateway._streams import LINGER_S, abort, close, is_loopback, linger
+from engram.gateway._streams import LINGER_S, abort, close, is_loopback, linger, takes_the_last
 from engram.gateway._tls import ssl_context_of
 from engram.gateway.http._app import application
 from engram.gateway.http._connection import Connection
@@ -142,6 +142,9 @@ class _Reception:
     async def serve(self, stream: HalfCloseableStream) -> None:
         """Serve one client to its end."""
         try:
+            if takes_the_last(stream):
+                log.debug("http_descriptors_spent")
+                return
             client = self._network.peer(stream)
             with self._door.places.place(near=is_loopback(client)) as busy:
                 if busy is None:
