@@ -130,9 +130,10 @@ class Terminal:
 
             progress = byte_progress()
             progress.start()
-            self._bar = (progress, progress.add_task(f"model from {printable(facts['source'])}", total=facts["total"]))
+            self._bar = (progress, progress.add_task("model", total=facts["total"]))
         progress, task = self._bar
-        progress.update(task, completed=facts["done"], total=facts["total"])
+        source = f"model from {printable(facts['source'])}"  # another one, where the first did not answer
+        progress.update(task, description=source, completed=facts["done"], total=facts["total"])
 
     def _end_bar(self) -> None:
         if self._bar is not None:

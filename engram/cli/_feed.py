@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from engram.cli._json import fields, write_line
 from engram.cli._options import DEFAULT_WHERE, Command, Where, namespace_of
 from engram.cli._shell import INTERRUPTED, OK, note, say, terminal, utf8
-from engram.cli._text import one_line, printable, short_cid, utc
+from engram.cli._text import printable, short_cid, utc, whole_name
 
 if TYPE_CHECKING:
     from engram.wire import EventInfo
@@ -77,9 +77,9 @@ def _drawn(event: EventInfo) -> str:
     """Give what fits a line of the terminal; what is in the public namespace goes without saying."""
     import shutil  # it loads every compressor there is
 
-    about = [f"key {one_line(event.key, _CELL)}"] if event.key else []
+    about = [f"key {whole_name(event.key, _CELL)}"] if event.key else []
     about += [short_cid(event.cid)] if event.cid else []
-    about += [f"in {one_line(event.namespace, _CELL)}"] if event.namespace not in {None, "public"} else []
+    about += [f"in {whole_name(event.namespace, _CELL)}"] if event.namespace not in {None, "public"} else []
     when = utc(event.time_unix_ns, "seconds")
     line = f"{event.position:>7}  {when}  {printable(event.type.rpartition('.')[0]):<{_TYPE_LETTERS}}"
     line = f"{line}  {'  '.join(about)}".rstrip()

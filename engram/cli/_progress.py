@@ -12,9 +12,10 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 from rich.text import Text
+
+from engram.cli._text import size
 
 
 def line_progress() -> Progress:
@@ -35,10 +36,17 @@ def byte_progress() -> Progress:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        _ByteRate(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
+
+
+class _ByteRate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        """Show the rate, in the units of the sizes beside it."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{size(int(speed))}/s", style="progress.data.speed")
 
 
 class _Rate(ProgressColumn):

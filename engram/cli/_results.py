@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from engram.cli._json import fields, numbers, write
-from engram.cli._text import duration, one_line, plural, printable, short_cid, size, utc
+from engram.cli._text import duration, one_line, plural, printable, short_cid, size, utc, whole_name
 from engram.record import OURS
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def keys_table(keys: Sequence[KeyInfo], *, width: int | None = None) -> str:
     from engram.cli._screen import Column, draw, fitting, table
 
     columns = [Column("key", "bold"), Column("names", "cyan"), Column("since", "dim")]
-    rows = [[one_line(info.key, _CELL), short_cid(info.cid), _when(info.set_unix_ms)] for info in keys]
+    rows = [[whole_name(info.key, _CELL), short_cid(info.cid), _when(info.set_unix_ms)] for info in keys]
     return draw(table(*fitting(columns, rows, width)), width=width)
 
 
@@ -122,8 +122,8 @@ def history_table(versions: Sequence[KeyVersion], *, width: int | None = None) -
 
     columns = [
         Column("position", right=True),
-        Column("since", "dim"),
         Column("named", "cyan"),
+        Column("since", "dim"),
         Column("by", "dim"),
     ]
     rows = [
@@ -171,7 +171,10 @@ def namespaces_table(namespaces: Sequence[NamespaceInfo], *, width: int | None =
         Column("dim", right=True),
         Column("id", "dim"),
     ]
-    rows = ([one_line(n.name), f"{n.records:,}", one_line(n.model_version), str(n.dim), n.id[:12]] for n in namespaces)
+    rows = (
+        [whole_name(n.name, _CELL), f"{n.records:,}", one_line(n.model_version), str(n.dim), n.id[:12]]
+        for n in namespaces
+    )
     return draw(table(columns, rows), width=width)
 
 

@@ -17,7 +17,7 @@ from cyclopts.exceptions import UnknownOptionError, UnusedCliTokensError
 from engram.cli._json import NotJson, write
 from engram.cli._target import Unreachable, UsageError
 from engram.cli._text import printable
-from engram.errors import EngramError
+from engram.errors import EngramError, FolderInUse, FolderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,9 +92,9 @@ def say(text: str) -> None:
     print(text)
 
 
-def explain(error: EngramError) -> str:
-    """Give an error of Engram as one sentence that names its field."""
-    message = error.message or error.code
+def explain(error: EngramError, place: str = "") -> str:
+    """Give an error of Engram as one sentence that names its field; the `place` that it may begin with is left out."""
+    message = error.message.removeprefix(f"{place}: ") or error.code
     named = error.field is None or re.search(rf"(?<!\w){re.escape(error.field)}(?!\w)", message)
     return message if named else f"{error.field}: {message}"
 
@@ -158,7 +158,7 @@ def _call(app: App, arguments: Sequence[str]) -> int:
         return fail(USAGE, _refusal("usage", f"{_mistake(error, app)}\n  help: {help_}"))
     except (UsageError, NotJson) as error:
         return fail(USAGE, _refusal("usage", str(error)))
-    except Unreachable as error:
+    except (Unreachable, FolderInUse, FolderRefused) as error:
         return fail(UNREACHABLE, _refusal("unreachable", str(error)))
     except EngramError as error:
         return fail(FAILED, error_fields(error) | {"message": explain(error)})

@@ -92,7 +92,7 @@ class Tally:
             say(write_line({"summary": {f"{self._noun}s": self._done, **counts, "seconds": round(seconds, 3)}}))
             return
         for place, error in self._errors:
-            complain(f"{place}: {explain(error).removeprefix(f'{place}: ')}")
+            complain(f"{place}: {explain(error, place)}")
         if self._failed > len(self._errors):
             complain(f"and {plural(self._failed - len(self._errors), f'more {self._noun}')}; --json lists all")
         passed_over = f"{self._passed:,} {self._passed_are}, " if self._passed_are else ""

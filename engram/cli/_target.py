@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engram.errors import BadRequest, EngramError, FolderInUse, FolderRefused, Unavailable
+from engram.errors import BadRequest, EngramError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -271,11 +271,8 @@ def _folder(data: Path, *, create: bool) -> Iterator[Target]:
         )
     import engram
 
-    try:
-        with engram.open(data) as memory:
-            yield memory
-    except (FolderInUse, FolderRefused) as error:
-        raise Unreachable(error.message) from error
+    with engram.open(data) as memory:
+        yield memory
 
 
 def _is_there(data: Path) -> bool:

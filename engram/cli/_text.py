@@ -40,6 +40,12 @@ def one_line(text: str, limit: int | None = None) -> str:
     return line if limit is None or len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
+def whole_name(text: str, limit: int) -> str:
+    r"""Give a name as it has to be typed, blanks and all, a line end as `\n`; cut to `limit` characters with `…`."""
+    line = printable(text[: limit + 1])
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
 def paragraphs(docstring: str) -> str:
     """Give a docstring with each paragraph on one line, for help texts that wrap by themselves."""
     return "\n\n".join(" ".join(part.split()) for part in docstring.split("\n\n"))

@@ -16,15 +16,15 @@ class NotYet:
 
     def ingest_pdf(self, *_: object, **__: object) -> NoReturn:
         """Keep the text of a PDF."""
-        raise _not_built("ingest_pdf", "PDFs", "extract the text and ingest it, of any length")
+        raise _not_built("ingest_pdf", "PDFs", "extract the text and ingest it, long texts too")
 
     def ingest_document(self, *_: object, **__: object) -> NoReturn:
         """Keep the text of a document."""
-        raise _not_built("ingest_document", "PDFs", "extract the text and ingest it, of any length")
+        raise _not_built("ingest_document", "PDFs", "extract the text and ingest it, long texts too")
 
     def ingest_url(self, *_: object, **__: object) -> NoReturn:
         """Keep the text of a page."""
-        raise _not_built("ingest_url", "pages of the web", "fetch the page and ingest its text, of any length")
+        raise _not_built("ingest_url", "pages of the web", "fetch the page and ingest its text, long texts too")
 
 
 def _not_built(call: str, what: str, instead: str) -> NotBuilt:

@@ -264,6 +264,15 @@ def test_events_in_a_pipe_are_plain_lines(capsys):
     ]
 
 
+def test_the_bar_of_a_model_names_the_source_that_gives_it(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    show = Terminal(Config(data_dir=tmp_path), None)
+    for source, done in (("one", 0), ("another", 0), ("another", 1000)):
+        show("model_progress", {"source": source, "done": done, "total": 1000})
+    show("stopping", {})
+    assert "model from another" in capsys.readouterr().err
+
+
 def test_events_on_a_terminal_draw_a_banner(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     show = Terminal(Config(data_dir=tmp_path), None)

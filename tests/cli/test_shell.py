@@ -53,6 +53,20 @@ print(sorted(heavy & set(sys.modules)))
 """
 
 
+def test_a_node_whose_folder_is_no_memory_exits_as_the_help_says(tmp_path):
+    (tmp_path / "FORMAT").write_text("of something else")
+    ran = subprocess.run(
+        [sys.executable, "-c", "from engram.cli.node import main; main()", "--data", tmp_path, "--port", "0"],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 3, ran.stderr
+    assert ran.stderr.startswith("error: ")
+
+
 @pytest.mark.parametrize("columns", ["0", "00", "1", "2", "3", "-1", "x", "٣"])
 def test_a_terminal_of_hardly_any_columns_gets_its_help(columns):
     """A help text of two columns or none never came to its end, and took all the memory there was."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engram.cli._json import NotJson, numbers, read_object, write
-from engram.cli._text import duration, one_line, plural, printable, short_cid, size
+from engram.cli._text import duration, one_line, plural, printable, short_cid, size, whole_name
 
 ACTING = {"Cc", "Cs", "Zl", "Zp"}
 TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
@@ -42,6 +42,13 @@ def test_escapes_say_which_character_it_was():
 
 def test_multiline_keeps_lines_and_tabs_and_nothing_else():
     assert printable("a\r\n\tb\x0bc\x1b", multiline=True) == "a\n\tb\nc\\x1b"
+
+
+def test_a_name_is_shown_as_it_has_to_be_typed():
+    assert whole_name(" a/b  c\n漢\x1b", 40) == r" a/b  c\n漢\x1b"
+    assert whole_name("x" * 40, 40) == "x" * 40
+    assert whole_name("x" * 41, 40) == "x" * 39 + "…"
+    assert whole_name("\n" * 40, 40) == r"\n" * 19 + "\\…"
 
 
 @given(st.text())

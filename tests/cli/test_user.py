@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from engram.cli._shell import explain
 from engram.cli._target import Unreachable
 from engram.errors import Unavailable
 
@@ -156,6 +157,11 @@ def test_only_the_first_20_errors_are_listed(engram, tmp_path):
     ran = engram("ingest", "--file", str(tmp_path / "c"))
     assert ran.err.count("error: line ") == 20
     assert ran.err.endswith("error: and 5 more lines; --json lists all\n")
+
+
+def test_the_number_of_a_line_is_said_once():
+    error = Unavailable("line 19: no node answers at engram://127.0.0.1:8090", field="url")
+    assert explain(error, "line 19") == "url: no node answers at engram://127.0.0.1:8090"
 
 
 def test_a_file_that_lost_its_node_says_what_was_kept(engram, memory, corpus):

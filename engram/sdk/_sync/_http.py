@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import encodings.idna  # noqa: F401 - imported late, in a thread, it leaves a child forked meanwhile waiting for ever
+import os
 import socket
 import ssl
 import threading
@@ -176,7 +177,7 @@ class Http(Calls):
         return Unavailable("this client is closed; make a new one")
 
     def _unreachable(self, error: Exception) -> EngramError:
-        url, reason = self._options.address.url, str(error) or type(error).__name__
+        url, reason = self._options.address.url, _system_says(error) or str(error) or type(error).__name__
         if (refused := _certificate_error(error)) is not None:
             return Unauthenticated(
                 f"{url}: no authority that this client trusts vouches for the certificate ({refused.verify_message});"
@@ -184,6 +185,17 @@ class Http(Calls):
                 field="ca",
             )
         return Unavailable(f"no node answers at {url} ({reason}); start one with engram-node", field="url")
+
+
+def _system_says(error: BaseException | None) -> str | None:
+    """Give the system's own words beneath what was made of them, as `Connection refused`."""
+    while error is not None and not (isinstance(error, OSError) and error.strerror):
+        within = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+        error = within or error.__cause__ or error.__context__
+    if error is None:
+        return None
+    is_number_of_the_system = (error.errno or 0) > 0 and not isinstance(error, ssl.SSLError)
+    return os.strerror(error.errno or 0) if is_number_of_the_system else error.strerror
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
