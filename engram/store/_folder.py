@@ -44,7 +44,7 @@ class DataFolder:
             reason = getattr(error, "strerror", None) or error
             raise FolderRefused(
                 f"cannot write to the data folder {path}: {reason}. "
-                "Give a folder that this user can write to (data_dir, --data-dir)."
+                "Give a folder that this user can write to (data_dir, --data)."
             ) from error
         try:
             if not lock.lock():

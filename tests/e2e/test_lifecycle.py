@@ -34,18 +34,18 @@ def test_a_port_that_is_taken(engram_node):
 
 @pytest.mark.parametrize("folder", ["/proc/engram", "/proc/self/engram/data", "/dev/null/data"])
 def test_a_folder_that_cannot_be_written(engram_node, folder):
-    refused(engram_node("--data", folder, "--port", "0"), 1, f"cannot write to the data folder {folder}", "--data")
+    refused(engram_node("--data", folder, "--port", "0"), 3, f"cannot write to the data folder {folder}", "--data")
 
 
 def test_a_file_in_the_place_of_the_folder(engram_node, tmp_path):
     (tmp_path / "file").write_text("")
-    refused(engram_node("--data", tmp_path / "file", "--port", "0"), 1, f"the data folder {tmp_path}/file")
+    refused(engram_node("--data", tmp_path / "file", "--port", "0"), 3, f"the data folder {tmp_path}/file")
 
 
 def test_a_folder_that_another_node_has_open(engram_node, engram, node):
     said = (f"the data folder {node.data} is in use by process {node.process.pid}", "--node engram://")
     with unchanged(node):
-        refused(engram_node("--data", node.data, "--port", "0"), 1, *said)
+        refused(engram_node("--data", node.data, "--port", "0"), 3, *said)
         refused(engram("status", "--data", node.data), 3, *said)
 
 
@@ -63,7 +63,7 @@ def test_a_folder_of_another_format_is_left_as_it_is(engram_node, engram, tmp_pa
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "FORMAT").write_text(content)
-    refused(engram_node("--data", folder, "--port", "0"), 1, said)
+    refused(engram_node("--data", folder, "--port", "0"), 3, said)
     refused(engram("ingest", "x", "--data", folder), 3, said)
     assert [path.name for path in folder.iterdir()] == ["FORMAT"]
     assert (folder / "FORMAT").read_text() == content
