@@ -9,7 +9,7 @@ import msgspec
 from engram.cli._json import write_line
 from engram.cli._shell import complain, say
 from engram.cli._text import plural, printable, utc
-from engram.events import is_known
+from engram.events import is_known, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +63,7 @@ class Lines:
         return not self._types or event_type in self._types or event_type.rpartition(".")[0] in self._types
 
     def _json(self, position: int, time_unix_ns: int, event: dict[str, Any]) -> str:
-        line = {"position": position, "time": utc(time_unix_ns), "time_unix_ns": time_unix_ns, "event": _plain(event)}
+        line = {"position": position, "time": utc(time_unix_ns), "time_unix_ns": time_unix_ns, "event": plain(event)}
         return write_line(line)
 
     def _line(self, position: int, time_unix_ns: int, event: dict[str, Any]) -> str:
@@ -82,15 +82,4 @@ class Lines:
             return "{" + " ".join(f"{printable(key)}={self._value(inner)}" for key, inner in value.items()) + "}"
         if isinstance(value, list):
             return "[" + " ".join(map(self._value, value)) + "]"
-        return printable(value) if isinstance(value, str) else write_line(_plain(value))
-
-
-def _plain(value: Any) -> Any:
-    """Give a value as JSON has it, bytes as hex."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value
+        return printable(value) if isinstance(value, str) else write_line(plain(value))

@@ -33,6 +33,7 @@ from engram.events._vocabulary import (
     encode,
     is_known,
     known_types,
+    plain,
 )
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "judge",
     "known_types",
     "make_durable",
+    "plain",
     "read_whole",
     "remove_leftovers",
     "segment_name",

@@ -6,6 +6,8 @@ stand in bodies, hashed here. A type that this build does not know is kept in th
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from engram.errors import LogCorrupt
@@ -168,3 +170,12 @@ def decode(data: bytes) -> AnyEvent | Unknown:
             return unknown
         raise LogCorrupt(f"an event of type {unknown.type} is malformed: {error}") from None
     return event
+
+
+def plain(value: Any) -> Any:
+    """Give what stands in an event as JSON has it, bytes as hex."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list) else value

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from engram.errors import Unavailable, Unprocessable
-from engram.events import KeySet, known_types
+from engram.events import KeySet, known_types, plain
 from engram.limits import LIMITS
 from engram.node._checks import within
 from engram.runtime import LANE as LOG_LANE
@@ -139,7 +139,7 @@ class Facts:
             namespace=space.name if own and space is not None else None,
             cid=fields.get("cid") or None,
             key=self._store.key_of_patch(fields["key"]) if own and event_type == _KEY_SET else None,
-            data=_plain(fields),
+            data=plain(fields),
         )
 
     def _may_know(self, caller: Caller, space: Namespace | None, fields: dict[str, Any]) -> bool:
@@ -183,12 +183,3 @@ def _types(names: list[str] | None) -> frozenset[str] | None:
             hint = f"did you mean {near[0]}?" if near else f"the types are {', '.join(sorted(known_types()))}"
             raise Unprocessable(f"types: no event is of type {name!r:.80}; {hint}", field="types")
     return frozenset(known[name] for name in names)
-
-
-def _plain(value: Any) -> Any:
-    """Give a value as JSON has it, bytes as hex."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
