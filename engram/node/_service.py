@@ -66,6 +66,7 @@ from engram.wire import (
     NamespaceListResult,
     Ping,
     Pong,
+    Prove,
     Put,
     PutMany,
     PutManyResult,
@@ -169,6 +170,7 @@ class NodeService:
             Status: self._status,
             Actors: self._actors,
         }
+        assert {request for request, _ in METHODS.values()} == {*self._calls, Prove}  # a connection's own business
 
     async def call(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer:
         """Carry out a request; raises the `EngramError` that its caller should see."""

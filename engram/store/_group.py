@@ -199,15 +199,14 @@ class Group:
         space = self._there(ns)
         if operation.born not in (None, space.position):
             raise Conflict(f"the namespace {space.name!r} was deleted and made anew meanwhile; send it again")
-        if operation.key is not None:
-            self._expected(operation.key)
+        head = None if operation.key is None else self._expected(operation.key)
         done = self._put_record(ns, operation.digest, operation.payload, signer)
         if done.created:  # of one that lives the chunks do: others would be the same text again, in other bits
             for digest, payload in operation.chunks:
                 self._put_record(ns, digest, payload, signer)
         if operation.key is None:
             return done
-        named = self._name(operation.key)
+        named = self._name(operation.key, head)
         return Done(max(done.position, named.position), done.created or named.created)
 
     def _put_record(self, ns: bytes, digest: bytes, payload: bytes, signer: bytes) -> Done:
@@ -226,16 +225,16 @@ class Group:
 
     def _key(self, operation: KeyOperation) -> Done:
         self._there(operation.ns)
-        before = self._expected(operation)
+        head = self._expected(operation)
         if operation.digest is None:
-            if not before:
+            if head is None or not head.digest:
                 raise NotFound(f"no key {operation.key!r:.80} in this namespace", field="key")
         elif not tables.signers_of(self._fold.connection, operation.ns, operation.digest, 1):
             raise NotFound(f"no record {cids.from_digest(operation.digest)} in this namespace", field="cid")
-        return self._name(operation)
+        return self._name(operation, head)
 
-    def _expected(self, operation: KeyOperation) -> bytes:
-        """Give the digest that a key names, empty for none; `Conflict` where it was to be another."""
+    def _expected(self, operation: KeyOperation) -> tables.Head | None:
+        """Give what a key names, or has named last; `Conflict` where it was to be something else."""
         head = tables.head(self._fold.connection, head_key(operation.ns, operation.key))
         digest = head.digest if head is not None else b""
         if operation.expect is not UNSET and (operation.expect or b"") != digest:
@@ -245,11 +244,9 @@ class Group:
                 field="expect",
                 current=current,
             )
-        return digest
+        return head
 
-    def _name(self, operation: KeyOperation) -> Done:
-        k = head_key(operation.ns, operation.key)
-        before = tables.head(self._fold.connection, k)
+    def _name(self, operation: KeyOperation, before: tables.Head | None) -> Done:
         digest = operation.digest or b""
         if before is not None and before.digest == digest:
             return Done(before.position, False)
@@ -258,11 +255,11 @@ class Group:
         self._stage(PATCH, named, patch)
         event = events.KeySet(
             ns=operation.ns,
-            k=k,
+            k=head_key(operation.ns, operation.key),
             cid=cids.from_digest(digest) if digest else "",
             key=named,
             signer=operation.signer,
-            issued_unix_ms=max(self._now_ms, before.issued + 1) if before else self._now_ms,
+            issued_unix_ms=self._issued(before),
         )
         return self._emit(event)
 
@@ -350,7 +347,7 @@ class Group:
         )
         return done
 
-    def _issued(self, before: tables.Membership | None) -> int:
+    def _issued(self, before: tables.Membership | tables.Head | None) -> int:
         return max(self._now_ms, before.issued + 1) if before else self._now_ms
 
     def _stage(self, kind: int, body_id: bytes, data: bytes) -> None:
