@@ -52,6 +52,20 @@ def scan_bodies(
     segment: Buffer, start: int, named: set[bytes] | None, last: bool, content: bool, held: set[bytes] | None = None
 ) -> tuple[list[BodyFrame], list[int], Verdict]: ...
 
+# -- the log's tree: RFC 6962 ------------------------------------------------------------------------------------------
+
+LONGEST_LOG_PATH: int
+
+def leaf_hashes(events: Sequence[bytes], /) -> bytes: ...
+def subtree_roots(hashes: bytes, width: int, /) -> bytes: ...
+def frame_paths(before: LogState, events: list[bytes], wanted: Sequence[int], /) -> list[list[bytes]]: ...
+def verify_inclusion(
+    leaf: bytes, position: int, size: int, path: Sequence[bytes], root: bytes, /
+) -> bool: ...
+def verify_consistency(
+    first: int, first_root: bytes, second: int, second_root: bytes, path: Sequence[bytes], /
+) -> bool: ...
+
 # -- msgpack: what these do, and their flaws, is said in their docstrings ----------------------------------------------
 
 class MessageScanner:
