@@ -21,6 +21,7 @@ from engram.events._segments import (
 from engram.events._vocabulary import (
     FORMAT,
     AnyEvent,
+    ChallengeJudged,
     Event,
     KeySet,
     LogCreated,
@@ -45,6 +46,7 @@ __all__ = [
     "FORMAT",
     "SEGMENT_BYTES",
     "AnyEvent",
+    "ChallengeJudged",
     "Checkpoint",
     "Committed",
     "CommittedState",
