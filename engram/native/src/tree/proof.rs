@@ -47,8 +47,9 @@ pub fn verify_consistency(
     second_root: &Digest,
     path: &[Digest],
 ) -> bool {
-    let is_empty_tree = |size: u64, root: &Digest| size != 0 || *root == sha256(&[]);
-    if first > second || !is_empty_tree(first, first_root) || !is_empty_tree(second, second_root) {
+    let right_if_empty = |size: u64, root: &Digest| size != 0 || *root == sha256(&[]);
+    if first > second || !right_if_empty(first, first_root) || !right_if_empty(second, second_root)
+    {
         return false;
     }
     if first == 0 || first == second {
