@@ -18,6 +18,7 @@ from engram.events._segments import (
 from engram.events._vocabulary import (
     FORMAT,
     AnyEvent,
+    ChallengeJudged,
     Event,
     KeySet,
     LogCreated,
@@ -42,6 +43,7 @@ __all__ = [
     "FORMAT",
     "SEGMENT_BYTES",
     "AnyEvent",
+    "ChallengeJudged",
     "Checkpoint",
     "Committed",
     "Entry",
