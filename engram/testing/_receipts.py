@@ -1,8 +1,8 @@
-"""The receipts that clients were given, each held against the log that is left, by code that shares nothing with the node's.
+"""The receipts that clients were given, each held against the log that is left, by code that shares none with the node.
 
-Formats §3 and §9; RFC 9162 §2.1.3.2. A receipt is what a client has in its hand when the node denies its write: so its
-event stands at its position, its size, root and time are those of the frame that this is in, its path leads from the one
-to the other, and its signature is the node key's.
+Formats §3 and §9; RFC 9162 §2.1.3.2. A receipt is what a client has in its hand when the node denies its write: its
+event stands at its position, its size, root and time are those of the frame that this is in, its path leads from the
+one to the other, and its signature is the node key's.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Receipts:
         try:
             self._key.verify(receipt.signature, message)
         except InvalidSignature:
-            raise Violation(f"{who} has a receipt for event {receipt.position} that is not signed by the node") from None
+            raise Violation(f"{who} has a receipt for event {receipt.position} that the node did not sign") from None
         self._signed.add((message, receipt.signature))
 
 
