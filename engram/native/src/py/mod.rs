@@ -12,6 +12,7 @@ mod maps;
 mod msgpack;
 #[allow(unsafe_code)]
 mod segment;
+mod tree;
 mod trie;
 
 #[pymodule(gil_used = true)]
@@ -20,6 +21,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ground::register(module)?;
     trie::register(module)?;
     log::register(module)?;
+    tree::register(module)?;
     msgpack::register(module)?;
     json::register(module)?;
     index::register(module)?;
