@@ -45,7 +45,7 @@ def padded(size: int) -> int:
 
 
 def is_erased(header: bytes) -> bool:
-    """Say whether a header is that of an erased body, with the checksum of its zeros: it became none by a flipped bit."""
+    """Say whether a header is an erased body's, with the checksum of its zeros: no flipped bit makes one."""
     size = int.from_bytes(header[8:12], "little")
     if len(header) < HEADER or not 1 <= size <= BODY_BYTES:
         return False

@@ -18,10 +18,13 @@ from engram.errors import Conflict, EngramError, Forbidden, NotFound, Unprocessa
 from engram.identity import head_key, namespace_id
 from engram.store import _tables as tables
 from engram.store._frames import PATCH, RECORD
+from engram.store._receipts import Frame, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from engram.identity import NodeKey
+    from engram.native._core import LogState
     from engram.store._bodies import Bodies
     from engram.store._fold import Fold
     from engram.store._tables import Change
@@ -120,13 +123,20 @@ class Done(msgspec.Struct, frozen=True):
     """What an operation did: the position of the event that stands for it; `created`: False where it stood already.
 
     `whole`: False where a frame had no room for all of it, and the rest is to be sent again. `erased`: whether the
-    record's body is overwritten; False where others hold it.
+    record's body is overwritten; False where others hold it. `frame`: the one that the event is in, where it was
+    written just now.
     """
 
     position: int
     created: bool
     whole: bool = True
     erased: bool = False
+    frame: Frame | None = None
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The receipt of the event; None where it was there before the group that this was an operation of."""
+        return None if self.frame is None else self.frame.receipt(self.position)
 
 
 class Group:
@@ -149,6 +159,7 @@ class Group:
         self._now_ms = now_ns // 1_000_000
         self._staged: dict[int, bytes] = {}
         self._staged_bytes = 0
+        self.frame = Frame()
         self.events: list[bytes] = []
         self.changes: list[Change] = []
         self.created: dict[bytes, Namespace] = {}
@@ -168,6 +179,13 @@ class Group:
                 if self._full:
                     break
         return outcomes
+
+    def sign(
+        self, key: NodeKey, before: LogState, committed: events.Committed, outcomes: Sequence[Done | EngramError]
+    ) -> None:
+        """Make the receipts of what was carried out, once it is durable. `before`: the log's state before the frame."""
+        positions = {outcome.position for outcome in outcomes if isinstance(outcome, Done) and outcome.frame}
+        self.frame.sign(key, before, self.events, committed, positions)
 
     @property
     def _full(self) -> bool:
@@ -218,13 +236,14 @@ class Group:
         if operation.key is None:
             return done
         named = self._name(operation.key, head)
-        return Done(max(done.position, named.position), done.created or named.created)
+        later = max(done, named, key=lambda one: one.position)
+        return msgspec.structs.replace(later, created=done.created or named.created)
 
     def _put_record(self, ns: bytes, digest: bytes, payload: bytes, signer: bytes) -> Done:
         before = self._fold.membership(ns, digest, signer)
         if before is not None and before.alive:
             self._mend(digest, payload)
-            return Done(before.position, False)
+            return self._stands(before.position)
         self._stage(RECORD, digest, payload)
         event = events.RecordStored(
             ns=ns,
@@ -261,7 +280,7 @@ class Group:
     def _name(self, operation: KeyOperation, before: tables.Head | None) -> Done:
         digest = operation.digest or b""
         if before is not None and before.digest == digest:
-            return Done(before.position, False)
+            return self._stands(before.position)
         patch = record.patch({"key": operation.key})
         named = hashlib.sha256(patch).digest()
         self._stage(PATCH, named, patch)
@@ -303,14 +322,14 @@ class Group:
         if not ending:
             asked = tables.asked_to_erase(self._fold.connection, ns, digest, operation.signer)
             assert asked is not None
-            return Done(asked, False, erased=self._is_erased(digest))
+            return msgspec.structs.replace(self._stands(asked), erased=self._is_erased(digest))
         for at, signer in enumerate(ending, 1):
             done = self._end(ns, digest, signer, erase=erase)
             for chunk in tables.chunks_of(self._fold.connection, ns, signer, digest, dead=erase):
                 self._end(ns, chunk, signer, erase=erase)
             if self._full and (at < len(ending) or at == FRAME_EVENTS):
-                return Done(done.position, True, whole=False)
-        return Done(done.position, True, erased=erase and self._is_erased(digest))
+                return msgspec.structs.replace(done, whole=False)
+        return msgspec.structs.replace(done, erased=erase and self._is_erased(digest))
 
     def _ending(self, operation: DeleteOperation) -> list[bytes]:
         """Give whose memberships a delete is to end; none where their erasure was asked for before."""
@@ -348,7 +367,7 @@ class Group:
         known = self._namespaces.get(ns) or self.created.get(ns)
         if known is not None:
             if (known.model_version, known.dim) == (operation.model_version, operation.dim):
-                return Done(known.position, False)
+                return self._stands(known.position)
             raise Conflict(
                 f"the namespace {operation.name!r} is there already, bound to {known.model_version}, dim {known.dim}",
                 field="name",
@@ -377,7 +396,7 @@ class Group:
         """Have a body be where its event can name it; what is asked about it here is read from these bytes."""
         location = self._fold.location_of(body_id)
         if location is None or not (
-            self._stands(location, body_id) or self._bodies.stage_again(kind, body_id, data, location)
+            self._is_right(location, body_id) or self._bodies.stage_again(kind, body_id, data, location)
         ):
             location = self._bodies.stage(kind, body_id, data)
             self._fold.add_body(body_id, kind, location)
@@ -392,7 +411,7 @@ class Group:
         if self._bodies.stage_again(RECORD, digest, payload, location):
             self._staged[location] = payload
 
-    def _stands(self, location: int, body_id: bytes) -> bool:
+    def _is_right(self, location: int, body_id: bytes) -> bool:
         """Say whether a body that was written before is what it was: nobody may have looked at it for long."""
         if location in self._staged:
             return True
@@ -404,7 +423,11 @@ class Group:
         self.events.append(events.encode(event))
         if change is not None:
             self.changes.append(change)
-        return Done(position, True)
+        return Done(position, True, frame=self.frame)
+
+    def _stands(self, position: int) -> Done:
+        """Say that what an operation asks for stands already, since an event of this frame or of an earlier one."""
+        return Done(position, False, frame=self.frame if position >= self._position else None)
 
     def _read(self, location: int) -> memoryview:
         staged = self._staged.get(location)

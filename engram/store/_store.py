@@ -161,14 +161,14 @@ class Store(Reader):
         if self._failed is not None:
             raise StorageFailed(self._failed)
         self._check_trusted()
-        size = self._log.size
-        group = Group(self._fold, self._bodies, self._namespaces, size, now_ns, self.is_damaged)
+        before = self._log.state
+        group = Group(self._fold, self._bodies, self._namespaces, before.size, now_ns, self.is_damaged)
         try:
             self._writer.execute("BEGIN")
             outcomes = group.carry_out(operations)
             overwritten = self._bodies.flush()
             if group.events:
-                self._log.append(group.events, now_ns)
+                committed = self._log.append(group.events, now_ns)
                 erased = self._fold.take_erased()
                 self._bodies.erase(erased)  # before the tables say so: opening the folder goes on with it
                 overwritten += [(body.location, body.location + 1) for body in erased]
@@ -178,7 +178,7 @@ class Store(Reader):
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
         except BaseException as error:
-            if self._log.size > size:
+            if self._log.size > before.size:
                 raise self._tables_failed(error) from error
             self._abandon(error)
             raise
@@ -190,6 +190,8 @@ class Store(Reader):
         except BaseException:
             self._follow_again()
             raise
+        if group.events:
+            group.sign(self.key, before, committed, outcomes)
         return outcomes
 
     def _tables_failed(self, error: BaseException) -> StorageFailed:
