@@ -3,7 +3,7 @@
 from engram.events import _checkpoint as checkpoints
 from engram.events._checkpoint import Checkpoint
 from engram.events._log import Committed, Log, LogStart, Verdict, judge
-from engram.events._reader import BATCH_BYTES, BATCH_EVENTS, Entry, LogReader, segment_name
+from engram.events._reader import BATCH_BYTES, BATCH_EVENTS, Entry, LogReader, segment_name, segment_names
 from engram.events._replay import Replay
 from engram.events._segments import (
     SEGMENT_BYTES,
@@ -75,5 +75,6 @@ __all__ = [
     "read_whole",
     "remove_leftovers",
     "segment_name",
+    "segment_names",
     "size_of",
 ]

@@ -6,6 +6,7 @@ mod embed;
 mod ground;
 mod index;
 mod json;
+mod living;
 mod log;
 #[allow(unsafe_code)]
 mod maps;
@@ -18,6 +19,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     ground::register(module)?;
     log::register(module)?;
+    living::register(module)?;
     msgpack::register(module)?;
     json::register(module)?;
     index::register(module)?;
