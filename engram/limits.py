@@ -28,6 +28,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     filter_nodes: int = 256
     history_limit: int = 1000
     events_limit: int = 1000
+    challenge_records: int = 1024
+    challenge_part_bytes: int = 4 * 1024 * 1024
     http_body_bytes: int = 10 * 1024 * 1024
     connections: int = 1024
     in_flight: int = 128

@@ -153,5 +153,3 @@ def place_of(path: Path, kind: str, number: int = 0) -> tuple[int, int]:
         if msgspec.msgpack.decode(event)["type"] == kind
     ]
     return hits[number]
-
-

@@ -114,6 +114,27 @@ class RecallMeasured(Event, frozen=True, kw_only=True, tag="recall_measured.1"):
     widening: int
 
 
+class ChallengeJudged(Event, frozen=True, kw_only=True, tag="challenge_judged.1"):
+    """This node challenged another, and says how it went: a verdict of formats §5, signed as §9 has it.
+
+    `miner`: the node key that was challenged. `secret`: what its nonce was made of, zeros where that was random.
+    `evidence`: the hash of the transcript that is kept, zeros where none is.
+    """
+
+    chal_id: bytes
+    miner: bytes
+    netuid: int
+    epoch: int
+    mode: int
+    m: int
+    verdict: int
+    a_ms: int
+    b_ms: int
+    secret: bytes
+    evidence: bytes
+    signature: bytes
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """An event of a type that this build does not know."""
 
@@ -129,6 +150,7 @@ AnyEvent = (
     | KeySet
     | StateCommitted
     | RecallMeasured
+    | ChallengeJudged
 )
 
 _KNOWN = {
@@ -140,6 +162,7 @@ _KNOWN = {
     "key_set.1",
     "state_committed.1",
     "recall_measured.1",
+    "challenge_judged.1",
 }
 _decoder = msgspec.msgpack.Decoder(AnyEvent)
 _type_decoder = msgspec.msgpack.Decoder(Unknown)

@@ -20,13 +20,12 @@ import pytest
 import rich_folder
 from rich_folder import FIRST, NOW, changed, flip, forge, place_of
 
-from engram import events
 from engram.errors import EngramError, FolderRefused
 from engram.events import Checkpoint, checkpoints
 from engram.identity import Hotkey, NodeKey, put_message, set_key_message, tombstone_message
 from engram.native import _core
 from engram.runtime import ReadOnlyDisk
-from engram.store import PUBLIC, AuditOrder, Claim, GivenCheckpoint, audit
+from engram.store import AuditOrder, Claim, GivenCheckpoint, audit
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))  # where a script finds what it imports when it is run
 independent = importlib.import_module("audit")
@@ -447,15 +446,26 @@ def erase_body(path, digest):
     file.write_bytes(data)
 
 
-def test_a_body_may_be_erased_only_where_a_deletion_asked_for_it(whole):
-    deleted = msgspec.msgpack.decode(
-        next(data for some in rich_folder.frames_of(whole) for data in some if b"record_deleted" in data)
-    )
-    lives = msgspec.msgpack.decode(
-        next(data for some in rich_folder.frames_of(whole)[-2:] for data in some if b"record_stored" in data)
-    )
-    erase_body(whole, bytes.fromhex(lives["cid"][4:]))
+def event_of(path, kind, number):
+    found = [msgspec.msgpack.decode(data) for some in rich_folder.frames_of(path) for data in some]
+    return [event for event in found if event["type"] == kind][number]
+
+
+def test_an_erased_body_of_a_record_that_lives_is_told(whole):
+    erase_body(whole, bytes.fromhex(event_of(whole, "record_stored.1", -1)["cid"][4:]))
     assert "which lives, was erased" in reasons(look(whole))
+
+
+def test_a_body_may_be_erased_only_where_a_deletion_asked_for_it(whole):
+    last = event_of(whole, "record_stored.1", -1)
+    ended = {"type": "record_deleted.1", "erase": False, "issued_unix_ms": 1 << 41}
+    ended |= {name: last[name] for name in ("ns", "cid", "signer")}
+    forge(whole, lambda frames: [*frames, [msgspec.msgpack.encode(ended)]])
+    assert look(whole).status == "sound"
+    erase_body(whole, bytes.fromhex(last["cid"][4:]))
+    assert "no deletion in the log asked for that" in reasons(look(whole))
+    forge(whole, lambda frames: [*frames[:-1], [msgspec.msgpack.encode(ended | {"erase": True})]])
+    assert look(whole).status == "sound"
 
 
 # -- the tables -------------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from engram import cid as cids
 from engram.errors import EngramError, StorageFailed
 from engram.events import LogStart, RecordStored
 from engram.store import _tables as tables
-from engram.store._digest import digest_of
 from engram.store._audit._log import folder_bytes
+from engram.store._digest import digest_of
 from engram.store._fold import Fold
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from engram.events import TrieRoot
 from engram.native import _core
 
-_ROW, _KEY = 72, 32
 _NOTHING = TrieRoot(bytes(32), 0)
 
 
@@ -14,14 +13,19 @@ class Tries:
 
     def __init__(self) -> None:
         self.fold = _core.LivingFold()
-        self._leaves: list[dict[bytes, bytes]] = [{}, {}]
+        self._records, self._heads = _core.Trie(), _core.Trie()
 
     def roots(self) -> dict[str, TrieRoot]:
         """Give the roots and counts over all that was folded."""
-        for leaves, (inserted, removed) in zip(self._leaves, self.fold.changes(), strict=True):
-            for at in range(0, len(inserted), _ROW):
-                leaves[inserted[at : at + _KEY]] = inserted[at + _KEY : at + 2 * _KEY]
-            for at in range(0, len(removed), _KEY):
-                del leaves[removed[at : at + _KEY]]
-        records, heads = (_core.trie_root(b"".join(k + value for k, value in each.items())) for each in self._leaves)
-        return {"records": TrieRoot(*records), "edges": _NOTHING, "heads": TrieRoot(*heads)}
+        of_records, of_heads = self.fold.changes()
+        return {
+            "records": _told(self._records, *of_records),
+            "edges": _NOTHING,
+            "heads": _told(self._heads, *of_heads),
+        }
+
+
+def _told(trie: _core.Trie, inserted: bytes, removed: bytes) -> TrieRoot:
+    trie.update(inserted, removed)
+    view = trie.commit()
+    return TrieRoot(view.root, len(view))
