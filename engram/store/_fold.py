@@ -182,6 +182,11 @@ class Fold:
         """Whether bodies are to be overwritten, so that none of them may be named again before."""
         return bool(self._erasing)
 
+    @property
+    def lacks_bodies(self) -> bool:
+        """Whether records that were not erased, as far as was folded, have no body."""
+        return bool(self._bodyless)
+
     def is_there(self, digest: bytes) -> bool:
         """Say whether a record was not erased, or lives again."""
         found = self.connection.execute("SELECT 1 FROM records WHERE digest = ?", (digest,)).fetchone()

@@ -66,9 +66,13 @@ def is_sound(data: bytes, at: int) -> bool:
     return status != _DAMAGED
 
 
-def to_next_sound(data: bytes, damaged: int) -> int:
-    """Give how far the next sound frame is: what a damaged one says of its length cannot be trusted."""
+def to_next_sound(data: bytes, damaged: int, tries: int = FRAME_BYTES) -> int:
+    """Give how far the next sound frame is: what a damaged one says of its length cannot be trusted.
+
+    `tries`: how many places that look like a frame are looked at; behind the last of them the rest is passed over.
+    """
     at = damaged + ALIGN
     while at < len(data) and not is_sound(data, at):
-        at += ALIGN
+        tries -= data[at : at + 4] == _MAGIC
+        at = at + ALIGN if tries else len(data)
     return min(at, len(data)) - damaged

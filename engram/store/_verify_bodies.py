@@ -58,7 +58,7 @@ class BodiesVerifier:
         self.location = (self.location // SEGMENT_BYTES + 1) * SEGMENT_BYTES
 
     def _look(self, data: bytes) -> Look:
-        piece = data[: _whole_frames(data)]
+        piece = data[: whole_frames(data)]
         status, at, reason = _DAMAGED, 0, "an unsound frame"
         if piece:
             _, _, (status, at, reason) = _core.scan_bodies(piece, 0, None, False, True)
@@ -106,7 +106,8 @@ def _look_again(disk: Disk, folder: Path, finding: Finding, tail: int) -> Findin
     return msgspec.structs.replace(finding, size_bytes=min([finding.size_bytes, *sizes]))
 
 
-def _whole_frames(data: bytes) -> int:
+def whole_frames(data: bytes) -> int:
+    """Give the size of the frames that stand whole at the beginning of `data`, of about a piece of them."""
     at = 0
     while at < PIECE_BYTES and at + HEADER <= len(data) and at + frame_bytes(data, at) <= len(data):
         at += frame_bytes(data, at)
