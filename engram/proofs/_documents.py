@@ -71,7 +71,8 @@ class Transcript(_Part, frozen=True, kw_only=True, tag_field="format", tag="engr
 class Said(_Part, frozen=True, kw_only=True):
     """What a node has signed of its log: a checkpoint, or a receipt, which says size and root just so.
 
-    `event` and `path`: what stands at the evidence's position, under that root; absent where the roots alone differ.
+    `event` and `path`: what stands at the evidence's position, under that root; absent where the roots alone differ, and
+    where the receipt's own do.
     """
 
     checkpoint: bytes | None = None

@@ -38,7 +38,7 @@ def said_in_commitment(commitment: Commitment) -> Said:
 
 def said_in_receipt(receipt: Receipt) -> Said:
     """Give what a receipt says of its position."""
-    return Said(receipt=receipt, event=receipt.event, path=receipt.path)
+    return Said(receipt=receipt)
 
 
 def _checked(evidence: Evidence) -> Evidence:
@@ -73,9 +73,7 @@ def _check_equivocation(evidence: Evidence) -> str:
         if one.size != other.size or one.root == other.root:
             raise DoesNotHold(f"sizes {one.size} and {other.size}: only two roots of one size exclude each other")
         return f"it signed two roots of its log of {one.size:,} events"
-    _check_stands(first, one, position, "first")
-    _check_stands(second, other, position, "second")
-    if first.event == second.event:
+    if _standing(first, one, position, "first") == _standing(second, other, position, "second"):
         raise DoesNotHold(f"both have the same event at position {position}", field="second.event")
     return f"it signed two histories: another event at position {position:,} of {one.size:,} than of {other.size:,}"
 
@@ -99,8 +97,13 @@ def _signed(said: Said, node: bytes, field: str) -> events.Checkpoint:
     return events.Checkpoint(receipt.size, receipt.root)
 
 
-def _check_stands(said: Said, signed: events.Checkpoint, position: int, field: str) -> None:
-    if said.event is None or said.path is None:
+def _standing(said: Said, signed: events.Checkpoint, position: int, field: str) -> bytes:
+    """Give the event that stands at the position, by what the node has signed."""
+    event, path = said.event, said.path
+    if said.receipt is not None and event is None and path is None:
+        event, path = said.receipt.event, said.receipt.path
+    if event is None or path is None:
         raise Unreadable("with a position, both have an event and a path", field=field)
-    if not events.verify_inclusion(said.event, position, signed.size, said.path, signed.root):
+    if not events.verify_inclusion(event, position, signed.size, path, signed.root):
         raise DoesNotHold(f"its event does not stand at position {position}", field=f"{field}.path")
+    return event

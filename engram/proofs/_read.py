@@ -10,11 +10,13 @@ from typing import Any, cast
 
 import msgspec
 
-from engram.limits import LIMITS
 from engram.native._core import check_json
 from engram.proofs._documents import FORMATS, Document, Evidence, Note, Transcript
 from engram.proofs._errors import Unreadable
 from engram.wire import Proof, Receipt
+
+DOCUMENT_BYTES = 96 * 1024 * 1024
+"""The most of a document that is read: the transcript of 64 records of 1 MiB."""
 
 _DEPTH = 8
 _SHOWN = 60
@@ -30,8 +32,8 @@ write_canonical = msgspec.json.Encoder(order="sorted").encode
 
 def read(data: bytes) -> Document:
     """Read a proof, receipt, transcript, evidence or checkpoint; `Unreadable` says why it is none."""
-    if len(data) > LIMITS.document_bytes:
-        raise Unreadable(f"over {LIMITS.document_bytes:,} bytes, which no document has")
+    if len(data) > DOCUMENT_BYTES:
+        raise Unreadable(f"over {DOCUMENT_BYTES:,} bytes, which no document has")
     if data.startswith(b"engram/node/"):
         return Note(note=data)
     if (flaw := check_json(data, _DEPTH)) is not None:
