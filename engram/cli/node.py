@@ -15,6 +15,7 @@ from engram.cli._model import ModelDir, model_app
 from engram.cli._replay import replay
 from engram.cli._shell import FAILED, OK, epilogue, run, say
 from engram.cli._text import paragraphs, printable
+from engram.cli._tiles import export
 from engram.cli._version import version
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ def build() -> App:
     _add(app, doctor, ("engram-node doctor", "engram-node doctor --config /etc/engram/node.toml --json"))
     _add(app, actors, ("engram-node actors", "engram-node actors --node engram://127.0.0.1:9000 --json"))
     _add(app, replay, _REPLAY_EXAMPLES)
+    _add(
+        app,
+        export,
+        ("engram-node export ./engram-data ./log", "engram-node export /srv/engram/data /srv/www/log --json"),
+    )
     app.command(model_app("engram-node", sort_key=len(list(app))))
     add_completion(app)
     return app
