@@ -7,6 +7,7 @@
 
 pub mod attributes;
 pub mod bodies;
+pub mod challenge;
 pub mod digest;
 pub mod embed;
 pub mod eventlog;
@@ -14,6 +15,7 @@ pub mod hash;
 pub mod index;
 pub mod jcs;
 pub mod json;
+pub mod living;
 pub mod log_walk;
 pub mod msgpack;
 pub mod record;

@@ -6,6 +6,7 @@ mod embed;
 mod ground;
 mod index;
 mod json;
+mod living;
 mod log;
 #[allow(unsafe_code)]
 mod maps;
@@ -13,12 +14,15 @@ mod msgpack;
 #[allow(unsafe_code)]
 mod segment;
 mod tree;
+mod trie;
 
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     ground::register(module)?;
+    trie::register(module)?;
     log::register(module)?;
+    living::register(module)?;
     tree::register(module)?;
     msgpack::register(module)?;
     json::register(module)?;
