@@ -27,6 +27,7 @@ from engram.events import (
 )
 from engram.store import _tables as tables
 from engram.store._digest import RowDigest, digest_of
+from engram.store._leaves import Leaves
 from engram.store._rows import insert_rows, select_among
 from engram.store._tables import EVERYWHERE, FOLDED, Change, Progress, View
 
@@ -69,6 +70,7 @@ class Fold:
         self._new: dict[str, list[tuple[Any, ...]]] = {}
         self.changes = 0
         """Grows with each change of a row."""
+        self._leaves: Leaves | None = None
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -92,6 +94,17 @@ class Fold:
     def skipped(self) -> frozenset[str]:
         """The types of events that this build does not know."""
         return frozenset(self._skipped)
+
+    def watch_leaves(self) -> None:
+        """Note from here on what changes in the state tries."""
+        self._leaves = Leaves()
+
+    def take_leaves(self) -> Leaves | None:
+        """Give what has changed in the state tries since this was asked last; None where nobody watches."""
+        if self._leaves is None:
+            return None
+        taken, self._leaves = self._leaves, Leaves()
+        return taken
 
     def expect(self, puts: Iterable[tuple[bytes, bytes, bytes]]) -> None:
         """Look up at once what the next puts will ask for one by one: (namespace, digest, signer) of each."""
@@ -187,6 +200,7 @@ class Fold:
         """Forget what was folded since the last `advance`: its transaction was rolled back."""
         self._tallied.clear()
         self._new.clear()
+        self.take_leaves()
         self._forget_expected()
         if self._digest is not None:
             self._digest.forget()
@@ -232,6 +246,8 @@ class Fold:
             (event.k, event.ns, key, digest, position, issued),
         )
         self._write("INSERT INTO versions VALUES (?, ?, ?, ?, ?)", (position, event.k, digest, issued, event.signer))
+        if self._leaves is not None:
+            self._leaves.heads[event.k] = digest
 
     def _patch(self, body_id: bytes, name: str, position: int, read: Callable[[int], memoryview]) -> str:
         data = bytes(read(self._body_named(body_id, position)))
@@ -285,6 +301,8 @@ class Fold:
         ).fetchone()
         if lives == 0:
             self._tally(EVERYWHERE, -1, chunk)
+            if self._leaves is not None:
+                self._leaves.records[digest] = None
         elif self._alive(event.ns, digest):
             return None
         self._tally(event.ns, -1, chunk)
@@ -334,6 +352,8 @@ class Fold:
         indexed, parent, lives = row or (*self._make(digest, payload_hash, View(read(location))), 1)
         if lives == 1:
             self._tally(EVERYWHERE, 1, parent is not None)
+            if self._leaves is not None:
+                self._leaves.records[digest] = (payload_hash, location)
         return location, bool(indexed), parent is not None, lives
 
     def _make(self, digest: bytes, payload_hash: bytes, view: View) -> tuple[bool, bytes | None]:
