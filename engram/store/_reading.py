@@ -153,6 +153,10 @@ class Reader:
             )
         return view
 
+    def body(self, location: int) -> bytes | None:
+        """Give the payload at a location, for a proof; None where it is not what was written any more."""
+        return None if self.is_damaged(location) else self._bodies.proved(location)
+
     def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
         """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
         if content == cids.NO_CONTENT:

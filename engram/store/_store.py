@@ -313,6 +313,11 @@ class Store(Reader):
         """What was committed to, and what may be challenged of it; for any thread."""
         return self._committer.proofs
 
+    @property
+    def is_committed(self) -> bool:
+        """Whether nothing has happened since the last checkpoint; for any thread."""
+        return self._log.size == self._committer.checkpoint_size
+
     def prepare_commitment(self) -> None:
         """Load what the first commitment needs, beside the writer's thread: any other one may, one at a time."""
         self._check_trusted()
@@ -335,10 +340,6 @@ class Store(Reader):
         latest = self.proofs.latest
         assert latest is not None, "something was committed to"
         return latest
-
-    def let_expire(self, now_ns: int) -> None:
-        """Let go of what can be challenged no longer."""
-        self._committer.promote(now_ns)
 
     def keep_snapshot(self) -> None:
         """Keep the tries that were committed to last, where there is no such snapshot; any one thread may.
