@@ -1,5 +1,7 @@
 """One data folder: bodies, log, tables and indexes, and the one writer that keeps them in step."""
 
+from engram.store._archive import unpacked
+from engram.store._audit import AuditFinding, AuditOrder, AuditPart, AuditReport, Claim, GivenCheckpoint, audit
 from engram.store._committer import SNAPSHOT_LEAVES
 from engram.store._group import (
     CreateOperation,
@@ -27,6 +29,11 @@ from engram.store._tables import Count, Head, Version, View
 __all__ = [
     "PUBLIC",
     "SNAPSHOT_LEAVES",
+    "AuditFinding",
+    "AuditOrder",
+    "AuditPart",
+    "AuditReport",
+    "Claim",
     "Commitment",
     "Count",
     "CreateOperation",
@@ -35,6 +42,7 @@ __all__ = [
     "DropOperation",
     "Finding",
     "Found",
+    "GivenCheckpoint",
     "Head",
     "IndexLimits",
     "Indexing",
@@ -55,4 +63,6 @@ __all__ = [
     "Store",
     "Version",
     "View",
+    "audit",
+    "unpacked",
 ]
