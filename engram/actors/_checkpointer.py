@@ -35,22 +35,23 @@ class Checkpointer(Actor):
 
     mailbox_limit = 4
 
-    def __init__(self, store: Store, store_ref: Ref) -> None:
+    def __init__(self, store: Store, store_ref: Ref, epoch_s: float = EPOCH_S) -> None:
         self._store = store
         self._store_ref = store_ref
+        self._epoch_s = epoch_s
         self._epoch: int | None = None
 
     @handle
     async def once(self, message: CheckpointOnce) -> float:
         """Look at the clock. The epoch in which a node starts is one that it does not end early."""
         del message
-        epoch, since_s = divmod(self.context.clock.now_ns() / 1e9, EPOCH_S)
+        epoch, since_s = divmod(self.context.clock.now_ns() / 1e9, self._epoch_s)
         if self._epoch not in (None, int(epoch)) and not self._store.is_committed:
             await self._beside(self._store.prepare_commitment)
             await self._store_ref.ask(CommitCheckpoint())
             await self._beside(self._store.keep_snapshot)
         self._epoch = int(epoch)
-        return min(EPOCH_S - since_s, _LOOK_S)
+        return min(self._epoch_s - since_s, _LOOK_S)
 
     async def _beside(self, call: Callable[[], None]) -> None:
         with trio.CancelScope(shield=True):  # the folder must not be closed under it

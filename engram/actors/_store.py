@@ -64,6 +64,7 @@ class StoreActor(Actor):
         call = functools.partial(self._store.commitment, self._clock.now_ns(), message.position)
         with trio.CancelScope(shield=True):
             try:
-                return await self._offload.run("writer", call)
+                commitment = await self._offload.run("writer", call)
             finally:
                 self._tail.committed()
+        return commitment

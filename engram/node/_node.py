@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from engram.actors import (
+    EPOCH_S,
     INDEX_LANE,
     Checkpointer,
     CheckpointOnce,
@@ -92,6 +93,8 @@ class World(msgspec.Struct, frozen=True):
     """When parts of the index are sealed, merged and made anew."""
     snapshot_leaves: int = SNAPSHOT_LEAVES
     """From how many leaves of the state tries on a snapshot of these is kept."""
+    epoch_s: float = EPOCH_S
+    """After how long a checkpoint is signed, where anything was written."""
 
 
 def real_world() -> World:
@@ -218,7 +221,8 @@ async def _actors(
         recall = await offload.run("search", functools.partial(RecallCheck, store))
         checker = await supervisor.start("recall_checker", functools.partial(RecallChecker, recall), essential=False)
         nursery.start_soon(keep_asking, checker, ReplayOnce, world.clock)
-        checkpointer = await supervisor.start("checkpointer", functools.partial(Checkpointer, store, store_ref))
+        make = functools.partial(Checkpointer, store, store_ref, world.epoch_s)
+        checkpointer = await supervisor.start("checkpointer", make, essential=False)
         nursery.start_soon(keep_asking, checkpointer, CheckpointOnce, world.clock)
         scrub = await _start_scrub(config, supervisor, nursery, offload, store, world.clock)
         nursery.start_soon(own.prepare, world.model, config.model_dir, offload, world.clock, on_event)
