@@ -134,6 +134,7 @@ def something(machine: Machine, rng: random.Random, ns: bytes) -> list:
                     put(number, signer, space),
                     delete(number, signer, space),
                     delete(number, None, space),
+                    DeleteOperation(space, payload(number)[0], signer, erase=True),
                     name(number, rng.choice("abc"), me),
                     name(None, rng.choice("abc"), me),
                 ]
