@@ -65,6 +65,8 @@ def cosine(a, b):
 class DictService:
     """Implements `engram.gateway.Service`. `gate` holds back every call whose text is "wait"."""
 
+    legacy = None
+
     def __init__(self):
         self.records = {}
         self.namespaces = {}

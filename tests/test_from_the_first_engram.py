@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -218,12 +219,20 @@ def test_http(row, node):
             assert status == 200, answer
 
 
+def challenge(cid):
+    return f'POST /ChallengeSynapse {{"cid": "{cid}", "nonce_hex": "NONCE", "expires_at": SOON}}'
+
+
 def ask(url, text):
     verb, path, body = [*text.split(" ", 2), ""][:3]
     if "CID" in text:
         _, kept = ask(url, "POST /IngestSynapse " + json.dumps({"text": path.lower()}))
         cid = json.loads(kept)["cid"]
         path, body = path.replace("CID", cid.replace(":", "%3A")), body.replace("CID", cid)
+    if "HASH" in body:
+        _, answered = ask(url, challenge(cid))
+        body = body.replace("HASH", json.loads(answered)["embedding_hash"])
+    body = body.replace("NONCE", "0" * 64).replace("SOON", str(int(time.time()) + 30))
     request = urllib.request.Request(
         url + path,
         data=body.encode() if body else None,

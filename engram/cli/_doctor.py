@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from engram.cli._doctor_check import Check
 from engram.cli._doctor_disk import check_clock, check_disk, check_file_system, check_folder, check_space
-from engram.cli._doctor_net import check_http_port, check_port, check_tls
+from engram.cli._doctor_net import check_challenges, check_http_port, check_port, check_tls
 from engram.cli._doctor_python import check_environment, check_package, check_python
 from engram.errors import EngramError
 
@@ -134,6 +134,7 @@ CHECKS: dict[str, Callable[[Config], Check | None]] = {
     "port": check_port,
     "HTTP port": check_http_port,
     "TLS": check_tls,
+    "challenges": check_challenges,
     "index": check_index,
     "model": check_model,
     "embedder": check_embedder,

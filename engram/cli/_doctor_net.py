@@ -1,4 +1,4 @@
-"""What `engram-node doctor` looks at on the network: the ports, and the certificate."""
+"""What `engram-node doctor` looks at on the network: the ports, the certificate, and who challenges whom."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from engram.cli._doctor_check import Check
+from engram.cli._text import duration
 from engram.errors import EngramError
 
 if TYPE_CHECKING:
@@ -52,6 +53,16 @@ def check_tls(config: Config) -> Check | None:
     if config.tls_key.stat().st_mode & _FOR_OTHERS:
         return Check("TLS", "warn", f"{config.tls_key} can be read by others", f"chmod 600 {config.tls_key}")
     return _validity(config.tls_cert)
+
+
+def check_challenges(config: Config) -> Check | None:
+    """Say who may challenge this node, and whom it challenges, where the configuration says either."""
+    said = []
+    if config.challengers:
+        said.append(f"challenged by its own key and {', '.join(config.challengers)}")
+    if (spec := config.challenge) is not None:
+        said.append(f"challenges {', '.join(spec.nodes)} every {duration(spec.every_s)}, {spec.m} records each")
+    return Check("challenges", "ok", "; ".join(said)) if said else None
 
 
 def _validity(certificate: Path) -> Check:

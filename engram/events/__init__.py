@@ -2,7 +2,10 @@
 
 from engram.events import _checkpoint as checkpoints
 from engram.events._checkpoint import Checkpoint
+from engram.events._commitment import CommittedState, verify_commitment, verify_receipt
 from engram.events._log import Committed, Log, LogStart, Verdict, judge
+from engram.events._log_proof import leaf_hash, verify_consistency, verify_inclusion
+from engram.events._log_tree import LogTree
 from engram.events._reader import BATCH_BYTES, BATCH_EVENTS, Entry, LogReader, segment_name
 from engram.events._replay import Replay
 from engram.events._segments import (
@@ -46,6 +49,7 @@ __all__ = [
     "ChallengeJudged",
     "Checkpoint",
     "Committed",
+    "CommittedState",
     "Entry",
     "Event",
     "KeySet",
@@ -53,6 +57,7 @@ __all__ = [
     "LogCreated",
     "LogReader",
     "LogStart",
+    "LogTree",
     "NamespaceCreated",
     "NamespaceDeleted",
     "RecallMeasured",
@@ -72,10 +77,15 @@ __all__ = [
     "is_known",
     "judge",
     "known_types",
+    "leaf_hash",
     "make_durable",
     "plain",
     "read_whole",
     "remove_leftovers",
     "segment_name",
     "size_of",
+    "verify_commitment",
+    "verify_consistency",
+    "verify_inclusion",
+    "verify_receipt",
 ]

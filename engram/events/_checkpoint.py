@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import LogCorrupt, StorageFailed
+from engram.errors import LogCorrupt, StorageFailed, Unprocessable
 from engram.events._segments import NO_ROOM, no_room
-from engram.identity import NodeKey, ss58, verify
+from engram.identity import NodeKey, from_ss58, ss58, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +28,9 @@ _NOTE = re.compile(
     r"— (?P<name>[^\n ]+) (?P<signature>[A-Za-z0-9+/]+=*)\n"
 )
 _ED25519 = b"\x01"
+_ORIGIN = "engram/node/"
+_NOTE_BYTES = 1024
+"""More than any note has."""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -39,7 +42,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 def origin(public: bytes) -> str:
     """Give the origin, which is the key name too, of a node's checkpoints."""
-    return f"engram/node/{ss58(public)}"
+    return f"{_ORIGIN}{ss58(public)}"
 
 
 def key_id(public: bytes) -> bytes:
@@ -55,14 +58,18 @@ def sign(checkpoint: Checkpoint, key: NodeKey) -> bytes:
     return body + f"\n— {name} ".encode() + signature + b"\n"
 
 
+def signer(note: bytes) -> bytes:
+    """Give the key that a note says to be of, which `parse` verifies it under; `LogCorrupt` where it names none."""
+    name = _fields(note)["origin"]
+    try:
+        return from_ss58(name.removeprefix(_ORIGIN) if name.startswith(_ORIGIN) else "")
+    except Unprocessable:
+        raise LogCorrupt(f"a checkpoint is of {name!r}, which names no node's key") from None
+
+
 def parse(note: bytes, public: bytes) -> Checkpoint:
     """Read and verify a note under the node's key; `LogCorrupt` says what is wrong with it."""
-    try:
-        found = _NOTE.fullmatch(note.decode())
-    except UnicodeDecodeError:
-        found = None
-    if found is None:
-        raise LogCorrupt("a checkpoint is not a signed note of origin, size, root and one signature")
+    found = _fields(note)
     if found["origin"] != origin(public) or found["name"] != found["origin"]:
         raise LogCorrupt(f"a checkpoint is of {found['origin']}, not of this node's key")
     try:
@@ -76,6 +83,16 @@ def parse(note: bytes, public: bytes) -> Checkpoint:
     if not canonical or not signed or size >= 2**64:
         raise LogCorrupt(f"the signature of the checkpoint of size {size} does not verify")
     return Checkpoint(size, root)
+
+
+def _fields(note: bytes) -> re.Match[str]:
+    try:
+        found = _NOTE.fullmatch(note.decode()) if len(note) <= _NOTE_BYTES else None
+    except UnicodeDecodeError:
+        found = None
+    if found is None:
+        raise LogCorrupt("a checkpoint is not a signed note of origin, size, root and one signature")
+    return found
 
 
 def file_name(size: int) -> str:

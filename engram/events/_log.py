@@ -194,6 +194,12 @@ class Log:
         return self._state.root
 
     @property
+    def tip(self) -> tuple[int, bytes]:
+        """The size and the root, of one moment: any thread may ask while another appends."""
+        state = self._state
+        return state.size, state.root
+
+    @property
     def time_unix_ns(self) -> int:
         """The time of the last frame."""
         return self._state.time_unix_ns

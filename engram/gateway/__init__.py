@@ -1,6 +1,7 @@
 """The doors of a node: each turns a wire into calls of one `Service`."""
 
 from engram.gateway._door import RpcSettings
+from engram.gateway._legacy import Legacy, LegacyCommitment, LegacyProof, LegacyStep
 from engram.gateway._metered import Metered
 from engram.gateway._metrics import Metrics
 from engram.gateway._rpc import serve_rpc
@@ -10,6 +11,10 @@ from engram.gateway._tls import Certificate, read_certificate, ssl_context_of
 
 __all__ = [
     "Certificate",
+    "Legacy",
+    "LegacyCommitment",
+    "LegacyProof",
+    "LegacyStep",
     "Metered",
     "Metrics",
     "RpcSettings",

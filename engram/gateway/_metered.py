@@ -32,6 +32,7 @@ class Metered:
         self._now = clock.monotonic
         self.together = service.together
         self.hello = service.hello
+        self.legacy = service.legacy
 
     async def call(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer:
         """Carry out a request; as `Service.call`."""

@@ -11,12 +11,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engram.errors import EngramError
+    from engram.gateway._legacy import Legacy
     from engram.identity import Caller
     from engram.wire import Answer, Hello, HelloResult, Request
 
 
 class Service(Protocol):
     """The node behind its doors: one rule book, whatever the wire."""
+
+    @property
+    def legacy(self) -> Legacy:
+        """What the first Engram's API asks beside calls."""
+        ...
 
     async def call(self, request: Request[Any], caller: Caller = OPERATOR) -> Answer:
         """Carry out `request` for `caller` and give its answer, of the Struct that `METHODS` names.

@@ -2,6 +2,7 @@
 
 from engram.node._actor_config import ActorSpec
 from engram.node._async import AsyncMemory
+from engram.node._challenge_config import ChallengeSpec
 from engram.node._config import Config, default_toml, load_config, variable, variables
 from engram.node._embedded import Memory
 from engram.node._env_file import EnvFile, NotApplied, env_file
@@ -13,6 +14,7 @@ from engram.node._service import NodeService
 __all__ = [
     "ActorSpec",
     "AsyncMemory",
+    "ChallengeSpec",
     "Config",
     "EnvFile",
     "Memory",

@@ -3,7 +3,7 @@
 An `ENV_FILE` of the first Engram's (`_env_file`) comes between the file and the environment that names it.
 
 `_KEYS` is the one description of it: what each key allows, what errors say, and what `engram-node init` teaches. The
-tables of `[models]` are described in `_model_config`.
+tables have modules of their own: `_challenge_config`, `_actor_config`, `_model_config`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from engram.embed import ModelSpec  # noqa: TC001 - a field's type
 from engram.errors import BadRequest
 from engram.node._actor_config import TEACHING as ACTORS_TEACHING
 from engram.node._actor_config import ActorSpec, actors_of
+from engram.node._challenge_config import TEACHING as CHALLENGE_TEACHING
+from engram.node._challenge_config import ChallengeSpec, challenge_of, challengers_of
 from engram.node._env_file import env_file
 from engram.node._keys import Key, a_path, in_range, unchanged, value_of
 from engram.node._model_config import TEACHING, models_of
@@ -52,6 +54,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Whose requests of the first Engram's HTTP API are served without a signature."""
     scrub_mb_s: int = 8
     """Megabytes a second at which an idle node reads what it has on disk again; 0: never."""
+    challengers: tuple[str, ...] = ()
+    """The keys, ss58, that may challenge this node beside its own."""
+    challenge: ChallengeSpec | None = None
+    """Whom this node challenges."""
     models: dict[str, ModelSpec] = {}
     """Other embedding models, by the name that namespaces are created with."""
     actors: dict[str, ActorSpec] = {}
@@ -118,6 +124,7 @@ def default_toml() -> str:
     return (
         _HEAD
         + "".join(f"\n# {key.teaching}\n# {key.allowed}\n{_line(key.name)}\n" for key in _KEYS.values())
+        + CHALLENGE_TEACHING
         + ACTORS_TEACHING
         + TEACHING
     )
@@ -131,7 +138,8 @@ _HEAD = """\
 """
 _FLAGS = {"data_dir": "--data"}
 _EXAMPLES = {"model_dir": "/srv/engram-model", "tls_cert": "/etc/engram/tls.crt", "tls_key": "/etc/engram/tls.key"}
-_TABLES: dict[str, Callable[[object, Callable[[str], str]], dict[str, Any]]] = {
+_TABLES: dict[str, Callable[[object, Callable[[str], str]], Any]] = {
+    "challenge": challenge_of,
     "models": models_of,
     "actors": actors_of,
 }
@@ -250,6 +258,13 @@ _KEYS = {
             "Allowed: 0 to 10000 megabytes a second; 0: never.",
             "How fast a node that nothing is written to reads all that it has on disk again, once a day, for damage.",
             in_range(0, 10_000),
+        ),
+        Key(
+            "challengers",
+            list[str],
+            'Allowed: node keys as `engram status` prints them, such as ["5F…"]; the node\'s own key always may.',
+            "Whose challenges it answers. They are shown payloads of every namespace but the sealed ones.",
+            challengers_of,
         ),
     )
 }

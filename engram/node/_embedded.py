@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from engram.node._home import Home
 from engram.node._reads import Reads
 from engram.sdk import Api
-from engram.wire import Get, History, KeyGet, KeyList, List, NamespaceList, Query, checked
+from engram.wire import ChallengeV1, Get, History, KeyGet, KeyList, List, NamespaceList, Query, checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ PLAIN: dict[type, Callable[[Reads, Any], Callable[[], Answer]]] = {
     KeyList: Reads.key_list,
     History: Reads.history,
     NamespaceList: lambda reads, _: reads.namespaces(),
+    ChallengeV1: Reads.challenge_v1,
 }
 """What reads by the request alone, in two steps: it is looked at, and then carried out, in whatever thread."""
 

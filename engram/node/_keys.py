@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 import msgspec
 
@@ -33,10 +33,19 @@ class Key(msgspec.Struct, frozen=True):
     secret: bool = False
 
 
+class Unfit(ValueError):
+    """A part of a value that will not do, and why."""
+
+    def __init__(self, part: object, why: str) -> None:
+        super().__init__(part, why)
+        self.part = part
+        self.why = why
+
+
 def value_of(keys: Mapping[str, Key], name: str, value: object, title: str, what: str, *, as_text: bool = False) -> Any:
     """Give a key's value, checked. `title` is what errors call it, `what` is what has the keys.
 
-    `as_text`: the value came as a string, whatever the key is.
+    `as_text`: the value came as a string, whatever the key is; of a list, with commas or blanks between.
 
     Raises `BadRequest` with the key in `field`, and with what came and what is allowed in its message.
     """
@@ -45,10 +54,14 @@ def value_of(keys: Mapping[str, Key], name: str, value: object, title: str, what
         near = difflib.get_close_matches(name, keys, n=1)
         hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}"
         raise BadRequest(f"{title} is not a key of {what}; {hint}", field=name)
+    if as_text and get_origin(key.kind) is list:
+        value = str(value).replace(",", " ").split()
     try:
         return key.sound(
             msgspec.convert(str(value) if isinstance(value, Path) else value, key.kind, strict=not as_text)
         )
+    except Unfit as error:
+        raise BadRequest(f"{title}: {shown(error.part)} will not do: {error.why}. {key.allowed}", field=name) from None
     except ValueError:
         came = "(what came is not shown)" if key.secret else f"= {shown(value)}"
         raise BadRequest(f"{title} {came} will not do. {key.allowed}", field=name) from None

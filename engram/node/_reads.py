@@ -19,6 +19,7 @@ from engram.documents import role_of
 from engram.errors import BadRequest, NotFound, TooLarge, Unprocessable
 from engram.identity import OPERATOR, namespace_id, ss58
 from engram.limits import LIMITS
+from engram.node._challenge_v1 import challenge_v1
 from engram.node._checks import checked_key, checked_text, checked_vector, hit_of, predicate, record_answer, within
 from engram.node._rights import Rights
 from engram.store import PUBLIC, Namespace
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from engram.filter import Filter
     from engram.identity import Caller
     from engram.store import Found, Head, RecallCheck, Store, View
-    from engram.wire import Get, History, KeyGet, KeyList, List, Query, Record
+    from engram.wire import ChallengeV1, ChallengeV1Result, Get, History, KeyGet, KeyList, List, Query, Record
 
 _QUICK_US = 300.0
 _ANY_QUERY = struct.pack(f"<{PUBLIC.dim}f", *[1.0] * PUBLIC.dim)
@@ -283,6 +284,11 @@ class Reads:
             chunks=count.chunks,
             position=position,
         )
+
+    def challenge_v1(self, request: ChallengeV1, caller: Caller = OPERATOR) -> Callable[[], ChallengeV1Result]:
+        """Look at the first Engram's challenge; give what answers it, alike for everybody."""
+        del caller
+        return challenge_v1(self._store, request)
 
     def index_status(self) -> IndexStatus:
         """Say of the public namespace's index what it holds."""

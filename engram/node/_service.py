@@ -30,6 +30,7 @@ from engram.node._checks import (
 )
 from engram.node._disk_status import scrub_status
 from engram.node._facts import Facts
+from engram.node._legacy_tree import LegacyCommitments
 from engram.node._reads import Reads
 from engram.node._rights import Rights
 from engram.node._writing import Writer
@@ -38,6 +39,8 @@ from engram.wire import (
     METHODS,
     PROTOCOL,
     Actors,
+    ChallengeV1,
+    ChallengeV1Result,
     Delete,
     DeleteResult,
     Embed,
@@ -144,6 +147,7 @@ class NodeService:
         self._scrub = scrub
         self._started = clock.monotonic()
         self._stranger = trio.Semaphore(1)
+        self.legacy = LegacyCommitments(store, offload, clock)
         self.plugins: Mapping[str, Ref] = {}
         """The actors of one's own, by name, once they have been started."""
         self._rights = Rights(store.key.public)
@@ -164,6 +168,7 @@ class NodeService:
             KeyList: self._key_list,
             History: self._history,
             Events: self._facts.events,
+            ChallengeV1: self._challenge_v1,
             NamespaceCreate: self._namespace_create,
             NamespaceList: self._namespace_list,
             NamespaceDelete: self._namespace_delete,
@@ -307,6 +312,9 @@ class NodeService:
 
     async def _history(self, request: History, caller: Caller) -> HistoryResult:
         return await self._read(self.reads.history(request, caller), request.min_position, caller)
+
+    async def _challenge_v1(self, request: ChallengeV1, caller: Caller) -> ChallengeV1Result:
+        return await self._beside(self.reads.challenge_v1(request, caller), caller)
 
     async def _read(self, read: Callable[[], A], position: int, caller: Caller) -> A:
         await self.reach(position)

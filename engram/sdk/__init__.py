@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engram.sdk._address import parse_url
 from engram.sdk._outcomes import Health, Kept, Reindexed
 from engram.sdk._sync import ANY, Api, EngramClient, EventStream, Keys, Namespaces, Pages
 from engram.sdk._vectors import VectorLike, f32_bytes
@@ -42,6 +43,7 @@ __all__ = [
     "Reindexed",
     "VectorLike",
     "f32_bytes",
+    "parse_url",
 ]
 
 

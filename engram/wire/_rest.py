@@ -14,6 +14,7 @@ import msgspec
 
 from engram.wire._messages import (
     Actors,
+    ChallengeV1,
     Delete,
     Embed,
     Events,
@@ -69,6 +70,7 @@ ROUTES: dict[type[Request[Any]], Route] = {
     NamespaceCreate: Route("POST", "/v1/namespaces"),
     NamespaceDelete: Route("DELETE", "/v1/namespaces/{name}"),
     Events: Route("GET", "/v1/events"),
+    ChallengeV1: Route("POST", "/v1/challenges/v1"),
     Status: Route("GET", "/v1/status"),
     Actors: Route("GET", "/v1/actors"),
 }

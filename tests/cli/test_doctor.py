@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from engram.cli import _doctor_disk as disk
 from engram.cli import _doctor_net as net
 from engram.cli import _doctor_python as python
-from engram.node import Config
+from engram.identity import NodeKey
+from engram.node import ChallengeSpec, Config
 
 
 @pytest.fixture
@@ -176,3 +177,14 @@ def test_a_certificate_that_will_not_do_says_what_to_do(tmp_path):
     key.chmod(0o644)
     check = net.check_tls(Config(tls_cert=cert, tls_key=key))
     assert (check.state, check.advice) == ("warn", f"chmod 600 {key}")
+
+
+def test_who_challenges_whom_is_said():
+    alice = NodeKey(bytes([1]) * 32).address
+    assert net.check_challenges(Config()) is None
+    check = net.check_challenges(
+        Config(challengers=(alice,), challenge=ChallengeSpec(nodes=("engram://10.0.0.2:8090",), every_s=600))
+    )
+    assert check.state == "ok"
+    assert alice in check.found
+    assert "challenges engram://10.0.0.2:8090 every 10 min 0 s, 64 records each" in check.found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import struct
 import time
+from pathlib import Path
 
 import pytest
 from first_wire import ALICE, BOB, claimed, signed
@@ -401,6 +404,85 @@ async def test_namespaces_are_managed_from_this_machine(door, service):
         await door.namespace(body(action="list"), local=False)
 
 
+# -- challenges and commitments ---------------------------------------------------------------------------------------
+
+LEGACY = json.loads((Path(__file__).parents[1] / "data" / "legacy_engram.json").read_text())
+NONCE = LEGACY["proof"]["nonce_hex"]
+
+
+def challenged(cid, ahead_s=30.0, **fields):
+    return body(cid=cid, nonce_hex=NONCE, expires_at=time.time() + ahead_s, **fields)
+
+
+async def hash_of(door, cid):
+    return (await door.challenge(challenged(cid), local=True)).embedding_hash
+
+
+async def test_a_challenge_is_answered_with_the_hmac_of_the_embedding(door):
+    cid = await ingest(door, raw_embedding=VECTOR)
+    stored = hashlib.sha256(struct.pack("<384f", *VECTOR)).hexdigest()
+    for validator in ("aa" * 32, None):
+        fields = {"validator_hotkey_hex": validator} if validator else {}
+        answer = await door.challenge(challenged(cid, **fields), local=True)
+        key = hashlib.sha256(bytes.fromhex(validator or "00" * 32) + bytes.fromhex(NONCE)).digest()
+        assert answer.embedding_hash == stored
+        assert answer.proof == hmac.new(key, stored.encode(), "sha256").hexdigest()
+
+
+async def test_a_challenge_that_is_past_far_ahead_or_of_nobody_is_refused(door, service):
+    cid = await ingest(door, text="a cat sat")
+    for ahead_s in (-1, 62, 1e9):
+        with pytest.raises(BadRequest, match="this node's clock") as caught:
+            await door.challenge(challenged(cid, ahead_s), local=True)
+        assert caught.value.field == "expires_at"
+    await service.call(NamespaceCreate(name="notes"))
+    private = await ingest(door, text="words of mine", namespace="notes")
+    for unknown in ("v1::" + "0" * 64, private):
+        with pytest.raises(NotFound, match=unknown):
+            await door.challenge(challenged(unknown), local=True)
+    for nonce in ("", "00" * 31, "zz" * 32, "00" * 33):
+        with pytest.raises(BadRequest, match="64 hex digits"):
+            await door.challenge(body(cid=cid, nonce_hex=nonce, expires_at=time.time() + 9), local=True)
+
+
+def folded(proof):
+    """The root of a proof, by the rules of the first Engram: this is the client's side, and shares no code with ours."""
+    seen = json.loads(proof)
+    found = bytes.fromhex(seen["leaf_hex"])
+    for step in seen["steps"]:
+        beside = bytes.fromhex(step["sibling"])
+        pair = beside + found if step["side"] == "left" else found + beside
+        found = hashlib.sha256(b"node:" + pair).digest()
+    return found.hex()
+
+
+async def test_every_public_memory_is_proved_under_the_first_engrams_root(door, service):
+    assert (await door.commitment()).count == 0
+    cids = [await ingest(door, raw_embedding=[n + 1.0, *VECTOR[1:]]) for n in range(5)]
+    await service.call(NamespaceCreate(name="notes"))
+    await ingest(door, text="words of mine", namespace="notes")
+    root = await door.commitment()
+    assert (root.count, len(root.root_hex)) == (5, 64)
+    assert abs(root.built_at - time.time()) < 60
+    for cid in cids:
+        found = await hash_of(door, cid)
+        proved = await door.prove(body(cid=cid, embedding_hash=found), local=True)
+        assert proved.cid == cid
+        assert json.loads(proved.proof)["leaf_hex"] == hashlib.sha256(f"leaf:{cid}:{found}".encode()).hexdigest()
+        assert folded(proved.proof) == proved.root_hex == root.root_hex
+
+
+async def test_what_is_deleted_or_never_was_is_not_proved(door):
+    cid = await ingest(door, raw_embedding=VECTOR)
+    found = await hash_of(door, cid)
+    with pytest.raises(NotFound):
+        await door.prove(body(cid=cid, embedding_hash="0" * 64), local=True)
+    assert await door.prove(body(cid=cid, embedding_hash=found), local=True)
+    await door.delete(cid, b"", local=True)
+    with pytest.raises(NotFound):
+        await door.prove(body(cid=cid, embedding_hash=found), local=True)
+
+
 # -- what is not built ------------------------------------------------------------------------------------------------
 
 
@@ -424,13 +506,10 @@ async def test_keys_of_namespaces_are_said_not_to_be_built(door, service, endpoi
 
 
 LATER = [
-    "/ChallengeSynapse",
     "/AttestNamespace",
     "/attestation/{namespace}",
     "/KeyShareSynapse",
     "/KeyShareRetrieve",
-    "/commitment",
-    "/prove-memory",
     "/metagraph",
 ]
 
@@ -442,6 +521,9 @@ async def test_the_endpoints_that_are_not_built_say_so(door):
                 await endpoint.serve(door, "", b"{}", True)
     assert {endpoint.path for endpoint in ENDPOINTS} == {
         *LATER,
+        "/ChallengeSynapse",
+        "/commitment",
+        "/prove-memory",
         "/IngestSynapse",
         "/QuerySynapse",
         "/RepairSynapse",
@@ -455,10 +537,11 @@ async def test_the_endpoints_that_are_not_built_say_so(door):
 
 async def test_every_endpoint_is_served(door):
     """Each row of the table, as the server calls it."""
-    cid = await ingest(door, text="a cat sat")
+    cid, kept = await ingest(door, text="a cat sat"), await ingest(door, text="a dog sat")
     bodies = {
         "/IngestSynapse": body(text="a"), "/QuerySynapse": body(query_text="a"), "/RepairSynapse": body(cid=cid),
         "/list": b"{}", "/namespace": body(action="list"),
+        "/ChallengeSynapse": challenged(kept), "/prove-memory": body(cid=kept, embedding_hash=await hash_of(door, kept)),
     }  # fmt: skip
     for endpoint in ENDPOINTS:
         if endpoint.path not in LATER:

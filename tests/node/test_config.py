@@ -10,7 +10,8 @@ import pytest
 
 from engram.embed import RemoteSpec, SentenceTransformersSpec, StaticSpec
 from engram.errors import BadRequest
-from engram.node import Config, default_toml, load_config, variable, variables
+from engram.identity import NodeKey
+from engram.node import ChallengeSpec, Config, default_toml, load_config, variable, variables
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +33,7 @@ def test_the_written_file_loads_to_exactly_the_defaults(file):
 def test_the_written_file_has_every_key():
     commented = re.sub("^# (model_dir|tls_cert|tls_key) =", r"\1 =", default_toml(), flags=re.MULTILINE)
     keys = [line.split(" = ")[0] for line in commented.splitlines() if " = " in line and not line.startswith("#")]
-    assert [*keys, "models", "actors"] == list(Config.__struct_fields__)
+    assert [*keys, "challenge", "models", "actors"] == list(Config.__struct_fields__)
 
 
 def test_the_commented_key_may_be_used(file):
@@ -144,9 +145,9 @@ def test_the_environment_goes_over_the_file_and_flags_over_both(file):
 
 
 def test_every_key_but_the_tables_has_its_variable():
-    assert [*map(str.lower, variables())] == [f"engram_{name}" for name in Config.__struct_fields__[:-2]]
+    assert [*map(str.lower, variables())] == [f"engram_{name}" for name in Config.__struct_fields__[:-3]]
     written = {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
+        name: ",".join(value) if isinstance(value, tuple) else str(value)
         for name, value in msgspec.structs.asdict(Config()).items()
         if not isinstance(value, dict) and value is not None
     }
@@ -168,6 +169,47 @@ def test_a_bad_variable_is_refused_by_its_name(name, value, says):
     with pytest.raises(BadRequest, match=f"^{re.escape(says)}") as caught:
         load_config(None, None, {name: value})
     assert caught.value.field == name.removeprefix("ENGRAM_").lower()
+
+
+ALICE, BOB = (NodeKey(bytes([seed]) * 32).address for seed in (1, 2))
+
+
+def test_challengers_are_keys(file):
+    assert load_config(file(f'challengers = ["{ALICE}", "{BOB}"]')).challengers == (ALICE, BOB)
+    assert load_config(None, None, {"ENGRAM_CHALLENGERS": f"{ALICE}, {BOB}"}).challengers == (ALICE, BOB)
+
+
+def test_whom_a_node_challenges_is_a_table(file):
+    written = '[challenge]\nnodes = ["engram://10.0.0.2:8090", "engram://b"]\nm = 16'
+    assert load_config(file(written)).challenge == ChallengeSpec(nodes=("engram://10.0.0.2:8090", "engram://b"), m=16)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "says"),
+    [
+        (f'challengers = ["{ALICE[:-1]}"]', "challengers", [f'line 2: challengers: "{ALICE[:-1]}"', "checksum"]),
+        (f'challengers = ["{ALICE}", "{ALICE}"]', "challengers", ["twice"]),
+        ('challengers = ["0x12"]', "challengers", ["'0' is no base58 digit", "`engram status`"]),
+        ("challengers = 5", "challengers", ["challengers = 5 will not do"]),
+        ("challengers = [5]", "challengers", ["challengers = [5] will not do"]),
+        (f"challengers = {['a'] * 300}", "challengers", ["300 will not do"]),
+        ("challenge = 3", "challenge", ["challenge = 3", "[challenge]"]),
+        ("[challenge]\nm = 3", "nodes", ["challenge.nodes is missing", "engram://host:8090"]),
+        ("[challenge]\nnodes = []", "nodes", ["1 to 1024"]),
+        ('[challenge]\nnodes = ["http://b"]', "nodes", ["http://b", "engram://"]),
+        ('[challenge]\nnodes = ["engram://b:0"]', "nodes", ["a port is 1 to 65535"]),
+        ('[challenge]\nnodes = ["engram://b"]\nm = 1025', "m", ["line 4: challenge.m = 1025", "1 to 1024"]),
+        ('[challenge]\nnodes = ["engram://b"]\nevery_s = 1', "every_s", ["10 to 86400"]),
+        ('[challenge]\nnodes = ["engram://b"]\nevry_s = 99', "evry_s", ["did you mean every_s?"]),
+    ],
+)
+def test_bad_challengers_are_refused_by_line(file, text, field, says):
+    path = file(f"# a node\n{text}")
+    with pytest.raises(BadRequest) as caught:
+        load_config(path)
+    assert caught.value.field == field
+    for part in [*says, str(path)]:
+        assert part in caught.value.message
 
 
 def test_home_is_expanded(file, monkeypatch):

@@ -58,6 +58,22 @@ class Repair(Body, frozen=True, kw_only=True):
     cid: str
 
 
+class Challenge(Body, frozen=True, kw_only=True):
+    """Of `POST /ChallengeSynapse`."""
+
+    cid: str
+    nonce_hex: str
+    expires_at: float
+    validator_hotkey_hex: str | None = None
+
+
+class Prove(Body, frozen=True, kw_only=True):
+    """Of `POST /prove-memory`."""
+
+    cid: str
+    embedding_hash: str
+
+
 class Remove(Body, frozen=True, kw_only=True):
     """Of `DELETE /retrieve/{cid}`, which may have none. A `cid` in it must be that of the path."""
 
@@ -117,6 +133,30 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     cid: str
     embedding: list[float]
     metadata: dict[str, Any]
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """An answered challenge."""
+
+    embedding_hash: str
+    proof: str
+
+
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """The root over the public memories. Nobody has a hotkey while there is no chain."""
+
+    root_hex: str
+    count: int
+    built_at: int
+    hotkey: str | None = None
+
+
+class Proved(msgspec.Struct, frozen=True, kw_only=True):
+    """A memory under the root; `proof` is JSON: `{"leaf_hex": …, "steps": [{"sibling": …, "side": …}]}`."""
+
+    root_hex: str
+    cid: str
+    proof: str
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):

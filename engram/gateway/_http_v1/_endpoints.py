@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import struct
 from collections import deque
@@ -11,8 +12,11 @@ import msgspec
 
 from engram.errors import BadRequest, Forbidden, NotBuilt, NotFound, TooLarge, Unauthenticated, Unprocessable
 from engram.gateway._http_v1._bodies import (
+    Answered,
     Body,
     Browse,
+    Challenge,
+    Committed,
     Deleted,
     Found,
     Health,
@@ -22,6 +26,8 @@ from engram.gateway._http_v1._bodies import (
     Manage,
     Managed,
     Page,
+    Prove,
+    Proved,
     Remove,
     Repair,
     Results,
@@ -33,7 +39,19 @@ from engram.gateway._http_v1._bodies import (
 from engram.gateway._http_v1._callers import Callers, Unsigned, reader
 from engram.gateway._http_v1._filters import translated
 from engram.identity import ANONYMOUS
-from engram.wire import Answer, Delete, Get, List, NamespaceCreate, NamespaceDelete, NamespaceList, Put, Query, Status
+from engram.wire import (
+    Answer,
+    ChallengeV1,
+    Delete,
+    Get,
+    List,
+    NamespaceCreate,
+    NamespaceDelete,
+    NamespaceList,
+    Put,
+    Query,
+    Status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,6 +66,8 @@ _TOP_K = 100
 _LIST = 200
 _LATENCIES = 100
 _DAY_S = 86_400
+_AHEAD_S = 60
+_HEX32 = re.compile("[0-9a-fA-F]{64}")
 
 A = TypeVar("A", bound=Answer)
 B = TypeVar("B", bound=Body)
@@ -116,6 +136,40 @@ class HttpV1:
         vector = record.vector or b""
         embedding = list(struct.unpack(f"<{len(vector) // 4}f", vector))
         return Whole(cid=record.cid, embedding=embedding, metadata=record.metadata)
+
+    async def challenge(self, raw: bytes, *, local: bool) -> Answered:
+        """`POST /ChallengeSynapse`: the HMAC over a public memory's embedding hash. It shows that 32 bytes are held."""
+        ask, caller = self._read(raw, Challenge, "ChallengeSynapse", local=local)
+        ahead_s = ask.expires_at - self._clock.now_ns() / 1e9
+        if not 0 <= ahead_s <= _AHEAD_S:
+            raise BadRequest(
+                f"expires_at: {ask.expires_at:.0f} is {'past' if ahead_s < 0 else f'over {_AHEAD_S} s ahead'} by this "
+                f"node's clock, which says {self._clock.now_ns() // 1_000_000_000}",
+                field="expires_at",
+            )
+        request = ChallengeV1(
+            cids=[ask.cid],
+            nonce=_hex32("nonce_hex", ask.nonce_hex),
+            validator=None
+            if ask.validator_hotkey_hex is None
+            else _hex32("validator_hotkey_hex", ask.validator_hotkey_hex),
+        )
+        [proof] = (await self._call(request, caller)).proofs
+        if proof is None:
+            raise NotFound(f"cid: no public record {ask.cid}", field="cid")
+        return Answered(embedding_hash=proof.embedding_hash, proof=proof.proof)
+
+    async def commitment(self) -> Committed:
+        """`GET /commitment`: the first Engram's root over the public memories."""
+        found = await self._service.legacy.commitment()
+        return Committed(root_hex=found.root_hex, count=found.count, built_at=found.built_at)
+
+    async def prove(self, raw: bytes, *, local: bool) -> Proved:
+        """`POST /prove-memory`: the way from a public memory's leaf to that root."""
+        ask, _ = self._read(raw, Prove, "prove-memory", local=local)
+        found = await self._service.legacy.prove(ask.cid, _hex32("embedding_hash", ask.embedding_hash).hex())
+        proof = msgspec.json.encode({"leaf_hex": found.leaf_hex, "steps": found.steps}).decode()
+        return Proved(root_hex=found.root_hex, cid=ask.cid, proof=proof)
 
     async def retrieve(self, cid: str, *, local: bool) -> Kept:
         """`GET /retrieve/{cid}`: a public memory. One of a namespace's answers as one that is not there."""
@@ -230,6 +284,12 @@ def _within(field: str, value: int | None, least: int, most: int, default: int) 
     return value
 
 
+def _hex32(field: str, text: str) -> bytes:
+    if not _HEX32.fullmatch(text):
+        raise BadRequest(f"{field}: it is 64 hex digits, 32 bytes", field=field)
+    return bytes.fromhex(text)
+
+
 def _not_built(what: str, instead: str) -> NoReturn:
     raise NotBuilt(f"{what}: not built yet; {instead}")
 
@@ -242,13 +302,12 @@ def _later(what: str, instead: str) -> Callable[[HttpV1, str, bytes, bool], Awai
 
 
 _NO_CHAIN = "this node is on no chain, and every caller is anonymous to it"
-_NO_PROOFS = "what a node holds is shown by its log and its checkpoints meanwhile (scripts/audit.py)"
 _NO_SHARES = "keep the shares elsewhere meanwhile"
 
 ENDPOINTS = (
     Endpoint("POST", "/IngestSynapse", lambda door, _, raw, local: door.ingest(raw, local=local)),
     Endpoint("POST", "/QuerySynapse", lambda door, _, raw, local: door.query(raw, local=local)),
-    Endpoint("POST", "/ChallengeSynapse", _later("challenges", _NO_PROOFS)),
+    Endpoint("POST", "/ChallengeSynapse", lambda door, _, raw, local: door.challenge(raw, local=local)),
     Endpoint("POST", "/RepairSynapse", lambda door, _, raw, local: door.repair(raw, local=local)),
     Endpoint("GET", "/retrieve/{cid}", lambda door, cid, _, local: door.retrieve(cid, local=local)),
     Endpoint("DELETE", "/retrieve/{cid}", lambda door, cid, raw, local: door.delete(cid, raw, local=local)),
@@ -258,8 +317,8 @@ ENDPOINTS = (
     Endpoint("GET", "/attestation/{namespace}", _later("attestation", _NO_CHAIN)),
     Endpoint("POST", "/KeyShareSynapse", _later("key shares", _NO_SHARES)),
     Endpoint("POST", "/KeyShareRetrieve", _later("key shares", _NO_SHARES)),
-    Endpoint("GET", "/commitment", _later("commitments", _NO_PROOFS)),
-    Endpoint("POST", "/prove-memory", _later("proofs of a memory", _NO_PROOFS)),
+    Endpoint("GET", "/commitment", lambda door, _, _raw, _local: door.commitment()),
+    Endpoint("POST", "/prove-memory", lambda door, _, raw, local: door.prove(raw, local=local)),
     Endpoint("GET", "/metagraph", _later("the metagraph", _NO_CHAIN)),
     Endpoint("GET", "/health", lambda door, _, _raw, _local: door.health()),
     Endpoint("GET", "/stats", lambda door, _, _raw, local: door.stats(local=local)),

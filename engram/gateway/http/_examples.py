@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engram.gateway._http_v1._bodies import Body, Browse, Ingest, Manage, Repair, Search
+from engram.gateway._http_v1._bodies import Body, Browse, Challenge, Ingest, Manage, Prove, Repair, Search
 from engram.wire import Embed, KeySet, NamespaceCreate, Put, PutMany, Query
 
 _CID = "v1::2c6f0e8a6a4ad0f8f0a3c1b7c9d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a1b0c9d8"
@@ -65,6 +65,13 @@ FIRST_ENGRAM: dict[tuple[str, str], tuple[str, type[Body] | None, Any]] = {
         Manage,
         {"action": "create", "namespace": "notes"},
     ),
+    ("POST", "/ChallengeSynapse"): (
+        "Answer the first Engram's challenge: the HMAC of a public memory's embedding hash.",
+        Challenge,
+        None,
+    ),
+    ("GET", "/commitment"): ("Give the first Engram's Merkle root over the public memories.", None, None),
+    ("POST", "/prove-memory"): ("Give the way from a public memory's leaf to that root.", Prove, None),
     ("GET", "/health"): ("Say that the node answers.", None, None),
     ("GET", "/stats"): ("Give the first Engram's counters.", None, None),
 }

@@ -135,6 +135,7 @@ METHODS: dict[str, tuple[type[Request[Any]], type[Answer]]] = {
         (NamespaceCreate, NamespaceInfo),
         (NamespaceList, NamespaceListResult),
         (NamespaceDelete, NamespaceDeleteResult),
+        (ChallengeV1, ChallengeV1Result),
         (Status, StatusResult),
         (Actors, ActorsResult),
     )

@@ -58,11 +58,15 @@ type LogFrame<'py> = (usize, usize, u64, u32, u64, Bound<'py, PyBytes>);
 
 /// The log's tree and time, behind the last frame read or written.
 #[pyclass(frozen, module = "engram.native._core")]
-struct LogState(Mutex<eventlog::State>);
+pub struct LogState(Mutex<eventlog::State>);
 
 impl LogState {
     fn with<T>(&self, call: impl FnOnce(&mut eventlog::State) -> T) -> T {
         call(&mut self.0.lock().expect("no caller panics"))
+    }
+
+    pub fn tree(&self) -> Frontier {
+        self.with(|state| state.tree.clone())
     }
 }
 

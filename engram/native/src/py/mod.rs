@@ -12,12 +12,14 @@ mod maps;
 mod msgpack;
 #[allow(unsafe_code)]
 mod segment;
+mod tree;
 
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     ground::register(module)?;
     log::register(module)?;
+    tree::register(module)?;
     msgpack::register(module)?;
     json::register(module)?;
     index::register(module)?;

@@ -1,12 +1,30 @@
 //! The log's Merkle tree (RFC 6962 §2.1): appended to, never rewritten.
 use crate::hash::{Digest, sha256};
 
+mod frame;
+mod proof;
+
+pub use frame::FramePaths;
+pub use proof::{LONGEST_PATH, verify_consistency, verify_inclusion};
+
 pub fn leaf(event: &[u8]) -> Digest {
     sha256(&[&[0], event])
 }
 
 fn node(left: &Digest, right: &Digest) -> Digest {
     sha256(&[&[1], left, right])
+}
+
+/// The root of a complete subtree from its hashes at some level: as many as a power of two, at least one.
+pub fn subtree_root(hashes: &[Digest]) -> Digest {
+    match hashes {
+        [only] => *only,
+        [left, right] => node(left, right),
+        _ => {
+            let (left, right) = hashes.split_at(hashes.len() / 2);
+            node(&subtree_root(left), &subtree_root(right))
+        }
+    }
 }
 
 /// The right edge of the tree: the roots of its complete subtrees, largest first. Enough to append and to give the root.
