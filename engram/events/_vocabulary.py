@@ -164,6 +164,7 @@ _KNOWN = {
     "recall_measured.1",
     "challenge_judged.1",
 }
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.msgpack.Decoder(AnyEvent)
 _type_decoder = msgspec.msgpack.Decoder(Unknown)
 
@@ -184,15 +185,25 @@ def encode(event: Event) -> bytes:
 
 
 def decode(data: bytes) -> AnyEvent | Unknown:
-    """Decode an event; `LogCorrupt` where a known type lacks a field or has one of another kind."""
+    """Decode an event, which may be a stranger's.
+
+    `LogCorrupt` where it is no map with a `type`, or a known type lacks a field or has one of another kind.
+    """
     try:
         event: AnyEvent = _decoder.decode(data)
-    except msgspec.ValidationError as error:
-        unknown = _type_decoder.decode(data)
+    except _UNDECODABLE as error:
+        unknown = _of_any_type(data)
         if unknown.type not in _KNOWN:
             return unknown
         raise LogCorrupt(f"an event of type {unknown.type} is malformed: {error}") from None
     return event
+
+
+def _of_any_type(data: bytes) -> Unknown:
+    try:
+        return _type_decoder.decode(data)
+    except _UNDECODABLE as error:
+        raise LogCorrupt(f"an event is not msgpack of a map with a type: {error}") from None
 
 
 def plain(value: Any) -> Any:

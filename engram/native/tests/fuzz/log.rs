@@ -2,6 +2,7 @@
 use _core::eventlog::{self, HEADER, State};
 use _core::log_walk::{self, Halt, Wanted};
 use _core::segment::Status;
+use _core::tree::Frontier;
 
 use crate::bounds::bounded;
 use crate::golden;
@@ -26,6 +27,16 @@ fn segments() -> Vec<Vec<u8>> {
     }
     good.push(own);
     good
+}
+
+/// The state of the longest log that there can be, all but an event.
+fn far_on() -> State {
+    let size = (1 << 63) - 1;
+    let tree = Frontier::new(size, vec![[7; 32]; 63]).expect("as many roots as bits");
+    State {
+        tree,
+        time_unix_ns: 0,
+    }
 }
 
 /// Where each frame stands, by what the headers say.
@@ -66,14 +77,15 @@ fn mend(segment: &mut Vec<u8>, level: u8) {
 fn log_scan() {
     let good = segments();
     bolero::check!()
-        .with_type::<(Recipe, bool, u8)>()
-        .for_each(|(recipe, last, covered)| {
+        .with_type::<(Recipe, bool, u8, bool)>()
+        .for_each(|(recipe, last, covered, far)| {
             let segment = recipe.bytes(&good, mend);
-            let mut state = State::default();
+            let before = if *far { far_on() } else { State::default() };
+            let mut state = before.clone();
             let (found, stop) = bounded(segment.len(), 16, || {
                 eventlog::scan(&segment, &mut state, *last, u64::from(*covered))
             });
-            let mut again = (State::default(), 0);
+            let mut again = (before, 0);
             for frame in &found {
                 assert_eq!(frame.offset, again.1, "frames follow each other");
                 let bytes = &segment[frame.offset..frame.offset + frame.bytes];

@@ -12,6 +12,7 @@ mod index;
 mod json;
 mod log;
 mod messages;
+mod paths;
 mod recipe;
 mod records;
 mod weights;
