@@ -15,4 +15,5 @@ mod messages;
 mod paths;
 mod recipe;
 mod records;
+mod tries;
 mod weights;
