@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 _EXTREMES = [
     b"\0", b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\x80", b"-1", b"1e999", b"99999999999999999999999", b"NaN", b"null",
     b"\\ud800", b"\xed\xa0\x80", b"\xc1", b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff",
-    b"[" * 5000, b"{\"a\":" * 2000, b"\x91" * 3000, b"\x81\xa1a" * 2000, b"(" * 5000, b"$not", b"a.b." * 40, b"\r\n",
-    b"\n[[a]]\n", b"[a]\nb=1\n[a]\n", b"'''", b'"""', b"# ", "ſ\u2028é".encode(), b"..", b"/", b"%00", b"%ZZ", b"+", b"=",
+    b"[" * 5000, b'{"a":' * 2000, b"\x91" * 3000, b"\x81\xa1a" * 2000, b"(" * 5000, b"$not", b"a.b." * 40, b"\r\n",
+    b"\n[[a]]\n", b"[a]\nb=1\n[a]\n", b"'''", b'"""', b"# ", "\u017f\u2028é".encode(), b"..", b"/", b"%00", b"%ZZ", b"+", b"=",
 ]  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def http_request(data: bytes) -> None:
     for verb in ("GET", "POST", "PUT", "DELETE"):
         with contextlib.suppress(EngramError):
             request_of(verb, path, query, body)
-    request_of("POST", b"/v2/query", b"", body)
+    request_of("POST", b"/v1/query", b"", body)
 
 
 def http_answer(data: bytes) -> None:
@@ -192,7 +192,7 @@ def good_archive() -> bytes:
 
 
 RESPONSE = msgspec.msgpack.encode([1, 0, {"code": "busy", "message": "x", "retry_after_s": 1.5}, None])
-QUERY_JSON = b'{"vector": [1.0, 2], "k": 5, "filter": {"a": {"$gt": 1}}, "namespace": "n"}'
+QUERY_JSON = b'{"vector": [1.0, 2], "top_k": 5, "filter": {"a": {"$gt": 1}}, "namespace": "n"}'
 V1 = json.dumps({"cid": "v1::00", "text": "t", "metadata": {"a": 1}, "namespace": "n", "namespace_hotkey": identity.ss58(NODE.public),
                  "namespace_sig": "0x" + "00" * 64, "namespace_timestamp_ms": 10**12}).encode()  # fmt: skip
 PLACE = msgspec.json.encode(_place.Place(part="log", findings=[_place.Finding("log", "events/0", 1, 2, "x", 3)]))
@@ -202,7 +202,7 @@ MANIFEST = msgspec.msgpack.encode(_index_files.Manifest(1, 0, bytes(32), {bytes(
 DECODERS: dict[str, tuple[Callable[..., object], Sequence[bytes]]] = {
     "ServerConnection": (rpc_server, hexes(RPC)),
     "ClientConnection": (rpc_client, [RESPONSE, b"\x94\x01\x00\xc0\x80", b"\x93\x02\xa5error\x91\x80", *hexes(RPC)]),
-    "request_of": (http_request, [b"/v2/get?cid=v1::00&include_vector=true\n", b"/v2/query\n" + QUERY_JSON]),
+    "request_of": (http_request, [b"/v1/query\n" + QUERY_JSON, b"/v1/memories/v1%3A%3A00?include_vector=true&namespace=n\n"]),
     "decode_answer": (http_answer, [b'{"hits": [], "mode": "exact"}', b'{"error": "x", "code": "busy", "retry_after_s": 1}']),
     "HTTP v1": (http_v1, [V1]),
     "filter.parse": (lambda data: filters.parse(text(data)), [spec.encode() for spec in FILTERS]),
@@ -291,7 +291,7 @@ def test_a_folder_with_any_file_in_it_opens_or_is_refused(name, data, tmp_path_f
 
 def test_good_input_is_what_the_edits_begin_with():
     """Were a good input refused, its edits would test the first check alone."""
-    for name, (decode, good) in DECODERS.items():
+    for decode, good in DECODERS.values():
         for data in good[:1]:
             decode(data)
     assert _core.check_event(EVENTS[0]) is None
