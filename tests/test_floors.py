@@ -15,7 +15,7 @@ import engram
 
 ROOT = Path(engram.__file__).parent
 GROUND = {"errors", "limits", "ports", "cid", "record", "documents", "identity", "filter", "native"}
-LIBRARIES = {"store", "index", "embed"}
+LIBRARIES = {"store", "index", "embed", "proofs", "scoring"}
 MAY_IMPORT = {
     "native": set(),
     "errors": set(),
@@ -32,12 +32,14 @@ MAY_IMPORT = {
     "index": GROUND,
     "embed": GROUND,
     "store": GROUND | {"events", "index"},
+    "proofs": GROUND | {"events", "wire"},
+    "scoring": GROUND | {"events", "proofs"},
     "sdk": GROUND | {"wire"},
     "gateway": GROUND | {"wire", "runtime"},
     "actors": GROUND | LIBRARIES | {"events", "wire", "runtime"},
     "node": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "sdk"},
     "testing": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "node"},
-    "cli": GROUND | {"events", "wire", "embed", "sdk", "node", "runtime", ""},
+    "cli": GROUND | {"events", "wire", "embed", "proofs", "sdk", "node", "runtime", "store", ""},
     "": {"errors", "node", "sdk"},  # the package itself
 }
 THE_WORLD = {"socket", "time", "random", "sqlite3", "secrets", "subprocess", "urllib", "threading"}
@@ -71,6 +73,7 @@ TOUCH_THE_WORLD = {
     "testing._loop": {"random"},  # the seeded order of trio's tasks
     "testing._rng": {"random"},  # seeded, every one
     "testing._tables": {"sqlite3"},  # in memory
+    "store._audit._tables": {"sqlite3"},  # its error class, and databases that nobody needs after a crash
     "store._bodies": {"threading"},  # a lock: any thread may have a segment mapped
     "store._index_files": {"threading"},  # a lock: nothing is written once the folder is released
     "store._opening": {"sqlite3"},  # its error class

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from engram.cli._actors import actors
+from engram.cli._audit import audit
 from engram.cli._completion import add_completion
 from engram.cli._model import ModelDir, model_app
 from engram.cli._replay import replay
@@ -43,6 +44,11 @@ _REPLAY_EXAMPLES = (
     "engram-node replay ./engram-data --events record_stored record_deleted --json",
     "engram-node replay /srv/engram/data --follow",
 )
+_AUDIT_EXAMPLES = (
+    "engram-node audit ./engram-data",
+    "engram-node audit /backup/engram --checkpoint kept/00000000000000001200 --json",
+    "engram-node audit memory.engram --node-key 5C9TqVEs5Q51zUdjvp6tSsjHAfLseJKq1Dq6ULcuSLqEuRSf",
+)
 
 
 def main() -> None:
@@ -65,6 +71,7 @@ def build() -> App:
     _add(app, doctor, ("engram-node doctor", "engram-node doctor --config /etc/engram/node.toml --json"))
     _add(app, actors, ("engram-node actors", "engram-node actors --node engram://127.0.0.1:9000 --json"))
     _add(app, replay, _REPLAY_EXAMPLES)
+    _add(app, audit, _AUDIT_EXAMPLES)
     app.command(model_app("engram-node", sort_key=len(list(app))))
     add_completion(app)
     return app
