@@ -19,26 +19,27 @@ from typing import TYPE_CHECKING, Any
 
 import golden
 import msgspec
+import proof_world
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spoiled import spoiled
 
 from engram import cid as cids
-from engram import events, filter as filters, identity, record
+from engram import events, identity, proofs, record
+from engram import filter as filters
 from engram.errors import EngramError
 from engram.events import checkpoints
 from engram.gateway._http_v1 import _bodies as v1_bodies
 from engram.gateway._http_v1 import _signatures as v1_signatures
 from engram.native import _core
 from engram.node import load_config
-from engram.runtime import MemoryDisk, RealDisk, RealRng, RealTables
+from engram.runtime import MemoryDisk, RealDisk, RealRng, RealTables, _snapshot
 from engram.runtime._snapshot import Cursor, Snapshot
-from engram.runtime import _snapshot
 from engram.sdk._address import parse_url
 from engram.sdk._lines import read_slots
 from engram.store import PackedFile, Store, _format, _index_files, _place
-from engram.wire import ClientConnection, Get, Query, ServerConnection, decode_answer, request_of
+from engram.wire import ClientConnection, Get, Query, Receipt, ServerConnection, decode_answer, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +55,7 @@ EVENTS = [
     msgspec.msgpack.encode({"type": "newer.7", "n": [1, None, {"a": b"b"}]}),
 ]
 FILTERS = [
-    "year >= 2017 and (source = 'arxiv' or not tags any ['a', \"b\"]) and title match 'deep learning'",
+    'year >= 2017 and (source = "arxiv" or not tags any ["a", "b"]) and title match "deep learning"',
     "a.b in (1, 2.5, null, true) and date between '2020-01-01' and '2020-02-29T23:59:59.9+14:00' and x is not null",
     '{"$and": [{"a": {"$gte": 1, "$lt": 1e3}}, {"$not": {"b.c": {"$in": ["x", null]}}}, {"d": {"$exists": true}}]}',
 ]
@@ -118,6 +119,40 @@ def http_v1(data: bytes) -> None:
             _, fields = v1_bodies.read(data, kind, "X")
             v1_signatures.owner_of(fields, 10**12)
             v1_signatures.signer_of(fields, "X", 10**12, v1_signatures.Replays(0))
+
+
+# -- documents of what a node holds and did ------------------------------------------------------------------------------
+
+
+def document(data: bytes) -> None:
+    found = proofs.read(data)
+    with contextlib.suppress(EngramError):
+        proofs.verify(found)
+    proofs.verify(found, NODE.public)
+
+
+def documents() -> list[bytes]:
+    world = proof_world.world(12)
+    transcript = world.run(world.challenger(m=4))
+    commitment = proofs.commitment_of(world.state)
+    record_there = proofs.prove_record(world.state, cids.from_digest(record.decode(world.payloads[3]).digest))
+    record_gone = proofs.prove_record(world.state, cids.from_digest(bytes(32)))
+    other = proof_world.state_of(world.payloads[:5])
+    first, second = (proofs.Said(checkpoint=state.note) for state in (world.state, other))
+    state, time_ns = world.state, 10**18
+    receipt = Receipt(
+        event=state.event,
+        position=state.size - 1,
+        size=state.size,
+        root=state.root,
+        time_unix_ns=time_ns,
+        path=state.path,
+        signature=NODE.sign(identity.receipt_message(state.size, state.root, time_ns)),
+    )
+    made = [transcript, record_there, record_gone, receipt, proofs.equivocation(NODE.public, first, second)]
+    for each in made:
+        proofs.verify(each, NODE.public)
+    return [*map(proofs.write, made), commitment.checkpoint]
 
 
 # -- what is read from files -------------------------------------------------------------------------------------------------
@@ -216,6 +251,7 @@ DECODERS: dict[str, tuple[Callable[..., object], Sequence[bytes]]] = {
     "checkpoints.parse": (lambda data: (checkpoints.signer(data), checkpoints.parse(data, NODE.public)), [NOTE]),
     "events.decode": (events.decode, EVENTS),
     "events.judge": (lambda data: events.judge({f"{0:020}.log": data}, None), [SEGMENT]),
+    "proofs.read, verify": (document, documents()),
     "parse_url": (lambda data: parse_url(text(data)), [b"engram://127.0.0.1:8090", b"http://[::1]:1/a"]),
     "read_slots": (json_lines, [b'\xef\xbb\xbf{"text":"a","metadata":{"n":1}}\n\n{"vector":[1,2]}\n']),
     "FORMAT": (format_file, [b'{"format": 1, "writer": "x"}\n', b'{"format"']),
@@ -255,6 +291,22 @@ def bounded(size: int) -> Any:
 def judged(decode: Callable[[bytes], object], data: bytes) -> None:
     with bounded(len(data)), contextlib.suppress(EngramError):
         decode(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("events.decode", b"\x81"),
+        ("events.decode", b"\x80"),
+        ("events.decode", b"\x81\xa4type" * 2000),
+        ("events.decode", b"\x81\xa4type\xa2\xed\xa0"),
+        ("index/MANIFEST", b"\x81\xa1a" * 2000),
+        ("projections/", b"\x91" * 3000),
+        ("scrub", b'{"log":' * 3000),
+    ],
+)
+def test_what_was_found_once_stays_mended(name, data):
+    judged(DECODERS[name][0], data)
 
 
 ANY_TIME = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck), print_blob=True)

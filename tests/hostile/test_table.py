@@ -16,11 +16,16 @@ BYTES = re.compile(r"\b(bytes|bytearray|Buffer|memoryview)\b")
 DECODE = re.compile(
     r"msgspec\.(json|msgpack)\.(decode|Decoder)|\bjson\.loads?\(|tomllib\.loads?|zipfile\.ZipFile|b64decode|_core\.\w*decode"
 )
-ELSEWHERE = {
+ELSEWHERE = {  # path or folder: what it decodes
     "engram/cli/": "what our own node has answered, or a user types",
     "engram/testing/": "the simulation's own notes",
     "engram/embed/": "files of known digests; a server's answers: tests/embed/test_remote.py",
-    "engram/index/": "",
+    "engram/store/_tables.py": "SQLite's file: what cannot be read is folded again",
+    "engram/store/_reading.py": "SQLite's rows",
+    "engram/store/_audit/": "whole folders: test_forged_folders.py",
+    "engram/runtime/_projection.py": "a plug-in's own state, out of a file of `projections/`",
+    "engram/runtime/_event_actor.py": "what it has just encoded",
+    "engram/node/_facts.py": "events of the open log, checked",
 }
 
 

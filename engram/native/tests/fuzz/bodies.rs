@@ -43,7 +43,7 @@ fn frames(segment: &[u8]) -> Vec<(usize, usize)> {
 }
 
 /// Put the CRCs right, and as a forger the ids too.
-pub fn mend(segment: &mut Vec<u8>, level: u8) {
+pub fn mend(segment: &mut [u8], level: u8) {
     for (at, size) in frames(segment) {
         let frame = &mut segment[at..at + size];
         if level == 2 {

@@ -29,7 +29,7 @@ fn sealed(dim: usize, rows: u32) -> (Vec<u8>, Arc<BodyMaps>) {
 }
 
 /// Put the digest right: it proves the bytes against a failing disk, not against a forger.
-fn mend(part: &mut Vec<u8>, _level: u8) {
+fn mend(part: &mut [u8], _level: u8) {
     if part.len() >= 64 {
         let digest = sha256(&[&part[..32], &part[64..]]);
         part[32..64].copy_from_slice(&digest);

@@ -54,7 +54,7 @@ fn frames(segment: &[u8]) -> Vec<(usize, usize)> {
 }
 
 /// Put the CRCs right, and as a forger positions, counts and roots too.
-fn mend(segment: &mut Vec<u8>, level: u8) {
+fn mend(segment: &mut [u8], level: u8) {
     let mut state = State::default();
     for (at, size) in frames(segment) {
         let frame = &mut segment[at..at + size];

@@ -55,7 +55,7 @@ pub enum Extreme {
 
 impl Recipe {
     /// Make the input; `mend` puts right what the level says.
-    pub fn bytes(&self, good: &[Vec<u8>], mend: impl Fn(&mut Vec<u8>, u8)) -> Vec<u8> {
+    pub fn bytes(&self, good: &[Vec<u8>], mend: impl Fn(&mut [u8], u8)) -> Vec<u8> {
         let of = |number: &u8| good[usize::from(*number) % good.len()].clone();
         let mut bytes = match &self.base {
             Base::Raw(bytes) => bytes.clone(),

@@ -29,7 +29,7 @@ pub fn payloads() -> Vec<Vec<u8>> {
 }
 
 /// Put the content's hash right: whoever forges a payload can.
-pub fn mend(payload: &mut Vec<u8>, _level: u8) {
+pub fn mend(payload: &mut [u8], _level: u8) {
     let Some(header) = payload.first_chunk::<{ record::HEADER }>() else {
         return;
     };

@@ -118,7 +118,7 @@ fn trie_multiproof() {
 }
 
 /// Put the checksum right, and as whoever can write there the count.
-fn mend(file: &mut Vec<u8>, level: u8) {
+fn mend(file: &mut [u8], level: u8) {
     if file.len() < 64 {
         return;
     }
