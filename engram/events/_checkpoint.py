@@ -82,7 +82,9 @@ def parse(note: bytes, public: bytes) -> Checkpoint:
         root = base64.b64decode(found["root"], validate=True)
     except binascii.Error:
         raise LogCorrupt("a checkpoint's base64 is malformed") from None
-    canonical = base64.b64encode(root).decode() == found["root"]
+    canonical = all(
+        base64.b64encode(data).decode() == found[name] for name, data in (("root", root), ("signature", signature))
+    )
     signed = signature[:4] == key_id(public) and verify(public, found["body"].encode(), signature[4:])
     size = int(found["size"])
     if not canonical or not signed or size >= 2**64:

@@ -18,7 +18,7 @@ import golden
 import msgspec
 import pytest
 import rich_folder
-from rich_folder import FIRST, NOW, changed, flip, forge, place_of
+from rich_folder import FIRST, NOW, changed, flip, forge, look, place_of
 
 from engram.errors import EngramError, FolderRefused
 from engram.events import Checkpoint, checkpoints
@@ -50,12 +50,6 @@ def folder(made, tmp_path):
 def whole(made, tmp_path):
     """The folder in one segment, which a forger can write anew; without state.db, which would tell on it."""
     return Path(shutil.copytree(made[ONE], tmp_path / "data", ignore=shutil.ignore_patterns("state.db*")))
-
-
-def look(path, **order):
-    with tempfile.TemporaryDirectory() as scratch:
-        order = AuditOrder(path.absolute(), Path(scratch), **order)
-        return audit(ReadOnlyDisk(), order, lambda *_: None, lambda: None)
 
 
 def found(report):

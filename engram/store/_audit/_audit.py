@@ -126,7 +126,7 @@ class _Audit:
         found = BodiesPass(self._disk, self._path, bodies, ledger, self._named, self._pause)
         found.run()
 
-        events = EventsPass(connection, bodies, reader, ledger, notes.proved)
+        events = EventsPass(connection, bodies, reader, ledger, notes.proved, proved.key)
         refold = None
         root = proved.roots.get(tables.progress.position) if tables.progress else None
         if tables.hold(proved.log.size, root, found.end, whole=proved.whole) and tables.progress:
