@@ -10,9 +10,8 @@ import hashlib
 import itertools
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from engram import cid as cids
+from engram import record
 from engram.documents import role_of
 from engram.errors import BodiesCorrupt
 from engram.events import (
@@ -292,7 +291,9 @@ class Fold:
                 f"the body {body_id.hex()}, which event {position} names, is not what was written; restore bodies from "
                 "a backup"
             )
-        text: str = msgspec.json.decode(data)[name]
+        text = record.text_in_patch(data, name)
+        if text is None:
+            raise BodiesCorrupt(f"the body {body_id.hex()}, which event {position} names, is no patch with a {name}")
         return text
 
     def _measured(self, event: RecallMeasured) -> None:

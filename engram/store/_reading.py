@@ -212,7 +212,7 @@ class Reader:
         """Give the key that stands in a patch, by the patch's hash; None where it cannot be read."""
         row = self._row("SELECT location FROM bodies WHERE id = ?", (patch,))
         body = None if row is None else self._bodies.proved(row[0], patch)
-        return None if body is None else msgspec.json.decode(body).get("key")
+        return None if body is None else record.text_in_patch(body, "key")
 
     def browse(
         self,
