@@ -232,9 +232,9 @@ class _Audit:
         """Give the node key that the log begins with, held against the one that is here and the one that is wanted."""
         try:
             created = decode(_core.frame_events(frame.data)[0])
-        except (LogCorrupt, msgspec.MsgspecError):
-            return b""
-        if not isinstance(created, LogCreated) or len(created.node_key) != _KEY_BYTES:
+        except LogCorrupt:
+            created = None
+        if not isinstance(created, LogCreated):
             self._ledger.found("log", frame.file, frame.offset, "event 0: it names no node key of 32 bytes", position=0)
             return b""
         key, wanted = created.node_key, self._order.node_key
