@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from engram.ports import Disk, File
 
 _VKEY, _LATEST, _ALL = "vkey", "checkpoint", "checkpoints"
+_UNSYNCED = 4096
+"""Files that are written before they are synced."""
 
 
 class TileFolder:
@@ -25,7 +27,9 @@ class TileFolder:
         self._disk = disk
         self._path = path
         self._lock: File | None = None
+        self._unsynced: list[Path] = []
         self._folders: set[Path] = set()
+        self._partial: list[tuple[str, set[str]]] = []
         self.written = 0
         """How many files were made or changed."""
         self.mended = 0
@@ -84,34 +88,56 @@ class TileFolder:
         self._folders.add(path.parent)
         self._write(path, data)
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes, *, durable: bool = False) -> None:
+        """Write a file whole; durable now, or once all are settled, since to sync each by itself takes far longer."""
         fresh = path.with_name(f".{path.name}.new")
         file = self._disk.open(fresh, create=True)
         try:
             file.truncate(0)
             file.write(0, data)
-            file.sync()
+            if durable:
+                file.sync()
         finally:
             file.close()
         self._disk.rename(fresh, path)
+        if durable:
+            self._disk.sync_folder(path.parent)
+            return
+        self._unsynced.append(path)
+        if len(self._unsynced) == _UNSYNCED:
+            self._settle()
 
-    def clear(self, place: str, but: Iterable[str] = ()) -> None:
-        """Remove the files of a folder, but some, and the folder with the last of them."""
-        folder = self._path / place
-        names, kept = set(self._disk.list(folder)), set(but)
-        for name in names - kept:
-            self._disk.remove(folder / name)
-        if names and not names & kept:
-            self._disk.remove_folder(folder)
-            self._folders.discard(folder)
+    def narrow(self, place: str, widths: Iterable[int] = ()) -> None:
+        """Have no other partial tiles than of these widths, once what takes the place of the others is durable."""
+        if self._disk.list(self._path / f"{place}.p"):
+            self._partial.append((f"{place}.p", {str(width) for width in widths}))
 
     def publish(self, notes: Mapping[int, bytes]) -> None:
         """Write the checkpoints, and the largest as the one to start from, once all that they speak for is durable."""
         for size, note in notes.items():
             self.put(f"{_ALL}/{checkpoints.file_name(size)}", note)
-        for folder in sorted(self._folders):
-            self._disk.sync_folder(folder)
+        self._settle()
         latest = self._path / _LATEST
         if not self._disk.exists(latest) or self.read(_LATEST) != notes[max(notes)]:
-            self._write(latest, notes[max(notes)])
-        self._disk.sync_folder(self._path)
+            self._write(latest, notes[max(notes)], durable=True)
+        for place, widths in self._partial:
+            self._remove(self._path / place, widths)
+
+    def _settle(self) -> None:
+        for path in self._unsynced:
+            file = self._disk.open(path, writable=False)
+            try:
+                file.sync()
+            finally:
+                file.close()
+        for folder in sorted(self._folders):
+            self._disk.sync_folder(folder)
+        self._unsynced.clear()
+        self._folders.clear()
+
+    def _remove(self, folder: Path, but: set[str]) -> None:
+        names = set(self._disk.list(folder))
+        for name in names - but:
+            self._disk.remove(folder / name)
+        if not names & but:
+            self._disk.remove_folder(folder)
