@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from engram.ports import Disk, File
 
 _VKEY, _LATEST, _ALL = "vkey", "checkpoint", "checkpoints"
-_UNSYNCED = 4096
-"""Files that are written before they are synced."""
 
 
 class TileFolder:
@@ -27,7 +25,6 @@ class TileFolder:
         self._disk = disk
         self._path = path
         self._lock: File | None = None
-        self._unsynced: list[Path] = []
         self._folders: set[Path] = set()
         self._partial: list[tuple[str, set[str]]] = []
         self.written = 0
@@ -78,34 +75,26 @@ class TileFolder:
     def put(self, place: str, data: bytes) -> None:
         """Have a file with these bytes; one that has them is left alone."""
         path = self._path / place
+        if path.parent not in self._folders:
+            self._disk.make_folder(path.parent)
+            self._folders.update(folder for folder in path.parents if folder.is_relative_to(self._path))
         if self._disk.exists(path):
             if self.read(place) == data:
                 return
             self.mended += 1
-        elif path.parent not in self._folders:
-            self._disk.make_folder(path.parent)
         self.written += 1
-        self._folders.add(path.parent)
         self._write(path, data)
 
-    def _write(self, path: Path, data: bytes, *, durable: bool = False) -> None:
-        """Write a file whole; durable now, or once all are settled, since to sync each by itself takes far longer."""
+    def _write(self, path: Path, data: bytes) -> None:
         fresh = path.with_name(f".{path.name}.new")
         file = self._disk.open(fresh, create=True)
         try:
             file.truncate(0)
             file.write(0, data)
-            if durable:
-                file.sync()
+            file.sync()
         finally:
             file.close()
         self._disk.rename(fresh, path)
-        if durable:
-            self._disk.sync_folder(path.parent)
-            return
-        self._unsynced.append(path)
-        if len(self._unsynced) == _UNSYNCED:
-            self._settle()
 
     def narrow(self, place: str, widths: Iterable[int] = ()) -> None:
         """Have no other partial tiles than of these widths, once what takes the place of the others is durable."""
@@ -116,24 +105,14 @@ class TileFolder:
         """Write the checkpoints, and the largest as the one to start from, once all that they speak for is durable."""
         for size, note in notes.items():
             self.put(f"{_ALL}/{checkpoints.file_name(size)}", note)
-        self._settle()
+        for folder in sorted(self._folders):  # of all names: who wrote some may have been killed before it synced them
+            self._disk.sync_folder(folder)
         latest = self._path / _LATEST
         if not self._disk.exists(latest) or self.read(_LATEST) != notes[max(notes)]:
-            self._write(latest, notes[max(notes)], durable=True)
+            self._write(latest, notes[max(notes)])
+        self._disk.sync_folder(self._path)
         for place, widths in self._partial:
             self._remove(self._path / place, widths)
-
-    def _settle(self) -> None:
-        for path in self._unsynced:
-            file = self._disk.open(path, writable=False)
-            try:
-                file.sync()
-            finally:
-                file.close()
-        for folder in sorted(self._folders):
-            self._disk.sync_folder(folder)
-        self._unsynced.clear()
-        self._folders.clear()
 
     def _remove(self, folder: Path, but: set[str]) -> None:
         names = set(self._disk.list(folder))
