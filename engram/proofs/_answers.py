@@ -25,6 +25,7 @@ ERASED_BEFORE_MS = 31 * 60 * 1000
 
 _CLOCKS_MS = 60_000
 _K = 32
+_LEAF = 64
 
 
 class Wrong(Exception):
@@ -49,6 +50,11 @@ class Walked(msgspec.Struct, frozen=True):
     drawn: list[int] = []
     leaves: list[bytes] = []
     refused: str | None = None
+
+
+def are_leaves(leaves: Sequence[bytes]) -> bool:
+    """Say whether these are leaves. The miner signs them one behind the other, so where each ends is in their size."""
+    return all(len(leaf) == _LEAF for leaf in leaves)
 
 
 def walk(challenge: Challenge, chal_id: bytes, count: int, payloads: Sequence[bytes]) -> Walked:

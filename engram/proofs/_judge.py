@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.identity import fast_message, slow_message, verify
-from engram.proofs._answers import Wrong, owner_of, show, walk
+from engram.proofs._answers import Wrong, are_leaves, owner_of, show, walk
 from engram.proofs._chal_id import challenge_id, why_refused
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def judge_slow(transcript: Transcript, committed: CommittedState, chal_id: bytes
     challenge, fast, slow = transcript.challenge, transcript.fast, transcript.slow
     if slow is None or fast is None:
         return _failed(transcript.failure)
-    if slow.chal_id != chal_id or slow.total != len(slow.payloads):
+    if slow.chal_id != chal_id or slow.total != len(slow.payloads) or not are_leaves(slow.leaves):
         return Judged(Outcome.LATE, "phase B was answered with something else: no answer came in time")
     walked = walk(challenge, chal_id, committed.state.records.count, slow.payloads)
     message = slow_message(chal_id, slow.multiproof, slow.leaves, walked.hashes)
