@@ -299,6 +299,18 @@ def test_the_commitment_is_the_one_that_was_challenged():
         verified(replaced(transcript, judgement=judgement))
 
 
+def test_a_challenge_that_nobody_has_signed_is_no_challenge():
+    from engram.proofs import _transcript
+
+    of = world(0)
+    challenger = of.challenger()
+    transcript = of.run(challenger)
+    unsigned = replaced(transcript, challenge=replaced(transcript.challenge, signature=bytes(64)), judgement=None)
+    judgement = _transcript.sign_judgement(unsigned, challenger.chal_id, challenger.judged, VALIDATOR, keep=True)
+    with pytest.raises(DoesNotHold, match="not signed by its validator"):
+        verified(replaced(unsigned, judgement=judgement))
+
+
 def test_times_are_under_the_validators_signature():
     of = world(9)
     transcript = of.run(of.challenger(m=4))
