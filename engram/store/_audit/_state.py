@@ -113,8 +113,6 @@ class EventsPass:
                     self._take(frame, position, event)
                 except _Wrong as wrong:
                     self._tell("events", frame, position, str(wrong))
-                except (ValueError, OverflowError):
-                    self._tell("events", frame, position, "a field of another length, or a number out of range")
                 except EngramError as error:
                     self._tell("events", frame, position, error.message)
                 else:
