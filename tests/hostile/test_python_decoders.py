@@ -204,7 +204,7 @@ def index_manifest(data: bytes) -> None:
 
 def saved_tries(data: bytes) -> None:
     for content in (data, hashlib.sha256(data).digest() + data):
-        _trie_file.load(file_of(content, "trie/tries"), HOME, lambda _: bytes(32))
+        _trie_file.load(file_of(content, "trie/tries"), HOME, lambda _: bytes(32), 9)
 
 
 def packed(data: bytes) -> None:

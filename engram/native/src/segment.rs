@@ -70,6 +70,26 @@ pub fn looks_unfinished(segment: &[u8], offset: usize, extent: usize) -> bool {
     })
 }
 
+/// Say whether a sound frame may stand at one of `places`, each with what its header claims: `sound` looks.
+///
+/// Whoever fills an end with headers, each of which claims all that follows, must not have us take the CRC of each: over
+/// so many times the segment's bytes it counts as found.
+pub fn sound_follows(
+    segment: &[u8],
+    places: impl Iterator<Item = (usize, usize)>,
+    sound: impl Fn(usize) -> bool,
+) -> bool {
+    const TIMES: usize = 16;
+    let mut left = TIMES * segment.len();
+    for (at, claimed) in places {
+        if claimed > left || sound(at) {
+            return true;
+        }
+        left -= claimed;
+    }
+    false
+}
+
 pub fn all_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
 }
