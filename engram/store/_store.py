@@ -222,9 +222,10 @@ class Store(Reader):
         try:
             self._writer.execute("BEGIN")
             self._fold.add_bodies(unnamed)
+            self._bodies.erase(self._fold.take_erased())
             self._advance()
             self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StorageFailed) as error:
             raise self._tables_failed(error) from error
         self._publish(())
 

@@ -91,9 +91,9 @@ class Client:
                 await self._put_many(numbers)
             case plan.Together(memories=numbers):
                 await self._put_all(numbers)
-            case plan.Delete(memory=number):
+            case plan.Delete(memory=number, erase=erase):
                 if (cid := self._shared.cids.get(number)) is not None:
-                    await self._call(wire.Delete(cid=cid, namespace=self._space(number)), (number,))
+                    await self._call(wire.Delete(cid=cid, namespace=self._space(number), erase=erase), (number,))
             case plan.Get(memory=number):
                 if number in self._shared.cids:
                     await self._call(self._get(number), (number,))
