@@ -13,7 +13,10 @@ import msgspec
 import trio
 
 from engram.actors import (
+    EPOCH_S,
     INDEX_LANE,
+    Checkpointer,
+    CheckpointOnce,
     ConfiguredModel,
     EmbedderActor,
     Indexer,
@@ -50,7 +53,7 @@ from engram.runtime import (
     leaf,
     raise_descriptor_limit,
 )
-from engram.store import Indexing, IndexLimits, RecallCheck, Scrub, Store
+from engram.store import SNAPSHOT_LEAVES, Indexing, IndexLimits, RecallCheck, Scrub, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -88,6 +91,10 @@ class World(msgspec.Struct, frozen=True):
     """Where segments of the log and of the bodies end: at most the formats' 64 MiB."""
     index_limits: IndexLimits = IndexLimits()
     """When parts of the index are sealed, merged and made anew."""
+    snapshot_leaves: int = SNAPSHOT_LEAVES
+    """From how many leaves of the state tries on a snapshot of these is kept."""
+    epoch_s: float = EPOCH_S
+    """After how long a checkpoint is signed, where anything was written."""
 
 
 def real_world() -> World:
@@ -162,6 +169,7 @@ async def _open_store(path: Path, world: World, offload: Offload, on_event: OnEv
         world.clock.now_ns(),
         f"engram-node {__version__}",
         segment_bytes=world.segment_bytes,
+        snapshot_leaves=world.snapshot_leaves,
     )
     store = await offload.run("writer", call)
     records = await offload.run("search", store.count)
@@ -213,6 +221,9 @@ async def _actors(
         recall = await offload.run("search", functools.partial(RecallCheck, store))
         checker = await supervisor.start("recall_checker", functools.partial(RecallChecker, recall), essential=False)
         nursery.start_soon(keep_asking, checker, ReplayOnce, world.clock)
+        make = functools.partial(Checkpointer, store, store_ref, world.epoch_s)
+        checkpointer = await supervisor.start("checkpointer", make, essential=False)
+        nursery.start_soon(keep_asking, checkpointer, CheckpointOnce, world.clock)
         scrub = await _start_scrub(config, supervisor, nursery, offload, store, world.clock)
         nursery.start_soon(own.prepare, world.model, config.model_dir, offload, world.clock, on_event)
         for name, model in configured.items():

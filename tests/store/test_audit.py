@@ -18,13 +18,13 @@ import golden
 import msgspec
 import pytest
 import rich_folder
-from rich_folder import FIRST, NOW, changed, flip, forge, place_of
+from rich_folder import FIRST, NOW, changed, flip, forge, look, place_of
 
 from engram.errors import EngramError, FolderRefused
-from engram.events import Checkpoint, checkpoints
+from engram.events import Checkpoint, Log, LogTree, checkpoints
 from engram.identity import Hotkey, NodeKey, put_message, set_key_message, tombstone_message
 from engram.native import _core
-from engram.runtime import ReadOnlyDisk
+from engram.runtime import ReadOnlyDisk, RealDisk
 from engram.store import AuditOrder, Claim, GivenCheckpoint, audit
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))  # where a script finds what it imports when it is run
@@ -50,12 +50,6 @@ def folder(made, tmp_path):
 def whole(made, tmp_path):
     """The folder in one segment, which a forger can write anew; without state.db, which would tell on it."""
     return Path(shutil.copytree(made[ONE], tmp_path / "data", ignore=shutil.ignore_patterns("state.db*")))
-
-
-def look(path, **order):
-    with tempfile.TemporaryDirectory() as scratch:
-        order = AuditOrder(path.absolute(), Path(scratch), **order)
-        return audit(ReadOnlyDisk(), order, lambda *_: None, lambda: None)
 
 
 def found(report):
@@ -286,8 +280,8 @@ def other_deleted(frames):
         (changed("state_committed.1", 0, type="state_commItted.1"), "checkpoints", "is not state_committed"),
         (changed("record_stored.1", 2, payload=bytes(32)), "events", "payload hash is not that of the body"),
         (changed("record_stored.1", 2, signature=bytes(64)), "events", "signature does not verify"),
-        (changed("record_stored.1", 2, ns=bytes(31)), "events", "another length"),
-        (changed("record_stored.1", 2, issued_unix_ms=-1), "events", "out of range"),
+        (changed("record_stored.1", 2, ns=bytes(31)), "events", "of length >= 32"),
+        (changed("record_stored.1", 2, issued_unix_ms=-1), "events", "malformed"),
         (changed("record_stored.1", 2, issued_unix_ms="soon"), "events", "malformed"),
         (changed("record_stored.1", 2, cid="v1::x"), "events", "not a CID"),
         (changed("record_stored.1", 2, ns=bytes(31) + b"x"), "events", "no namespace"),
@@ -558,6 +552,26 @@ def test_the_index_is_held_against_the_log_and_its_own_names(folder):
     assert "of another log" in reasons(look(folder))
     flip(index / "MANIFEST", 40)
     assert "checksum" in reasons(look(folder))
+
+
+def test_the_hashes_of_the_logs_tree_are_held_against_its_events(folder):
+    log = Log.open(RealDisk(), folder / "events")
+    log.append([msgspec.msgpack.encode({"type": "dream_dreamt.1", "n": n}) for n in range(600)], NOW * 3)
+    LogTree(RealDisk(), folder / "tree", log).catch_up()
+    log.close()
+    report = look(folder)
+    assert (report.status, counts(report)["projections"]) == ("sound", (1, 1))
+    for level, number in ((0, 600), (1, 1)):
+        flip(folder / "tree" / str(level), 32 * number + 5)
+        report = look(folder)
+        assert found(report) == [("projections", f"tree/{level}", 32 * number)]
+        assert counts(report)["projections"] == (0, 1)
+        flip(folder / "tree" / str(level), 32 * number + 5)
+    (folder / "tree" / "1").write_bytes(b"")  # behind the log, and made when it is asked for
+    assert look(folder).status == "sound"
+    with (folder / "tree" / "0").open("ab") as file:
+        file.write(bytes(32))
+    assert "and the log has" in reasons(look(folder))
 
 
 def test_what_others_say_that_they_folded_is_held_against_the_log(folder):

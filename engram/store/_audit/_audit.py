@@ -5,7 +5,8 @@ regular files only, sizes are bounded before anything is read whole, and what ha
 audit's own. In order:
 
     state.db     copied off the folder, so that all that it knows is in the log that is read behind it
-    the log      every frame, of the segments that are there now; the roots at every size that something speaks of
+    the log      every frame, of the segments that are there now; the roots at every size that something speaks of,
+                 and the hashes in tree/
     checkpoints  signature, name, and the log's root at their size, on the way
     bodies       every frame, every id; where each is goes into the audit's database
     the events   read again: each against its body, and what stands before it; the state tries at every commitment;
@@ -34,6 +35,7 @@ from engram.store._audit._notes import GivenCheckpoint, Notes
 from engram.store._audit._report import AuditReport, Ledger, PartName, Status, Tell
 from engram.store._audit._state import EventsPass
 from engram.store._audit._tables import Refold, Tables, scratch_tables
+from engram.store._audit._tree import TreePass
 from engram.store._format import format_of
 from engram.store._named import named_bodies
 
@@ -118,7 +120,8 @@ class _Audit:
         wanted |= {tables.progress.position} if tables.progress else set()
         wanted |= {manifest.position} if manifest else set()
         notes = Notes(self._disk, self._path, order.given, ledger)
-        proved = self._prove_log(notes, wanted)
+        tree = TreePass(self._disk, self._path, ledger, self._opened)
+        proved = self._prove_log(notes, tree, wanted)
 
         connection = scratch_tables(order.scratch)
         self._opened.callback(connection.close)
@@ -128,7 +131,7 @@ class _Audit:
         found = BodiesPass(self._disk, self._path, bodies, ledger, self._named, self._pause)
         found.run()
 
-        events = EventsPass(connection, bodies, reader, ledger, notes.proved)
+        events = EventsPass(connection, bodies, reader, ledger, notes.proved, proved.key)
         refold = None
         root = proved.roots.get(tables.progress.position) if tables.progress else None
         if tables.hold(proved.log.size, root, found.end, whole=proved.whole) and tables.progress:
@@ -190,7 +193,7 @@ class _Audit:
         except OSError as error:
             raise FolderRefused(f"cannot read {self._path / 'events'}: {error.strerror or error}") from error
 
-    def _prove_log(self, notes: Notes, wanted: set[int]) -> _Proved:
+    def _prove_log(self, notes: Notes, tree: TreePass, wanted: set[int]) -> _Proved:
         """Prove every frame, hold the checkpoints against the roots, and keep those at the sizes that are wanted."""
         ledger = self._ledger
         self._names = self._segments()
@@ -207,6 +210,8 @@ class _Audit:
                 notes.frame(frame.end, frame.root, frame.first)
                 if frame.end in wanted:
                     roots[frame.end] = frame.root
+            if tree.is_wanted:
+                tree.take(frames[0].first, [event for frame in frames for event in _core.frame_events(frame.data)])
             count += sum(frame.events for frame in frames)
             ledger.tell("log", log.bytes_read, total)
         ledger.count("log", count, count, log.bytes_read)
@@ -219,6 +224,7 @@ class _Audit:
             ledger.found("log", stop.file, stop.offset, stop.reason, status=status, position=log.size)
         whole = log.stop is None or log.stop.status == _TORN
         notes.end(log.size, whole=whole)
+        tree.end(log.size, whole=whole)
         return _Proved(log, key, whole, roots)
 
     def _pass(self) -> LogPass:
@@ -228,9 +234,9 @@ class _Audit:
         """Give the node key that the log begins with, held against the one that is here and the one that is wanted."""
         try:
             created = decode(_core.frame_events(frame.data)[0])
-        except (LogCorrupt, msgspec.MsgspecError):
-            return b""
-        if not isinstance(created, LogCreated) or len(created.node_key) != _KEY_BYTES:
+        except LogCorrupt:
+            created = None
+        if not isinstance(created, LogCreated):
             self._ledger.found("log", frame.file, frame.offset, "event 0: it names no node key of 32 bytes", position=0)
             return b""
         key, wanted = created.node_key, self._order.node_key
