@@ -403,6 +403,12 @@ def standing_though_erased(connection: sqlite3.Connection) -> list[bytes]:
     return [digest for (digest,) in rows]
 
 
+def erased_by(connection: sqlite3.Connection, digest: bytes) -> list[int]:
+    """Give the positions of the deletions for which a record is erased, lowest first; none while it is not."""
+    kept = connection.execute("SELECT 1 FROM records WHERE digest = ?", (digest,)).fetchone()
+    return [] if kept else erasures(connection, digest)
+
+
 def is_empty(connection: sqlite3.Connection, ns: bytes) -> bool:
     """Say whether no membership and no key of a namespace is alive."""
     found = connection.execute(
