@@ -151,7 +151,13 @@ class Together(msgspec.Struct, frozen=True, tag=True):
     memories: tuple[int, ...]
 
 
-Action = Put | Delete | Get | Query | ListSpace | Create | Bad | Ask | Together | naming.Action
+class Anew(msgspec.Struct, frozen=True, tag=True):
+    """Erase a memory, if somebody has learnt its CID, and put it again, both at once."""
+
+    memory: int
+
+
+Action = Put | Delete | Get | Query | ListSpace | Create | Bad | Ask | Together | Anew | naming.Action
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -231,6 +237,8 @@ def _erasing_action(rng: Random, action: Action) -> Action:
             return Delete(memory, rng.random() < 0.8)
         case Get(memory=memory) if rng.random() < 0.5:
             return Delete(memory, erase=True)
+        case Query(memory=memory) if rng.random() < 0.4:
+            return Anew(memory)
     return action
 
 
