@@ -11,7 +11,7 @@ audit's own. In order:
     bodies       every frame, every id; where each is goes into the audit's database
     the events   read again: each against its body, and what stands before it; the state tries at every commitment;
                  fresh tables folded as far as state.db has come, whose digest must be its own
-    the rest     the index's MANIFEST and parts, and what others say that they have folded
+    the rest     the index's MANIFEST and parts, the snapshot of the tries, and what others say that they have folded
 
 What a node writes meanwhile is behind what is read, or is read whole. Damage ends what cannot be known behind it, and
 nothing else: of a log that breaks off at event n all before it is judged.
@@ -36,6 +36,7 @@ from engram.store._audit._report import AuditReport, Ledger, PartName, Status, T
 from engram.store._audit._state import EventsPass, body_ids
 from engram.store._audit._tables import Refold, Tables, scratch_tables
 from engram.store._audit._tree import TreePass
+from engram.store._audit._trie import TrieSnapshot
 from engram.store._format import format_of
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class _Audit:
         wanted = {claim.size for claim in order.claims}
         wanted |= {tables.progress.position} if tables.progress else set()
         wanted |= {manifest.position} if manifest else set()
+        snapshot = TrieSnapshot(self._disk, self._path, ledger)
+        wanted |= {snapshot.position} if snapshot.position is not None else set()
         notes = Notes(self._disk, self._path, order.given, ledger)
         tree = TreePass(self._disk, self._path, ledger, self._opened)
         proved = self._prove_log(notes, tree, wanted)
@@ -130,6 +133,7 @@ class _Audit:
         found.run()
 
         events = EventsPass(connection, bodies, reader, ledger, notes.proved, proved.key)
+        events.tries_at = {snapshot.position: None} if snapshot.position is not None else {}
         refold = None
         root = proved.roots.get(tables.progress.position) if tables.progress else None
         if tables.hold(proved.log.size, root, found.end, whole=proved.whole) and tables.progress:
@@ -144,6 +148,9 @@ class _Audit:
         if manifest is not None:
             known = manifest.position <= proved.log.size
             check_index(self._disk, self._path, manifest, proved.roots.get(manifest.position), ledger, known=known)
+        if snapshot.position is not None:
+            at, tries = snapshot.position, events.tries_at[snapshot.position]
+            snapshot.hold(proved.log.size, proved.roots.get(at), tries, whole=proved.whole)
         self._check_claims(proved)
         return AuditReport(
             node_key=ss58(proved.key) if proved.key else "",
