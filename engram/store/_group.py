@@ -110,7 +110,15 @@ class MeasureOperation(msgspec.Struct, frozen=True):
     measured: events.RecallMeasured
 
 
-Operation = PutOperation | KeyOperation | DeleteOperation | CreateOperation | DropOperation | MeasureOperation
+class JudgeOperation(msgspec.Struct, frozen=True):
+    """Keep how this node's challenge of another has ended."""
+
+    judged: events.ChallengeJudged
+
+
+Operation = (
+    PutOperation | KeyOperation | DeleteOperation | CreateOperation | DropOperation | MeasureOperation | JudgeOperation
+)
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -188,6 +196,8 @@ class Group:
                     self._there(operation.measured.ns)
                     self.measured[operation.measured.ns] = operation.measured
                     return self._emit(operation.measured)
+                case JudgeOperation():
+                    return self._emit(operation.judged)
         except EngramError as error:
             if self._fold.changes != before:
                 # Half of it is in the tables, and would be committed with what comes after it.
