@@ -7,6 +7,7 @@
 
 pub mod attributes;
 pub mod bodies;
+pub mod challenge;
 pub mod digest;
 pub mod embed;
 pub mod eventlog;

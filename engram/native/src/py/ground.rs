@@ -6,7 +6,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::jcs::{self, Refusal, Value};
-use crate::{digest, hash, record, sr25519, trie};
+use crate::{digest, record, sr25519, trie};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(canonical, module)?)?;
@@ -339,19 +339,11 @@ fn trie_root<'py>(py: Python<'py>, leaves: &[u8]) -> PyResult<(Bound<'py, PyByte
     if !leaves.len().is_multiple_of(64) {
         return Err(PyValueError::new_err("a leaf is 64 bytes: K and value"));
     }
-    let mut pairs: Vec<(hash::Digest, hash::Digest)> = leaves
-        .chunks_exact(64)
-        .map(|leaf| {
-            (
-                leaf[..32].try_into().expect("32 bytes"),
-                leaf[32..].try_into().expect("32 bytes"),
-            )
-        })
-        .collect();
-    let (root, count) = py
-        .detach(|| trie::root(&mut pairs))
-        .map_err(PyValueError::new_err)?;
-    Ok((PyBytes::new(py, &root), count))
+    let rows = leaves.chunks_exact(64).flat_map(|leaf| [leaf, &[0; 8]]);
+    let rows: Vec<u8> = rows.flatten().copied().collect();
+    let snapshot = py.detach(|| trie::Trie::build(&rows).map(|mut trie| trie.commit()));
+    let snapshot = snapshot.map_err(PyValueError::new_err)?;
+    Ok((PyBytes::new(py, &snapshot.root()), snapshot.count()))
 }
 
 /// CRC-32C (Castagnoli) of a buffer.

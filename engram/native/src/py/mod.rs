@@ -13,11 +13,13 @@ mod msgpack;
 #[allow(unsafe_code)]
 mod segment;
 mod tree;
+mod trie;
 
 #[pymodule(gil_used = true)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     ground::register(module)?;
+    trie::register(module)?;
     log::register(module)?;
     tree::register(module)?;
     msgpack::register(module)?;
