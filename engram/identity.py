@@ -15,6 +15,7 @@ from engram.limits import LIMITS
 from engram.native import _core
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from engram.ports import Disk, Rng
@@ -207,6 +208,27 @@ def tombstone_message(network: bytes, namespace: bytes, digest: bytes, issued_un
 def receipt_message(size: int, root: bytes, time_unix_ns: int) -> bytes:
     """Give the bytes that a node signs for a frame: every event in it is covered by one signature."""
     return b"engram/receipt/1\n" + size.to_bytes(8) + root + time_unix_ns.to_bytes(8)
+
+
+def ask_message(chal_id: bytes) -> bytes:
+    """Give the bytes that a validator signs to have a challenge answered."""
+    return b"engram/pos/2/ask\n" + chal_id
+
+
+def fast_message(chal_id: bytes, seed: bytes) -> bytes:
+    """Give the bytes that a miner signs in phase A of a challenge."""
+    return b"engram/pos/2/fast\n" + chal_id + seed
+
+
+def slow_message(chal_id: bytes, multiproof: bytes, leaves: Iterable[bytes], payload_hashes: Iterable[bytes]) -> bytes:
+    """Give the bytes that a miner signs in phase B. `payload_hashes`: of every payload that is sent, in order."""
+    parts = (multiproof, b"".join(leaves), b"".join(payload_hashes))
+    return b"engram/pos/2/slow\n" + chal_id + b"".join(hashlib.sha256(part).digest() for part in parts)
+
+
+def verdict_message(chal_id: bytes, verdict: int, a_ms: int, b_ms: int, evidence: bytes) -> bytes:
+    """Give the bytes that a validator signs of a verdict. `evidence`: the hash of what is kept, zeros for nothing."""
+    return b"engram/verdict/1\n" + chal_id + bytes([verdict]) + a_ms.to_bytes(4) + b_ms.to_bytes(4) + evidence
 
 
 def hello_message(

@@ -15,7 +15,7 @@ import engram
 
 ROOT = Path(engram.__file__).parent
 GROUND = {"errors", "limits", "ports", "cid", "record", "documents", "identity", "filter", "native"}
-LIBRARIES = {"store", "index", "embed"}
+LIBRARIES = {"store", "index", "embed", "proofs", "scoring"}
 MAY_IMPORT = {
     "native": set(),
     "errors": set(),
@@ -32,12 +32,14 @@ MAY_IMPORT = {
     "index": GROUND,
     "embed": GROUND,
     "store": GROUND | {"events", "index"},
+    "proofs": GROUND | {"events", "wire"},
+    "scoring": GROUND | {"events", "proofs"},
     "sdk": GROUND | {"wire"},
     "gateway": GROUND | {"wire", "runtime"},
     "actors": GROUND | LIBRARIES | {"events", "wire", "runtime"},
     "node": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "sdk"},
     "testing": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "node"},
-    "cli": GROUND | {"events", "wire", "embed", "sdk", "node", "runtime", ""},
+    "cli": GROUND | {"events", "wire", "embed", "proofs", "sdk", "node", "runtime", ""},
     "": {"errors", "node", "sdk"},  # the package itself
 }
 THE_WORLD = {"socket", "time", "random", "sqlite3", "secrets", "subprocess", "urllib", "threading"}

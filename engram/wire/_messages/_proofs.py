@@ -14,6 +14,14 @@ from engram.limits import LIMITS
 from engram.wire._messages._base import Answer, Index, Request
 from engram.wire._messages._receipts import Commitment
 
+Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+"""32 bytes: a hash, a key of Ed25519, a nonce."""
+
+U16 = Annotated[int, msgspec.Meta(ge=0, le=2**16 - 1)]
+U32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+U53 = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A number that JSON has everywhere."""
+
 
 class Proof(Answer, frozen=True, kw_only=True, tag_field="format", tag="engram/proof/1"):
     """Whether something stands in a trie that a node has committed to; checked without it, `engram verify` does so.
@@ -70,18 +78,18 @@ class Challenge(Request[Fast], frozen=True, kw_only=True):
     """
 
     method: ClassVar[str] = "challenge"
-    netuid: int = 0
-    epoch: int
-    mode: int
-    m: int
-    validator: bytes
-    miner: bytes
-    log_size: int
-    nonce: bytes
-    keys: Annotated[list[bytes], msgspec.Meta(max_length=LIMITS.challenge_records)] = []
-    issued_unix_ms: int
-    t1_ms: int
-    t2_ms: int
+    netuid: U16 = 0
+    epoch: U53
+    mode: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    m: Annotated[int, msgspec.Meta(ge=1, le=LIMITS.challenge_records)]
+    validator: Hash
+    miner: Hash
+    log_size: U53
+    nonce: Hash
+    keys: Annotated[list[Hash], msgspec.Meta(max_length=LIMITS.challenge_records)] = []
+    issued_unix_ms: U53
+    t1_ms: U32
+    t2_ms: U32
     signature: bytes
 
 
