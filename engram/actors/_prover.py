@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LANE = "prover"
 
+_NO_CHALLENGE = b""
+
 
 class AnswerFast(Message[Fast], frozen=True):
     """Answer phase A of a challenge."""
@@ -111,7 +113,10 @@ class ProverActor(Actor):
         return await self._offload.run(LANE, functools.partial(answering.payloads, message.start))
 
     def _find(self, chal_id: bytes, asker: bytes | None) -> Answering:
-        return self._prover.find(chal_id, self._now_ms(), asker)
+        answering = self._prover.find(chal_id, self._now_ms())
+        if asker in (None, answering.validator):
+            return answering
+        return self._prover.find(_NO_CHALLENGE, self._now_ms())  # as if there were none of this id
 
     def _now_ms(self) -> int:
         return self._clock.now_ns() // 1_000_000
