@@ -204,6 +204,11 @@ class Log:
         """The time of the last frame."""
         return self._state.time_unix_ns
 
+    @property
+    def state(self) -> _core.LogState:
+        """The log's tree and time; it stays as it is, whatever is appended later."""
+        return self._state
+
     def append(self, events: list[bytes], now_ns: int) -> Committed:
         """Append one frame and make it durable.
 

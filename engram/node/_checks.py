@@ -14,7 +14,7 @@ from engram.errors import BadRequest, EngramError, TooLarge, Unprocessable
 from engram.identity import PUBLIC_NAMESPACE, head_key
 from engram.limits import LIMITS
 from engram.store import PUBLIC, Done, KeyOperation, PutOperation
-from engram.wire import Chunk, Hit, ItemResult, PutResult, Record, error_info
+from engram.wire import Chunk, Hit, ItemResult, PutResult, Receipt, Record, error_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -194,6 +194,7 @@ def put_result(item: Prepared) -> PutResult | EngramError:
         created=item.outcome.created,
         tokens=item.tokens,
         chunks=item.chunks,
+        receipt=receipt_of(item.outcome),
     )
 
 
@@ -203,7 +204,27 @@ def item_result(item: Prepared) -> ItemResult:
     assert item.outcome is not None
     assert item.digest is not None
     return ItemResult(
-        cid=cids.from_digest(item.digest), created=item.outcome.created, tokens=item.tokens, chunks=item.chunks
+        cid=cids.from_digest(item.digest),
+        created=item.outcome.created,
+        tokens=item.tokens,
+        chunks=item.chunks,
+        receipt=receipt_of(item.outcome),
+    )
+
+
+def receipt_of(done: Done) -> Receipt | None:
+    """Give the receipt of what was written, as the wire has it."""
+    receipt = done.receipt
+    if receipt is None:
+        return None
+    return Receipt(
+        event=receipt.event,
+        position=receipt.position,
+        size=receipt.size,
+        root=receipt.root,
+        time_unix_ns=receipt.time_unix_ns,
+        path=receipt.path,
+        signature=receipt.signature,
     )
 
 

@@ -27,6 +27,7 @@ from engram.node._checks import (
     expected,
     item_result,
     put_result,
+    receipt_of,
 )
 from engram.node._disk_status import scrub_status
 from engram.node._facts import Facts
@@ -290,16 +291,16 @@ class NodeService:
         with contextlib.suppress(NotFound):  # the rest has ended meanwhile
             while not done.whole:
                 done = await self._write(delete)
-        return DeleteResult(cid=request.cid, position=done.position)
+        return DeleteResult(cid=request.cid, position=done.position, receipt=receipt_of(done))
 
     async def _key_set(self, request: KeySet, caller: Caller) -> KeyResult:
         digest = cids.digest_of(request.cid)
         done = await self._write(self._naming(request, digest, caller))
-        return KeyResult(key=request.key, cid=request.cid, position=done.position, created=done.created)
+        return _key_result(request, request.cid, done)
 
     async def _key_delete(self, request: KeyDelete, caller: Caller) -> KeyResult:
         done = await self._write(self._naming(request, None, caller))
-        return KeyResult(key=request.key, position=done.position, created=done.created)
+        return _key_result(request, None, done)
 
     def _naming(self, request: KeySet | KeyDelete, digest: bytes | None, caller: Caller) -> KeyOperation:
         space = self.reads.namespace(request.namespace, caller)
@@ -513,6 +514,10 @@ class NodeService:
 
 def _shown(status: ModelStatus, caller: Caller) -> ModelStatus:
     return status if caller.operator else msgspec.structs.replace(status, message=None)
+
+
+def _key_result(request: KeySet | KeyDelete, cid: str | None, done: Done) -> KeyResult:
+    return KeyResult(key=request.key, cid=cid, position=done.position, created=done.created, receipt=receipt_of(done))
 
 
 def _item(put: Put) -> Item:

@@ -18,10 +18,13 @@ from engram.errors import Conflict, EngramError, Forbidden, NotFound, Unprocessa
 from engram.identity import head_key, namespace_id
 from engram.store import _tables as tables
 from engram.store._bodies import PATCH, RECORD, Bodies
+from engram.store._receipts import Frame, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from engram.identity import NodeKey
+    from engram.native._core import LogState
     from engram.store._fold import Fold
     from engram.store._tables import Change
 
@@ -124,12 +127,19 @@ Operation = (
 class Done(msgspec.Struct, frozen=True):
     """What an operation did: the position of the event that stands for it; `created`: False where it stood already.
 
-    `whole`: False where a frame had no room for all of it, and the rest is to be sent again.
+    `whole`: False where a frame had no room for all of it, and the rest is to be sent again. `frame`: the one that the
+    event is in, where it was written just now.
     """
 
     position: int
     created: bool
     whole: bool = True
+    frame: Frame | None = None
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The receipt of the event; None where it was there before the group that this was an operation of."""
+        return None if self.frame is None else self.frame.receipt(self.position)
 
 
 class Group:
@@ -150,6 +160,7 @@ class Group:
         self._now_ms = now_ns // 1_000_000
         self._staged: dict[int, bytes] = {}
         self._staged_bytes = 0
+        self.frame = Frame()
         self.events: list[bytes] = []
         self.changes: list[Change] = []
         self.created: dict[bytes, Namespace] = {}
@@ -167,6 +178,13 @@ class Group:
                 if self._full:
                     break
         return outcomes
+
+    def sign(
+        self, key: NodeKey, before: LogState, committed: events.Committed, outcomes: Sequence[Done | EngramError]
+    ) -> None:
+        """Make the receipts of what was carried out, once it is durable. `before`: the log's state before the frame."""
+        positions = {outcome.position for outcome in outcomes if isinstance(outcome, Done) and outcome.frame}
+        self.frame.sign(key, before, self.events, committed, positions)
 
     @property
     def _full(self) -> bool:
@@ -217,12 +235,13 @@ class Group:
         if operation.key is None:
             return done
         named = self._name(operation.key, head)
-        return Done(max(done.position, named.position), done.created or named.created)
+        later = max(done, named, key=lambda one: one.position)
+        return msgspec.structs.replace(later, created=done.created or named.created)
 
     def _put_record(self, ns: bytes, digest: bytes, payload: bytes, signer: bytes) -> Done:
         before = self._fold.membership(ns, digest, signer)
         if before is not None and before.alive:
-            return Done(before.position, False)
+            return self._stands(before.position)
         self._stage(RECORD, digest, payload)
         event = events.RecordStored(
             ns=ns,
@@ -259,7 +278,7 @@ class Group:
     def _name(self, operation: KeyOperation, before: tables.Head | None) -> Done:
         digest = operation.digest or b""
         if before is not None and before.digest == digest:
-            return Done(before.position, False)
+            return self._stands(before.position)
         patch = record.patch({"key": operation.key})
         named = hashlib.sha256(patch).digest()
         self._stage(PATCH, named, patch)
@@ -303,7 +322,7 @@ class Group:
             for chunk in tables.chunks_of(self._fold.connection, ns, signer, digest):
                 self._end(ns, chunk, signer)
             if self._full and (at < len(ending) or at == FRAME_EVENTS):
-                return Done(done.position, True, whole=False)
+                return msgspec.structs.replace(done, whole=False)
         return done
 
     def _ending(self, operation: DeleteOperation) -> list[bytes]:
@@ -335,7 +354,7 @@ class Group:
         known = self._namespaces.get(ns) or self.created.get(ns)
         if known is not None:
             if (known.model_version, known.dim) == (operation.model_version, operation.dim):
-                return Done(known.position, False)
+                return self._stands(known.position)
             raise Conflict(
                 f"the namespace {operation.name!r} is there already, bound to {known.model_version}, dim {known.dim}",
                 field="name",
@@ -374,7 +393,11 @@ class Group:
         self.events.append(events.encode(event))
         if change is not None:
             self.changes.append(change)
-        return Done(position, True)
+        return Done(position, True, frame=self.frame)
+
+    def _stands(self, position: int) -> Done:
+        """Say that what an operation asks for stands already, since an event of this frame or of an earlier one."""
+        return Done(position, False, frame=self.frame if position >= self._position else None)
 
     def _read(self, location: int) -> memoryview:
         staged = self._staged.get(location)

@@ -161,21 +161,21 @@ class Store(Reader):
         if self._failed is not None:
             raise StorageFailed(self._failed)
         self._check_trusted()
-        size = self._log.size
-        group = Group(self._fold, self._bodies, self._namespaces, size, now_ns)
+        before = self._log.state
+        group = Group(self._fold, self._bodies, self._namespaces, before.size, now_ns)
         try:
             self._writer.execute("BEGIN")
             outcomes = group.carry_out(operations)
             if group.events:
                 self._bodies.flush()
-                self._log.append(group.events, now_ns)
+                committed = self._log.append(group.events, now_ns)
                 self._advance()
             self._writer.execute("COMMIT")
             self._bodies.keep()
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
         except BaseException as error:
-            if self._log.size > size:
+            if self._log.size > before.size:
                 raise self._tables_failed(error) from error
             self._abandon(error)
             raise
@@ -185,6 +185,7 @@ class Store(Reader):
             except BaseException:
                 self._follow_again()
                 raise
+            group.sign(self.key, before, committed, outcomes)
         return outcomes
 
     def _tables_failed(self, error: BaseException) -> StorageFailed:

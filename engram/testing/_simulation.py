@@ -30,6 +30,7 @@ from engram.testing._losses import LoseAll
 from engram.testing._machine import DATA, Machine
 from engram.testing._network import NetworkFaults, SimNetwork
 from engram.testing._oracle import Violation, events_of
+from engram.testing._receipts import check_receipts
 from engram.testing._refold import check_refold
 from engram.testing._rng import stream
 from engram.testing._witness import NAME, Testimony, check_testimony
@@ -98,6 +99,7 @@ class Simulation:
         files = self.machine.disk.image(LoseAll()).files()
         check_frames(files, str(DATA))
         check_history(self.history.calls, self.plan.memories, files, str(DATA))
+        check_receipts(self.history.calls, files, str(DATA))
         check_testimony(self._testimony, events_of(files, f"{DATA}/events"))
         if self._asking:
             self._asking.check(LogImage(files, str(DATA)))
