@@ -55,7 +55,7 @@ def challenge(
         bool, Parameter(name="--json", help="Print JSON for a program.", negative="", show_default=False)
     ] = False,
 ) -> int:
-    """Challenge a running node: it must show records that it cannot know beforehand, under the checkpoint it has signed.
+    """Challenge a running node: it must show records that it cannot know beforehand, under its signed checkpoint.
 
     Phase A: it walks from record to record, each drawn by the bytes of the one before, and signs where that ends. Phase
     B: it sends the records and the proof that they stand under its checkpoint. Nothing of it needs to be here already.
@@ -152,6 +152,8 @@ def _facts(done: Challenged, transcript: Transcript, key: NodeKey, node: str) ->
 
     challenge, slow, state = transcript.challenge, transcript.slow, done.committed.state
     payloads = [] if slow is None else slow.payloads
+    from engram.scoring import detection
+
     return {
         "verdict": done.judged.outcome.name,
         "reason": done.judged.reason,
@@ -173,8 +175,13 @@ def _facts(done: Challenged, transcript: Transcript, key: NodeKey, node: str) ->
         "shown": done.judged.samples,
         "payload_bytes": sum(map(len, payloads)),
         "multiproof_bytes": 0 if slow is None else len(slow.multiproof),
-        "detects": {f"{share:g}": round(1 - (1 - share) ** challenge.m, 6) for share in _LOST},
+        "detects": {f"{share:g}": round(detection(share, challenge.m), 6) for share in _LOST},
     }
+
+
+def _shown(facts: dict[str, Any]) -> str:
+    records = f"{plural(facts['shown'], 'record')} of {facts['records']:,} in {plural(facts['m'], 'draw')}"
+    return f"{records}, {size(facts['payload_bytes'])}, with a proof of {size(facts['multiproof_bytes'])}"
 
 
 def _sheet(facts: dict[str, Any]) -> str:
@@ -192,11 +199,7 @@ def _sheet(facts: dict[str, Any]) -> str:
         ("records", f"{plural(facts['records'], 'record')}, root {facts['records_root']}"),
         ("phase A", f"{duration(facts['a_ms'] / 1000)} of {duration(facts['t1_ms'] / 1000)}"),
         ("phase B", f"{duration(facts['b_ms'] / 1000)} of {duration(facts['t2_ms'] / 1000)}"),
-        (
-            "shown",
-            f"{plural(facts['shown'], 'record')} of {facts['records']:,} in {plural(facts['m'], 'draw')}, "
-            f"{size(facts['payload_bytes'])}, with a proof of {size(facts['multiproof_bytes'])}",
-        ),
+        ("shown", _shown(facts)),
     ]
     if facts["by"] == "lot":
         rows.append(("would find", f"of a node that has lost {found}"))

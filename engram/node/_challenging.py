@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from engram.errors import DeadlineExceeded, EngramError, Unprocessable
-from engram.proofs import Challenger, Nonce, check_commitment
+from engram.proofs import T1_MS, T2_MS, Challenger, Nonce, check_commitment
 from engram.sdk import AsyncEngramClient
 from engram.wire import Slow
 
@@ -20,19 +20,13 @@ if TYPE_CHECKING:
     from engram.node._challenge_config import Peer
     from engram.ports import Clock, Rng
     from engram.proofs import Judged, Transcript
-    from engram.wire import Answer, Commitment, Request
+    from engram.wire import Commitment, Request
 
     OnPart = Callable[[int, int], object]
 
-T1_MS, T2_MS = 2_000, 30_000
-"""How long a node has for each phase, unless who challenges says otherwise."""
-
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked: `m` records by rank, or those of `keys`; and the time for each phase. `keep`: sign for what is kept.
-
-    `keys`: K, 32 bytes each, ascending, each once.
-    """
+    """What is asked: `m` records by rank, or those of `keys` (K, ascending, each once); and the time for each phase."""
 
     m: int = 64
     keys: Sequence[bytes] = ()
@@ -47,6 +41,11 @@ class Challenged(msgspec.Struct, frozen=True, kw_only=True):
     committed: CommittedState
     challenger: Challenger
     judged: Judged
+
+    @property
+    def chal_id(self) -> bytes:
+        """The challenge's id."""
+        return self.challenger.chal_id
 
     def transcript(self, *, keep: bool) -> Transcript:
         """Sign the verdict; `keep`: over the transcript's hash too, since it is kept."""

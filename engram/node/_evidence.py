@@ -1,4 +1,4 @@
-"""What a challenging node keeps of others, in `evidence/<ss58 of the node's key>/`: their checkpoints, and hard evidence.
+"""What a challenging node keeps of others, in `evidence/<ss58 of their key>/`: their checkpoints, and hard evidence.
 
 `checkpoints.json` has the latest commitments that the node has given, so that a second one of the same size and another
 root is found; `invalid-….json` and `equivocation-….json` are documents that anyone can verify (`engram verify`). An
@@ -14,7 +14,7 @@ import msgspec
 
 from engram.identity import ss58
 from engram.proofs import Evidence, Outcome, equivocation, evidence_of, said_in_commitment, write
-from engram.wire import Commitment
+from engram.wire import Commitment  # noqa: TC001 - a field's type
 
 if TYPE_CHECKING:
     from pathlib import Path

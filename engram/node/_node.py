@@ -46,6 +46,7 @@ from engram.node._models import Models, Served
 from engram.node._plugins import Loaded, Plugins, lanes_of, load_plugins
 from engram.node._reports import actors_now
 from engram.node._service import NodeService, ServiceSettings
+from engram.node._stored_bodies import StoredBodies
 from engram.proofs import Prover
 from engram.runtime import LANE as LOG_LANE
 from engram.runtime import (

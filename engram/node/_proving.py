@@ -1,12 +1,12 @@
 """Proofs, commitments and challenges for callers: who may have which, against which checkpoint.
 
-Theory of operation. A proof is made against a checkpoint that the node has signed. For a caller with a key one is signed
-when the last one does not know of what is to be proved; for a caller without, the last one has to do: else anybody could
-have the log grow by an event a call.
+Theory of operation. A proof is made against a checkpoint that the node has signed. For a caller with a key one is
+signed when the last one does not know of what is to be proved; for a caller without, the last one has to do: else
+anybody could have the log grow by an event a call.
 
 What stands in no namespace of the caller's is not found, as for `get`. That a memory is *not* held is shown to the
-operator and the challengers alone. It says of a CID whether any namespace has it, and opens what stands beside its place
-in the trie, which is another's memory.
+operator and the challengers alone. It says of a CID whether any namespace has it, and opens what stands beside its
+place in the trie, which is another's memory.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ class Proving:
             return await self._signed(max(position, self._reads.position) - 1)
         if latest.size < position:
             raise Unavailable(
-                f"the last checkpoint is of {latest.size} events, and the call asks for {position} (min_position): prove "
-                "a key, and one is signed for you",
+                f"the last checkpoint is of {latest.size} events, and the call asks for {position} (min_position): "
+                "prove a key, and one is signed for you",
                 field="min_position",
             )
         return latest
@@ -184,7 +184,7 @@ def _asker(caller: Caller) -> bytes | None:
 
 def _too_new(field: str, state: Committed) -> Unavailable:
     return Unavailable(
-        f"{field}: it is newer than the last checkpoint, which is of {state.size} events: prove a key, and one is signed "
-        "for you",
+        f"{field}: it is newer than the last checkpoint, which is of {state.size} events: prove a key, and one is "
+        "signed for you",
         field=field,
     )
