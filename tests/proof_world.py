@@ -111,7 +111,9 @@ class Shelf:
         self.tombstones[location] = tombstone
 
 
-def tombstone_of(payload: bytes, signer: NodeKey = USER, *, issued_ms: int = NOW_MS - 1000, signed: bool = True) -> bytes:
+def tombstone_of(
+    payload: bytes, signer: NodeKey = USER, *, issued_ms: int = NOW_MS - 1000, signed: bool = True
+) -> bytes:
     from engram.identity import tombstone_message
 
     digest = record.decode(payload).digest

@@ -27,12 +27,12 @@ _CLOCKS_MS = 60_000
 _K = 32
 
 
-class Wrong(Exception):  # noqa: N818 - it is a fact about an answer
+class Wrong(Exception):
     """The miner has signed this, and it is not what an honest one can have: INVALID."""
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What payloads show: the seed that they lead to, and the leaf of the record at which they end before the chain does."""
+    """What payloads show: the seed that they lead to, and the leaf of the record at which they end too early."""
 
     seed: bytes
     lacks: bytes | None = None
@@ -106,7 +106,7 @@ def _certified(chal_id: bytes, payloads: Sequence[bytes]) -> tuple[bytes, list[b
 def owner_of(tombstone: bytes, leaf: bytes, network: bytes, issued_unix_ms: int) -> bytes | None:
     """Give who has signed that the record of this leaf is to be erased; None where nobody has.
 
-    `issued_unix_ms`: of the challenge. An older tombstone explains nothing: the state that is challenged held the record.
+    `issued_unix_ms`: of the challenge. An old tombstone explains nothing: the state that is challenged held the record.
     """
     if _core.check_event(tombstone) is not None:
         return None

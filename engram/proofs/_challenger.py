@@ -1,8 +1,8 @@
 """The validator's side of a challenge, sans-IO: requests out, answers and times in, a verdict at the end. Formats §5.
 
 Whoever drives it sends `request`, gives what came to `take` or `fail`, with the milliseconds that it took, and goes on
-until there is no request any more. It holds no data of the miner's beforehand, and afterwards what it was sent: at most m
-payloads of 1 MiB, which is what bounds its memory.
+until there is no request any more. It holds no data of the miner's beforehand, and afterwards what it was sent: at most
+m payloads of 1 MiB, which is what bounds its memory.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram import events
-from engram.errors import EngramError
 from engram.identity import ask_message
 from engram.limits import LIMITS
 from engram.proofs._chal_id import BY_KEY, BY_RANK, Nonce, challenge_id, epoch_of
 from engram.proofs._committed import check_commitment
-from engram.proofs._documents import ANY_NETWORK, Failure, Judgement, Transcript
+from engram.proofs._documents import ANY_NETWORK, Failure, Transcript
 from engram.proofs._judge import MALFORMED, Judged, judge, judge_fast
 from engram.proofs._transcript import sign_judgement
 from engram.wire import Challenge, ChallengeAnswer, ChallengePayloads, Fast, Payloads, Slow
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal
 
+    from engram.errors import EngramError
     from engram.identity import NodeKey
     from engram.wire import Commitment
 
@@ -39,8 +39,8 @@ _MESSAGE = 400
 class Challenger:
     """One challenge of one node. `request` is what to send next; None: `judged` is the verdict.
 
-    `m` records by rank, or those of `keys` (K, ascending, each once). `commitment`: the miner's, which is verified first:
-    `DoesNotHold`.
+    `m` records by rank, or those of `keys` (K, ascending, each once). `commitment`: the miner's, which is
+    verified first, and may raise `DoesNotHold`.
     """
 
     def __init__(
@@ -132,7 +132,9 @@ class Challenger:
 
     def _take_slow(self, slow: Slow) -> None:
         if not 0 <= slow.total <= self._said.challenge.m:
-            self._fail(MALFORMED, f"it announces {slow.total} payloads, of {self._said.challenge.m} that were asked for")
+            self._fail(
+                MALFORMED, f"it announces {slow.total} payloads, of {self._said.challenge.m} that were asked for"
+            )
             return
         self._slow = slow
         self._go_on(slow.payloads)

@@ -50,9 +50,9 @@ class Judgement(_Part, frozen=True, kw_only=True):
 class Transcript(_Part, frozen=True, kw_only=True, tag_field="format", tag="engram/transcript/1"):
     """A challenge as it went, whole: whoever has it comes to the verdict again. It shows users' records.
 
-    `a_ms`, `b_ms`: how long phases A and B took, by the validator's clock. `slow`: with all payloads, however many parts
-    they came in. `block_hash` and `secret`: what the nonce was made of; absent: it was random. `network`: as signatures
-    name it (`formats.md` §9).
+    `a_ms`, `b_ms`: how long phases A and B took, by the validator's clock. `slow`: with all payloads, however many
+    parts they came in. `block_hash` and `secret`: what the nonce was made of; absent: it was random. `network`: as
+    signatures name it (`formats.md` §9).
     """
 
     challenge: Challenge
@@ -71,8 +71,8 @@ class Transcript(_Part, frozen=True, kw_only=True, tag_field="format", tag="engr
 class Said(_Part, frozen=True, kw_only=True):
     """What a node has signed of its log: a checkpoint, or a receipt, which says size and root just so.
 
-    `event` and `path`: what stands at the evidence's position, under that root; absent where the roots alone differ, and
-    where the receipt's own do.
+    `event` and `path`: what stands at the evidence's position, under that root; absent where the roots alone differ,
+    and where a receipt has its own.
     """
 
     checkpoint: bytes | None = None

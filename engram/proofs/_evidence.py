@@ -1,7 +1,7 @@
 """Evidence: what no node that keeps to the rules has signed, in a form that anyone can verify. Docs: `docs/proofs.md`.
 
-A consistency proof that fails is no evidence: whoever sends one says nothing by it. What two signed roots cannot both be
-true of is: one size and two roots, or one position and two events, each with its path to a root that the node has signed.
+A consistency proof that fails is no evidence: nobody has signed it. What a node has signed twice, and cannot both be
+true, is: two roots of one size, or two events at one position, each with its path to a root that the node has signed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _checked(evidence: Evidence) -> Evidence:
 
 
 def check_evidence(evidence: Evidence, node: bytes | None = None) -> str:
-    """Verify evidence, against this node where one is given, and say what it shows; `DoesNotHold` where it shows nothing."""
+    """Verify evidence, against this node where one is given, and say what it shows; `DoesNotHold`: nothing."""
     if node is not None and evidence.node != node:
         raise DoesNotHold("it is about another node", field="node")
     if evidence.kind == "invalid":

@@ -1,4 +1,4 @@
-"""The first Engram's proof, for its clients: an HMAC that shows 32 bytes to be held, and no more. Formats §5, version 1."""
+"""The first Engram's proof, for its clients: an HMAC that shows 32 bytes to be held, no more. Formats §5, version 1."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def key_v1(nonce: bytes, validator: bytes = NOBODY) -> bytes:
 
 def prove_v1(key: bytes, embedding_hashes: Sequence[str], *, batch: bool = False) -> list[str]:
     """Give the proof of each embedding's hash, in hex; `batch`: each with its number before it."""
-    return [hmac.digest(key, _message(at, each, batch=batch), "sha256").hex() for at, each in enumerate(embedding_hashes)]
+    return [
+        hmac.digest(key, _message(at, each, batch=batch), "sha256").hex() for at, each in enumerate(embedding_hashes)
+    ]
 
 
-def verify_v1(
-    key: bytes, embedding_hashes: Sequence[str], proofs: Sequence[str], *, batch: bool = False
-) -> list[bool]:
+def verify_v1(key: bytes, embedding_hashes: Sequence[str], proofs: Sequence[str], *, batch: bool = False) -> list[bool]:
     """Say of each proof whether it is that of its embedding's hash."""
     expected = prove_v1(key, embedding_hashes, batch=batch)
     return [hmac.compare_digest(one.encode(), other.encode()) for one, other in zip(expected, proofs, strict=True)]

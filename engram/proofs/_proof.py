@@ -1,4 +1,4 @@
-"""Proof documents: that a record is held, or none is; what a key names, or that it names nothing. Formats §4, mode 3 of §5."""
+"""Proofs that a record is held, or none is; of what a key names, or that it names nothing. Formats §4, mode 3 of §5."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HASH = 32
 
 
 class Proved(msgspec.Struct, frozen=True):
-    """What a proof shows. `value`: of a record H(payload), of a key the digest of the CID that it names; None: nothing."""
+    """What a proof shows. `value`: of a record H(payload), of a key the digest of what it names; None: nothing."""
 
     committed: CommittedState
     value: bytes | None

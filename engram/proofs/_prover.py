@@ -1,9 +1,9 @@
 """The miner's side of a challenge, sans-IO: who may ask, what is answered, and what is kept in between. Formats §5.
 
-Theory of operation. `Prover.admit` decides whether a challenge is answered at all, and is quick. The `Answering` that it
-gives walks the chain, proves, and reads payloads: synchronous calls that may take long, for a thread. Between phases it
-keeps where payloads lie, never the payloads. An open challenge holds the tries that it is about; so there are few, and
-each ends by itself.
+Theory of operation. `Prover.admit` decides whether a challenge is answered at all, and is quick. The `Answering` that
+it gives walks the chain, proves, and reads payloads: synchronous calls that may take long, for a thread. Between phases
+it keeps where payloads lie, never the payloads. An open challenge holds the tries that it is about; so there are few,
+and each ends by itself.
 """
 
 from __future__ import annotations
@@ -121,14 +121,12 @@ class Prover:
     def _check_parties(self, challenge: Challenge) -> None:
         if challenge.validator not in self._challengers:
             raise Forbidden(
-                f"{ss58(challenge.validator)} may not challenge this node: a challenge shows payloads of every namespace; "
-                "its operator names who may under `challengers` in node.toml",
+                f"{ss58(challenge.validator)} may not challenge this node: a challenge shows payloads of every "
+                "namespace; its operator names who may under `challengers` in node.toml",
                 field="validator",
             )
         if challenge.miner != self._key.public:
-            raise Unprocessable(
-                f"miner: it is {ss58(challenge.miner)}, and this is {self._key.address}", field="miner"
-            )
+            raise Unprocessable(f"miner: it is {ss58(challenge.miner)}, and this is {self._key.address}", field="miner")
 
     def _check_terms(self, challenge: Challenge, now_unix_ms: int) -> None:
         if abs(challenge.issued_unix_ms - now_unix_ms) > WINDOW_MS:

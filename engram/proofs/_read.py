@@ -39,7 +39,7 @@ def read(data: bytes) -> Document:
     if (flaw := check_json(data, _DEPTH)) is not None:
         raise Unreadable(f"neither a checkpoint nor the JSON of a document: {flaw[0]} at byte {flaw[2]:,}")
     try:
-        document = _decode(data)
+        document: Document = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unreadable(_why(data, error)) from None
     if (spare := _spare(msgspec.json.decode(data), msgspec.to_builtins(document), "")) is not None:

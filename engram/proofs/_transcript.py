@@ -30,9 +30,7 @@ def sign_judgement(transcript: Transcript, chal_id: bytes, judged: Judged, key: 
     """Sign a verdict; where the transcript is kept, over its hash."""
     evidence = evidence_hash(transcript) if keep else NOTHING_KEPT
     message = verdict_message(chal_id, judged.outcome, transcript.a_ms, transcript.b_ms, evidence)
-    return Judgement(
-        verdict=judged.outcome, reason=judged.reason, evidence=evidence, signature=key.sign(message)
-    )
+    return Judgement(verdict=judged.outcome, reason=judged.reason, evidence=evidence, signature=key.sign(message))
 
 
 def check_transcript(transcript: Transcript, node: bytes | None = None) -> Judged:

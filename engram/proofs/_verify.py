@@ -39,7 +39,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(document: Document, node: bytes | None = None) -> Finding:
-    """Verify a document offline, of this node where one is given. `DoesNotHold`, or `Unreadable` for half a document."""
+    """Verify a document, of this node where one is given. `DoesNotHold`; `Unreadable` for half a document."""
     match document:
         case Proof():
             found = _proof(document, node)
