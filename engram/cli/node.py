@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from engram.cli._actors import actors
 from engram.cli._challenge import challenge
+from engram.cli._challenges import challenges
 from engram.cli._completion import add_completion
 from engram.cli._model import ModelDir, model_app
 from engram.cli._replay import replay
@@ -72,6 +73,7 @@ def build() -> App:
     _add(app, actors, ("engram-node actors", "engram-node actors --node engram://127.0.0.1:9000 --json"))
     _add(app, replay, _REPLAY_EXAMPLES)
     _add(app, challenge, _CHALLENGE_EXAMPLES)
+    _add(app, challenges, ("engram-node challenges", "engram-node challenges --json | jq .nodes"))
     app.command(model_app("engram-node", sort_key=len(list(app))))
     add_completion(app)
     return app
