@@ -205,6 +205,13 @@ def tombstone_message(network: bytes, namespace: bytes, digest: bytes, issued_un
     return b"engram/tombstone/1\n" + network + namespace + digest + issued_unix_ms.to_bytes(8)
 
 
+def set_key_message(
+    network: bytes, namespace: bytes, k: bytes, digest: bytes, expect: bytes, issued_unix_ms: int
+) -> bytes:
+    """Give the bytes that who sets a key signs. `digest`: zeros for a removal; `expect`: zeros for any head."""
+    return b"engram/set-key/1\n" + network + namespace + k + digest + expect + issued_unix_ms.to_bytes(8)
+
+
 def receipt_message(size: int, root: bytes, time_unix_ns: int) -> bytes:
     """Give the bytes that a node signs for a frame: every event in it is covered by one signature."""
     return b"engram/receipt/1\n" + size.to_bytes(8) + root + time_unix_ns.to_bytes(8)

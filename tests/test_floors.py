@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "actors": GROUND | LIBRARIES | {"events", "wire", "runtime"},
     "node": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "sdk"},
     "testing": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "node"},
-    "cli": GROUND | {"events", "wire", "embed", "proofs", "sdk", "node", "runtime", ""},
+    "cli": GROUND | {"events", "wire", "embed", "proofs", "scoring", "sdk", "node", "runtime", "store", ""},
     "": {"errors", "node", "sdk"},  # the package itself
 }
 THE_WORLD = {"socket", "time", "random", "sqlite3", "secrets", "subprocess", "urllib", "threading"}
@@ -73,6 +73,7 @@ TOUCH_THE_WORLD = {
     "testing._loop": {"random"},  # the seeded order of trio's tasks
     "testing._rng": {"random"},  # seeded, every one
     "testing._tables": {"sqlite3"},  # in memory
+    "store._audit._tables": {"sqlite3"},  # its error class, and databases that nobody needs after a crash
     "store._bodies": {"threading"},  # a lock: any thread may have a segment mapped
     "store._index_files": {"threading"},  # a lock: nothing is written once the folder is released
     "store._opening": {"sqlite3"},  # its error class

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from engram.cli._actors import actors
+from engram.cli._audit import audit
 from engram.cli._challenge import challenge
 from engram.cli._challenges import challenges
 from engram.cli._completion import add_completion
@@ -50,6 +51,11 @@ _CHALLENGE_EXAMPLES = (
     "engram-node challenge engram://5F…@10.0.0.2:8090 --data ~/memories --save transcript.json",
     "engram-node challenge engram://127.0.0.1:8090 --cid v1::3f1c… --json | jq .verdict",
 )
+_AUDIT_EXAMPLES = (
+    "engram-node audit ./engram-data",
+    "engram-node audit /backup/engram --checkpoint kept/00000000000000001200 --json",
+    "engram-node audit memory.engram --node-key 5C9TqVEs5Q51zUdjvp6tSsjHAfLseJKq1Dq6ULcuSLqEuRSf",
+)
 
 
 def main() -> None:
@@ -74,6 +80,7 @@ def build() -> App:
     _add(app, replay, _REPLAY_EXAMPLES)
     _add(app, challenge, _CHALLENGE_EXAMPLES)
     _add(app, challenges, ("engram-node challenges", "engram-node challenges --json | jq .nodes"))
+    _add(app, audit, _AUDIT_EXAMPLES)
     app.command(model_app("engram-node", sort_key=len(list(app))))
     add_completion(app)
     return app

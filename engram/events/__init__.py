@@ -6,7 +6,7 @@ from engram.events._commitment import CommittedState, verify_commitment, verify_
 from engram.events._log import Committed, Log, LogStart, Verdict, judge
 from engram.events._log_proof import leaf_hash, verify_consistency, verify_inclusion
 from engram.events._log_tree import LogTree
-from engram.events._reader import BATCH_BYTES, BATCH_EVENTS, Entry, LogReader, segment_name
+from engram.events._reader import BATCH_BYTES, BATCH_EVENTS, Entry, LogReader, segment_name, segment_names
 from engram.events._replay import Replay
 from engram.events._segments import (
     SEGMENT_BYTES,
@@ -83,6 +83,7 @@ __all__ = [
     "read_whole",
     "remove_leftovers",
     "segment_name",
+    "segment_names",
     "size_of",
     "verify_commitment",
     "verify_consistency",

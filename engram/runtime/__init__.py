@@ -18,7 +18,9 @@ from engram.runtime._message import Crashed, Message, Restarted, Stopped
 from engram.runtime._network import RealNetwork
 from engram.runtime._plugin import PLUGIN_LANE, Node, Plugin, options_of
 from engram.runtime._projection import Feed
+from engram.runtime._read_only import ReadOnlyDisk
 from engram.runtime._ref import Ref
+from engram.runtime._snapshot import Folded, folded_files
 from engram.runtime._supervisor import Plan, Supervisor
 from engram.runtime._tail import LANE, Follower, Tail
 from engram.runtime._world import RealClock, RealRng, RealTables, Threads, raise_descriptor_limit
@@ -34,6 +36,7 @@ __all__ = [
     "DeadLetter",
     "EventActor",
     "Feed",
+    "Folded",
     "Follower",
     "Log",
     "Mailbox",
@@ -44,6 +47,7 @@ __all__ = [
     "Node",
     "Plan",
     "Plugin",
+    "ReadOnlyDisk",
     "RealClock",
     "RealDisk",
     "RealFile",
@@ -61,6 +65,7 @@ __all__ = [
     "apply",
     "check_actor",
     "described",
+    "folded_files",
     "gather",
     "handle",
     "handle_batch",

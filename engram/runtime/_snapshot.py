@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MAGIC = b"EGP1"
 _HEADER_BYTES = len(_MAGIC) + 32
+_AUDITED_BYTES = 1 << 30
+"""More than a state of one Struct is read for nobody but its actor."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -47,6 +49,15 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     position: int
     size: int
     root: bytes
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """What a snapshot or a cursor says that it is of, to who audits it. `fault`: why it cannot be read."""
+
+    file: str
+    size: int = 0
+    root: bytes = b""
+    fault: str | None = None
 
 
 Kept = TypeVar("Kept", Snapshot, Cursor)
@@ -84,3 +95,25 @@ def load(disk: Disk, path: Path, kind: type[Kept]) -> Kept | None:
         return msgspec.msgpack.decode(body, type=kind)
     except msgspec.DecodeError:
         return None
+
+
+def folded_files(disk: Disk, folder: Path) -> list[Folded]:
+    """Say of which log every snapshot and cursor of a folder is."""
+    paths = [folder / name for name in disk.list(folder) if not name.startswith(".")]
+    snapshots = [_folded(disk, path, Snapshot) for path in paths if path.suffix == ".snapshot"]
+    return snapshots + [_folded(disk, path, Cursor) for path in paths if path.suffix == ".cursor"]
+
+
+def _folded(disk: Disk, path: Path, kind: type[Kept]) -> Folded:
+    try:
+        file = disk.open(path, writable=False)
+        try:
+            small = file.size() <= _AUDITED_BYTES
+        finally:
+            file.close()
+        kept: Kept | None = load(disk, path, kind) if small else None
+    except OSError as error:
+        return Folded(path.name, fault=f"it cannot be read: {error.strerror or error}")
+    if kept is None:
+        return Folded(path.name, fault="torn, changed, or no file of this kind: its actor begins without it")
+    return Folded(path.name, kept.size, kept.root)

@@ -1,5 +1,7 @@
 """One data folder: bodies, log, tables and indexes, and the one writer that keeps them in step."""
 
+from engram.store._archive import unpacked
+from engram.store._audit import AuditFinding, AuditOrder, AuditPart, AuditReport, Claim, GivenCheckpoint, audit
 from engram.store._group import (
     CreateOperation,
     DeleteOperation,
@@ -24,6 +26,11 @@ from engram.store._tables import Count, Head, Version, View
 
 __all__ = [
     "PUBLIC",
+    "AuditFinding",
+    "AuditOrder",
+    "AuditPart",
+    "AuditReport",
+    "Claim",
     "Count",
     "CreateOperation",
     "DeleteOperation",
@@ -31,6 +38,7 @@ __all__ = [
     "DropOperation",
     "Finding",
     "Found",
+    "GivenCheckpoint",
     "Head",
     "IndexLimits",
     "Indexing",
@@ -50,4 +58,6 @@ __all__ = [
     "Store",
     "Version",
     "View",
+    "audit",
+    "unpacked",
 ]

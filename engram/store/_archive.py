@@ -7,6 +7,7 @@ in blocks, whatever their size.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import re
@@ -181,6 +182,19 @@ class Archive:
             f"{self._path} is not a packed memory, or is damaged: {reason}. It is left as it is; restore it from a "
             "backup, or give another path."
         )
+
+
+def unpacked(disk: Disk, path: Path, folder: Path) -> Path:
+    """Give the folder of a memory in a file, unpacked into `folder`; the one beside the file, while that is the truth.
+
+    Nothing but `folder` is changed. Raises `FolderRefused`, `OSError`.
+    """
+    beside = path.with_name(path.name + ".d")
+    if disk.exists(beside / ".whole"):
+        return beside
+    with contextlib.closing(Archive(disk, path)) as archive:
+        archive.unpack(folder)
+    return folder
 
 
 class _Stream(io.RawIOBase):

@@ -72,6 +72,12 @@ def settle(
     return found.format if found.format < wanted else None
 
 
+def format_of(content: bytes) -> int | None:
+    """Give the format that the bytes of a `FORMAT` file name; None where they are none."""
+    found = _read(content.rstrip(b"\0"))
+    return found.format if found else None
+
+
 def _read(content: bytes) -> _Line | None:
     if len(content) > _LINE_BYTES:
         return None

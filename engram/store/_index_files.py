@@ -65,7 +65,7 @@ class IndexFiles:
             try:
                 self.segments[digest] = self._mapped(digest)
             except (OSError, ValueError) as error:
-                dropped.append(f"{_name(digest)}: {getattr(error, 'strerror', None) or error}")
+                dropped.append(f"{segment_file(digest)}: {getattr(error, 'strerror', None) or error}")
         try:
             if self._strays(self.segments):
                 self._disk.sync_folder(self._folder)  # or a crash might undo the MANIFEST's name alone
@@ -81,12 +81,12 @@ class IndexFiles:
         """Keep a segment durably and map it; give its digest. Raises `OSError`, and leaves nothing that counts."""
         with self._writing():
             self._disk.make_folder(self._folder)
-            self._replace(_name(built.digest), memoryview(built))
+            self._replace(segment_file(built.digest), memoryview(built))
             self._disk.sync_folder(self._folder)
             try:
                 self.segments[built.digest] = self._mapped(built.digest)
             except ValueError as error:
-                raise OSError(errno.EIO, f"{_name(built.digest)} is not what was written: {error}") from error
+                raise OSError(errno.EIO, f"{segment_file(built.digest)} is not what was written: {error}") from error
         return built.digest
 
     def record(self, position: int, root: bytes, segments: dict[bytes, list[bytes]]) -> None:
@@ -124,7 +124,7 @@ class IndexFiles:
         if not self._disk.exists(path):
             return nothing, []
         try:
-            manifest = _decoded(read_whole(self._disk, path))
+            manifest = decoded(read_whole(self._disk, path))
         except (OSError, ValueError) as error:
             return nothing, [f"{MANIFEST}: {getattr(error, 'strerror', None) or error}"]
         if root_at(manifest.position) != manifest.root:
@@ -132,7 +132,7 @@ class IndexFiles:
         return manifest, []
 
     def _mapped(self, digest: bytes) -> Segment:
-        file = self._disk.open(self._folder / _name(digest), writable=False)
+        file = self._disk.open(self._folder / segment_file(digest), writable=False)
         try:
             segment = Segment(file.map())
         finally:
@@ -160,11 +160,11 @@ class IndexFiles:
             self._disk.remove(self._folder / name)
 
     def _strays(self, digests: Iterable[bytes]) -> list[str]:
-        kept = set(map(_name, digests))
+        kept = set(map(segment_file, digests))
         return [name for name in self._disk.list(self._folder) if name.endswith(_OURS) and name not in kept]
 
 
-def _name(digest: bytes) -> str:
+def segment_file(digest: bytes) -> str:
     return f"{digest.hex()}.seg"
 
 
@@ -174,7 +174,7 @@ def _fill(file: File, data: bytes | memoryview) -> None:
     file.sync()
 
 
-def _decoded(data: bytes) -> Manifest:
+def decoded(data: bytes) -> Manifest:
     """Read a MANIFEST; `ValueError` says why it is none."""
     if hashlib.sha256(data[_CHECKSUM:]).digest() != data[:_CHECKSUM]:
         raise ValueError("its checksum does not hold")

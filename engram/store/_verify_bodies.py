@@ -59,7 +59,7 @@ class BodiesVerifier:
         self.location = (self.location // SEGMENT_BYTES + 1) * SEGMENT_BYTES
 
     def _look(self, data: bytes) -> Look:
-        piece = data[: _whole_frames(data)]
+        piece = data[: whole_frames(data)]
         status, at, reason = _DAMAGED, 0, "an unsound frame"
         if piece:
             _, _, (status, at, reason) = _core.scan_bodies(piece, 0, None, False, True)
@@ -70,7 +70,7 @@ class BodiesVerifier:
             self._suspect = self.location
             return Look(at)
         number, offset = divmod(self.location, SEGMENT_BYTES)
-        size = _to_next_sound(data, at)
+        size = to_next_sound(data, at)
         self.location += size
         damage = Damage(f"{self._folder.name}/{segment_name(number)}", offset, size, reason)
         return Look(at + size, damages=(damage,))
@@ -103,11 +103,15 @@ def _is_mended(disk: Disk, folder: Path, finding: Finding, tail: int) -> bool:
         return False
 
 
-def _to_next_sound(data: bytes, damaged: int) -> int:
-    """Give how far the next sound frame is: what a damaged one says of its length cannot be trusted."""
+def to_next_sound(data: bytes, damaged: int, tries: int = _FRAME_BYTES) -> int:
+    """Give how far the next sound frame is: what a damaged one says of its length cannot be trusted.
+
+    `tries`: how many places that look like a frame are looked at; behind the last of them the rest is passed over.
+    """
     at = damaged + _ALIGN
     while at < len(data) and not _is_sound(data, at):
-        at += _ALIGN
+        tries -= data[at : at + 4] == _MAGIC
+        at = at + _ALIGN if tries else len(data)
     return min(at, len(data)) - damaged
 
 
@@ -116,7 +120,8 @@ def _frame(data: bytes, at: int) -> int:
     return HEADER + -int.from_bytes(data[at + 8 : at + 12], "little") // _ALIGN * -_ALIGN
 
 
-def _whole_frames(data: bytes) -> int:
+def whole_frames(data: bytes) -> int:
+    """Give the size of the frames that stand whole at the beginning of `data`, of about a piece of them."""
     at = 0
     while at < PIECE_BYTES and at + HEADER <= len(data) and at + _frame(data, at) <= len(data):
         at += _frame(data, at)

@@ -15,6 +15,7 @@ pub mod hash;
 pub mod index;
 pub mod jcs;
 pub mod json;
+pub mod living;
 pub mod log_walk;
 pub mod msgpack;
 pub mod record;

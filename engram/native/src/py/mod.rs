@@ -6,6 +6,7 @@ mod embed;
 mod ground;
 mod index;
 mod json;
+mod living;
 mod log;
 #[allow(unsafe_code)]
 mod maps;
@@ -21,6 +22,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ground::register(module)?;
     trie::register(module)?;
     log::register(module)?;
+    living::register(module)?;
     tree::register(module)?;
     msgpack::register(module)?;
     json::register(module)?;
