@@ -14,7 +14,7 @@ from engram.cli._options import DEFAULT_WHERE, Command, Expect, Namespace, Where
 from engram.cli._shell import FAILED, OK, complain, note, say, utf8
 from engram.cli._tally import Done, Tally, progress
 from engram.cli._target import UsageError
-from engram.cli._text import plural
+from engram.cli._text import plural, printable
 from engram.errors import EngramError
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class Ingest(Command):
         metadata = None if meta is None else read_object(utf8(meta, "--meta"), "--meta")
         with self.open(where, create=True) as target:
             kept = target.put(body, metadata=metadata, key=key, **expect_of(expect), namespace=name, on_long=on_long)
+            node_key = "" if receipt is None else target.status().node_key
         if where.json:
             say(write({"cid": kept.cid, "tokens": kept.tokens, "chunks": kept.chunks}, indent=None))
         else:
@@ -99,7 +100,7 @@ class Ingest(Command):
             if kept.chunks and sys.stderr.isatty():
                 tokens = "" if kept.tokens is None else f", {plural(kept.tokens, 'token')}"
                 note(f"({plural(kept.chunks, 'chunk')}{tokens})")
-        return OK if receipt is None else _write_receipt(kept, receipt)
+        return OK if receipt is None else _write_receipt(kept, receipt, node_key)
 
     def _file(self, file: Path, namespace: str | None, on_long: OnLong | None, where: Where) -> int:
         path = a_file(file, "--file")
@@ -109,13 +110,16 @@ class Ingest(Command):
             )
 
 
-def _write_receipt(kept: Kept, file: Path) -> int:
+def _write_receipt(kept: Kept, file: Path, node_key: str) -> int:
     if kept.receipt is None:
         complain("no receipt: it was here before, and only what is written has one")
         return FAILED
     from engram.proofs import write as document
 
     file.write_bytes(document(kept.receipt) + b"\n")
+    note(
+        f"receipt of the node {printable(node_key)}: engram verify {printable(str(file))} --node {printable(node_key)}"
+    )
     return OK
 
 

@@ -44,12 +44,17 @@ def test_what_is_ingested_is_proved_and_verified_offline(own_node, tmp_path):
     assert absent.code == 0
     assert "is not held at" in absent.err
     own_node.stop()
+    said = kept.err.strip().rpartition(": ")[2].split()  # what it says that verifies the receipt
+    assert said[:2] == ["engram", "verify"]
+    assert run(USER, *said[1:]).code == 0
+    key = said[-1]
     for file in ("receipt.json", "proof.json", "newest.json"):
-        done = run(USER, "verify", tmp_path / file)
+        done = run(USER, "verify", tmp_path / file, "--node", key)
         assert done.code == 0, (file, done)
+        assert run(USER, "verify", tmp_path / file, "--node", NodeKey(b"o" * 32).address).code == 1
         changed = (tmp_path / file).read_text().replace("A", "B", 1)
         (tmp_path / "changed.json").write_text(changed)
-        assert run(USER, "verify", tmp_path / "changed.json").code == 1, file
+        assert run(USER, "verify", tmp_path / "changed.json", "--node", key).code in (1, 2), file
 
 
 def test_a_receipt_is_of_what_is_written_and_of_one_text(own_node, tmp_path):
@@ -65,8 +70,9 @@ def test_an_embedded_folder_proves_too(tmp_path, weights):
     kept = run(USER, "ingest", "The cat sat on the mat.", "--data", data, "--receipt", tmp_path / "receipt.json")
     proof = run(USER, "prove", kept.out.strip(), "--data", data, "--out", tmp_path / "proof.json")
     assert proof.code == 0, proof
+    key = kept.err.split()[-1]
     for file in ("receipt.json", "proof.json"):
-        assert run(USER, "verify", tmp_path / file).code == 0
+        assert run(USER, "verify", tmp_path / file, "--node", key).code == 0
 
 
 def test_a_challenge_by_the_nodes_own_key_is_passed_and_its_transcript_stands_alone(own_node, tmp_path):
@@ -148,7 +154,8 @@ def test_a_node_that_is_not_there_is_unreachable(tmp_path):
 
 def test_a_node_that_challenges_others_keeps_verdicts_in_its_log(make_node, weights, tmp_path):
     challenger = make_node("challenger")
-    key = challenger.client().status().node_key
+    with challenger.client() as client:
+        key = client.status().node_key
     challenger.stop()
     miner_folder = tmp_path / "elsewhere"
     miner_folder.mkdir()
@@ -166,7 +173,8 @@ def test_a_node_that_challenges_others_keeps_verdicts_in_its_log(make_node, weig
     assert judged[0].data["verdict"] == 0
     done = run(NODE, "challenges", ENGRAM_NODE=challenger.url)
     [miner_key, challenges, passed, shown, *_] = done.out.split("\n")[0].split("\t")
-    assert miner_key == miner.client().status().node_key
+    with miner.client() as client:
+        assert miner_key == client.status().node_key
     assert (challenges, passed, shown) == ("1", "1", "8")
     assert "1 answered" in dict(line.split("\t") for line in engram(miner, "status").out.splitlines())["challenges"]
     assert [path.name for path in (challenger.data / "evidence").rglob("*.json")] == ["checkpoints.json"]
