@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from engram.cli._log_progress import log_progress, refuse_strange
 from engram.cli._shell import FAILED, OK, complain
-from engram.cli._target import Unreachable, UsageError
+from engram.cli._target import UsageError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from engram.cli._event_lines import Lines
     from engram.events import Replay, Verdict
 
 POLL_S = 0.2
-_PATIENCE_S = 1.0
 _TORN = 1  # the highest status of a verdict that is no damage
 _LOOKS = 3
 """How often what looks like damage at the end is looked at: it may be a frame in the moment of being written."""
@@ -61,7 +58,7 @@ def replay(
 
     if until is not None and until < 0:
         raise UsageError(f"--until {until} will not do: positions start at 0")
-    _refuse_strange(data)
+    refuse_strange(data)
     terminal = sys.stdout.isatty()
     lines = Lines(events or [], as_json=json, terminal=terminal, colour=terminal and "NO_COLOR" not in os.environ)
     log = Replay(RealDisk(), data.absolute())
@@ -74,20 +71,14 @@ def replay(
     return FAILED
 
 
-def _refuse_strange(data: Path) -> None:
-    if not (data / "FORMAT").exists() or not (data / "events").is_dir():
-        what = "it has no FORMAT file" if data.is_dir() else "there is no such folder"
-        raise Unreachable(f"no memory in {data}: {what}; give the data folder of a node (data_dir, --data)")
-
-
 def _show(log: Replay, lines: Lines, data: Path, until: int | None, *, follow: bool) -> None:
     """Print what is wanted of the log, to its end, to `until`, or for ever."""
     stuck = 0
-    with _Progress(data) as progress:
+    with log_progress(data, beside_lines=True) as advance:
         while until is None or log.size < until:
             entries = log.read()
             lines.show(entry for entry in entries if until is None or entry[0] < until)
-            progress.advance(log.bytes_read)
+            advance(log.bytes_read)
             if entries:
                 continue
             stuck = stuck + 1 if log.unfinished else 0
@@ -104,29 +95,3 @@ def _judge(log: Replay) -> Verdict:
             return verdict
         time.sleep(POLL_S)
     return log.verdict()
-
-
-class _Progress:
-    """A bar on standard error, after a second, where standard output goes elsewhere."""
-
-    def __init__(self, data: Path) -> None:
-        self._total = sum(path.stat().st_size for path in (data / "events").glob("*.log"))
-        self._begin = time.monotonic() + _PATIENCE_S if sys.stderr.isatty() and not sys.stdout.isatty() else math.inf
-        self._bar: tuple[Progress, TaskID] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar[0].stop()
-
-    def advance(self, done: int) -> None:
-        if self._bar is None and time.monotonic() > self._begin:
-            from engram.cli._progress import byte_progress
-
-            progress = byte_progress()
-            progress.start()
-            self._bar = (progress, progress.add_task("proving the log", total=self._total))
-        if self._bar is not None:
-            self._bar[0].update(self._bar[1], completed=done)

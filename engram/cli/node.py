@@ -18,6 +18,7 @@ from engram.cli._model import ModelDir, model_app
 from engram.cli._replay import replay
 from engram.cli._shell import FAILED, OK, epilogue, run, say
 from engram.cli._text import paragraphs, printable
+from engram.cli._tiles import export
 from engram.cli._version import version
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ _AUDIT_EXAMPLES = (
     "engram-node audit /backup/engram --checkpoint kept/00000000000000001200 --json",
     "engram-node audit memory.engram --node-key 5C9TqVEs5Q51zUdjvp6tSsjHAfLseJKq1Dq6ULcuSLqEuRSf",
 )
+_EXPORT_EXAMPLES = (
+    "engram-node export ./engram-data ./log",
+    "engram-node export /srv/engram/data /srv/www/log --json",
+)
 
 
 def main() -> None:
@@ -81,6 +86,7 @@ def build() -> App:
     _add(app, challenge, _CHALLENGE_EXAMPLES)
     _add(app, challenges, ("engram-node challenges", "engram-node challenges --json | jq .nodes"))
     _add(app, audit, _AUDIT_EXAMPLES)
+    _add(app, export, _EXPORT_EXAMPLES)
     app.command(model_app("engram-node", sort_key=len(list(app))))
     add_completion(app)
     return app

@@ -18,6 +18,7 @@ from engram.events._segments import (
     remove_leftovers,
     size_of,
 )
+from engram.events._tiles import Exported, export_tiles
 from engram.events._vocabulary import (
     FORMAT,
     AnyEvent,
@@ -52,6 +53,7 @@ __all__ = [
     "CommittedState",
     "Entry",
     "Event",
+    "Exported",
     "KeySet",
     "Log",
     "LogCreated",
@@ -74,6 +76,7 @@ __all__ = [
     "cut_torn_tail",
     "decode",
     "encode",
+    "export_tiles",
     "is_known",
     "judge",
     "known_types",

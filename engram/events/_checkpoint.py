@@ -50,6 +50,11 @@ def key_id(public: bytes) -> bytes:
     return hashlib.sha256(origin(public).encode() + b"\n" + _ED25519 + public).digest()[:4]
 
 
+def vkey(public: bytes) -> str:
+    """Give the key as verifiers of signed notes are told it: name, key id and key."""
+    return f"{origin(public)}+{key_id(public).hex()}+{base64.b64encode(_ED25519 + public).decode()}"
+
+
 def sign(checkpoint: Checkpoint, key: NodeKey) -> bytes:
     """Write and sign the note."""
     name = origin(key.public)

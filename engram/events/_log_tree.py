@@ -12,19 +12,13 @@ import contextlib
 from typing import TYPE_CHECKING, Self
 
 from engram.errors import LogCorrupt, StorageFailed, Unprocessable
-from engram.events._log_proof import (
-    Range,
-    consistency_ranges,
-    inclusion_ranges,
-    subtrees,
-    verify_consistency,
-    verify_leaf,
-)
+from engram.events._log_levels import HASH_BYTES, LEVEL_BITS, LEVELS, TILE_WIDTH, Levels
+from engram.events._log_proof import consistency_ranges, inclusion_ranges, verify_consistency, verify_leaf
 from engram.events._segments import NO_ROOM, no_room
 from engram.native import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
     from typing import TypeVar
 
@@ -34,10 +28,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_HASH = 32
-_LEVEL_BITS = 8
-_WIDTH = 1 << _LEVEL_BITS
-_LEVELS = 8
 _BATCH_EVENTS = 8192
 _BATCH_BYTES = 4 * 1024 * 1024
 
@@ -181,7 +171,7 @@ class LogTree:
         return path
 
 
-class _Levels:
+class _Levels(Levels):
     """The files of a tree, opened when they are needed and closed at the end."""
 
     def __init__(self, disk: Disk, folder: Path) -> None:
@@ -199,50 +189,37 @@ class _Levels:
 
     def size(self) -> int:
         """Give how many events the files speak for: the lowest level may be ahead of the others by part of a tile."""
-        return min((count + 1 << _LEVEL_BITS * level) - 1 for level, count in enumerate(self._counts()))
+        return min((count + 1 << LEVEL_BITS * level) - 1 for level, count in enumerate(self._counts()))
 
     def cut(self, size: int) -> None:
         """Take away what is beyond `size` events."""
         for level, count in enumerate(self._counts()):
-            if count > (kept := size >> (_LEVEL_BITS * level)):
-                self._file(level).truncate(kept * _HASH)
+            if count > (kept := size >> (LEVEL_BITS * level)):
+                self._file(level).truncate(kept * HASH_BYTES)
 
     def append(self, size: int, leaves: bytes) -> None:
         """Add the hashes of events behind the first `size`, and the roots of what is complete with them."""
-        for level in range(_LEVELS):
-            self._file(level).write(size * _HASH, leaves)
-            complete = (size + len(leaves) // _HASH) // _WIDTH
-            size //= _WIDTH
+        for level in range(LEVELS):
+            self._file(level).write(size * HASH_BYTES, leaves)
+            complete = (size + len(leaves) // HASH_BYTES) // TILE_WIDTH
+            size //= TILE_WIDTH
             if complete == size:
                 return
-            leaves = _core.subtree_roots(self.read(level, size * _WIDTH, (complete - size) * _WIDTH), _WIDTH)
+            leaves = _core.subtree_roots(
+                self.read(level, size * TILE_WIDTH, (complete - size) * TILE_WIDTH), TILE_WIDTH
+            )
 
     def read(self, level: int, start: int, count: int) -> bytes:
         """Give hashes of a level."""
-        found = self._file(level).read(start * _HASH, count * _HASH)
-        if len(found) != count * _HASH:
+        found = self._file(level).read(start * HASH_BYTES, count * HASH_BYTES)
+        if len(found) != count * HASH_BYTES:
             raise _Wrong
         return found
 
-    def root(self, size: int) -> bytes:
-        """Give the root over the first `size` events."""
-        return self._hash((0, size))
-
-    def hashes(self, ranges: Sequence[Range]) -> list[bytes]:
-        """Give the hash of each range of a path."""
-        return [self._hash(each) for each in ranges]
-
-    def _hash(self, leaves: Range) -> bytes:
-        start, end = leaves
-        return _core.LogState(end - start, [self._subtree(*each) for each in subtrees(start, end)]).root
-
-    def _subtree(self, height: int, number: int) -> bytes:
-        level, above = divmod(height, _LEVEL_BITS)
-        return _core.subtree_roots(self.read(level, number << above, 1 << above), 1 << above)
-
     def _counts(self) -> list[int]:
         return [
-            self._file(level).size() // _HASH if self._disk.exists(self._path(level)) else 0 for level in range(_LEVELS)
+            self._file(level).size() // HASH_BYTES if self._disk.exists(self._path(level)) else 0
+            for level in range(LEVELS)
         ]
 
     def _file(self, level: int) -> File:

@@ -286,12 +286,18 @@ class NodeService:
         space = self.reads.namespace(request.namespace, caller)
         signer = self._rights.signer(caller)
         digest = cids.digest_of(request.cid)
-        delete = DeleteOperation(space.ns, digest, None if caller.operator else signer)
+        delete = DeleteOperation(space.ns, digest, None if caller.operator else signer, request.erase)
         done = await self._write(delete)
         with contextlib.suppress(NotFound):  # the rest has ended meanwhile
             while not done.whole:
                 done = await self._write(delete)
-        return DeleteResult(cid=request.cid, position=done.position, receipt=receipt_of(done))
+        erased = request.erase and (done.erased or not await self._is_held(digest, caller))
+        return DeleteResult(cid=request.cid, position=done.position, erased=erased, receipt=receipt_of(done))
+
+    async def _is_held(self, digest: bytes, caller: Caller) -> bool:
+        """Say whether a record lives, as far as a caller may know: what others' namespaces hold is not told."""
+        seen = [space.ns for space in self._store.published.namespaces.values() if self._rights.sees(caller, space)]
+        return await self._offload.run("search", functools.partial(self._store.lives_in, digest, seen))
 
     async def _key_set(self, request: KeySet, caller: Caller) -> KeyResult:
         digest = cids.digest_of(request.cid)
@@ -415,14 +421,15 @@ class NodeService:
         if request.name == PUBLIC.name:
             raise Forbidden("name: the public namespace is always there; delete its memories instead", field="name")
         try:
-            return await self._end_namespace(self.reads.namespace(request.name, caller), self._rights.signer(caller))
+            space = self.reads.namespace(request.name, caller)
+            return await self._end_namespace(space, self._rights.signer(caller), erase=request.erase)
         except NotFound as error:
             raise NotFound(error.message, field="name") from None
 
-    async def _end_namespace(self, space: Namespace, signer: bytes) -> NamespaceDeleteResult:
+    async def _end_namespace(self, space: Namespace, signer: bytes, *, erase: bool) -> NamespaceDeleteResult:
         deleted = 0
         while True:
-            look = functools.partial(self._endings, space.ns, signer)
+            look = functools.partial(self._endings, space.ns, signer, erase=erase)
             while operations := await self._offload.run("search", look):
                 outcomes = await self._writer.write(operations)
                 for outcome in outcomes:
@@ -430,13 +437,25 @@ class NodeService:
                         raise outcome
                 kept = zip(operations, outcomes, strict=True)
                 deleted += sum(isinstance(done, Done) and isinstance(end, DeleteOperation) for end, done in kept)
+            if erase:
+                await self._erase_ended(space.ns)
             with contextlib.suppress(Conflict):  # something came into it meanwhile
                 done = await self._write(DropOperation(space.ns, signer))
                 return NamespaceDeleteResult(name=space.name, records=deleted, position=done.position)
 
-    def _endings(self, ns: bytes, signer: bytes) -> Sequence[Operation]:
+    async def _erase_ended(self, ns: bytes) -> None:
+        """Have erased too what was deleted from a namespace before."""
+        after = b""
+        while ended := await self._offload.run("search", functools.partial(self._store.ended, ns, after, _ENDINGS)):
+            for outcome in await self._writer.write([DeleteOperation(ns, digest, None, True) for digest in ended]):
+                if isinstance(outcome, EngramError):
+                    raise outcome
+            after = ended[-1]
+
+    def _endings(self, ns: bytes, signer: bytes, *, erase: bool) -> Sequence[Operation]:
         """Give what ends some of what lives in a namespace; nothing where nothing does."""
-        if deletes := [DeleteOperation(ns, digest, whose) for digest, whose in self._store.members(ns, _ENDINGS)]:
+        members = self._store.members(ns, _ENDINGS)
+        if deletes := [DeleteOperation(ns, digest, whose, erase) for digest, whose in members]:
             return deletes
         return [KeyOperation(ns, head.key, None, signer) for head in self._store.heads(ns, "", None, _ENDINGS)]
 

@@ -6,6 +6,7 @@ reads, from maps that stay valid while the store is open.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 import threading
@@ -13,36 +14,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import BodiesCorrupt
+from engram.errors import BodiesCorrupt, StorageFailed
 from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, make_durable, remove_leftovers, size_of
 from engram.index import BodyMaps
 from engram.native import _core
+from engram.store._frames import HEADER, ID, KIND, Body, is_erased, segment_name
+from engram.store._overwriting import erase, may_mend, mend, overwrite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from engram.ports import Disk
 
-RECORD, PATCH, ERASED = 0, 1, 2
-HEADER = 64
 _SEGMENT_NAME = re.compile(r"[0-9]{20}\.seg")
 _TORN, _DAMAGED = 1, 2
 _LENGTH = struct.Struct("<I")
-_KIND, _ID = 12, slice(16, 48)
-
-
-class Body(msgspec.Struct, frozen=True):
-    """Where a body is."""
-
-    id: bytes
-    kind: int
-    location: int
-
-
-def segment_name(number: int) -> str:
-    """Give the file name of a segment."""
-    return f"{number:020}.seg"
 
 
 class Bodies:
@@ -58,6 +45,8 @@ class Bodies:
         self._pending: list[tuple[int, bytes]] = []
         self._unnamed: list[Body] = []
         """What was written since `keep`."""
+        self._mending: list[tuple[int, bytes]] = []
+        self._being_erased: frozenset[int] = frozenset()
         self.maps = BodyMaps()
         """What the segments hold, by number, for the index: as far as `cover` has seen them."""
         self._views: dict[int, memoryview] = {}
@@ -113,8 +102,17 @@ class Bodies:
         self._end += len(frame)
         return self._number * SEGMENT_BYTES + self._end - len(frame)
 
-    def flush(self) -> None:
-        """Write what is staged and make it durable.
+    def stage_again(self, kind: int, body_id: bytes, data: bytes, location: int) -> bool:
+        """Have `flush` write a body that is damaged once more, where it stood; False where another one stands there."""
+        frame = _core.encode_body(kind, body_id, data)
+        with self._failing("mend"):
+            may = may_mend(self._disk, self._folder, location, frame)
+        if may:
+            self._mending.append((location, frame))
+        return may
+
+    def flush(self) -> list[tuple[int, int]]:
+        """Write what is staged and make it durable; give the ranges of locations of what was damaged and is mended.
 
         Raises `StorageFailed`, and for ever after, if the disk fails; `DiskFull`, where it is full: what was staged is
         given up then, and a later flush may find room.
@@ -128,10 +126,32 @@ class Bodies:
             frames = [frame for at, frame in pending if at == number]
             start = number * SEGMENT_BYTES + self._writer.write(b"".join(frames))
             for frame in frames:
-                self._unnamed.append(Body(frame[_ID], frame[_KIND], start))
+                self._unnamed.append(Body(frame[ID], frame[KIND], start))
                 start += len(frame)
         if pending:
             self._writer.sync()
+        mending, self._mending = self._mending, []
+        with self._failing("mend"):
+            for location, frame in mending:
+                mend(self._disk, self._folder, location, frame)
+        return [(location, location + len(frame)) for location, frame in mending]
+
+    def erase(self, bodies: Sequence[Body]) -> None:
+        """Overwrite bodies that are durable, durably. Raises `StorageFailed`; opening the folder goes on with it."""
+        self._being_erased = frozenset(body.location for body in bodies)
+        with self._failing("erase"):
+            erase(self._disk, self._folder, bodies, self.tail)
+        self._being_erased = frozenset()
+
+    @contextlib.contextmanager
+    def _failing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageFailed(
+                f"cannot {what} bodies in {self._folder}: {error.strerror or error}. Nothing acknowledged is lost; "
+                "mend the disk and open the folder again."
+            ) from error
 
     def keep(self) -> None:
         """Note that an event names what was written."""
@@ -139,7 +159,7 @@ class Bodies:
 
     def discard(self) -> list[Body]:
         """Forget what is staged; give what was written since `keep`, which stands though nothing names it."""
-        self._pending = []
+        self._pending, self._mending = [], []
         self._number, self._end = int(self._writer.name[:20]), self._writer.end
         unnamed, self._unnamed = self._unnamed, []
         return unnamed
@@ -159,18 +179,31 @@ class Bodies:
         return self.maps.proved(location, body_id)
 
     def id_at(self, location: int) -> bytes | None:
-        """Give the id that stands at a location; None where the segment has no such place. Raises `OSError`.
+        """Give the id that stands at a location; None where the segment has no such place. Raises `OSError`."""
+        header = self._header_at(location)
+        return header[ID] if len(header) == HEADER else None
 
-        Read and not mapped: a process that touches what a file has lost behind its map, or a sector that cannot be
-        read, is ended by a signal.
+    def is_erased(self, location: int) -> bool:
+        """Say whether what stands at a location is erased, or is being so just now."""
+        if location in self._being_erased:
+            return True
+        try:
+            return is_erased(self._header_at(location))
+        except OSError:
+            return False
+
+    def _header_at(self, location: int) -> bytes:
+        """Read a frame's header, and not from a map.
+
+        A process that touches what a file has lost behind its map, or a sector that cannot be read, is ended by a
+        signal.
         """
         number, start = divmod(location, SEGMENT_BYTES)
         file = self._disk.open(self._folder / segment_name(number), writable=False)
         try:
-            header = file.read(start, HEADER)
+            return file.read(start, HEADER)
         finally:
             file.close()
-        return header[_ID] if len(header) == HEADER else None
 
     def all(self) -> Iterator[Body]:
         """Give every body that is durable, by what the frames' headers say of them. Raises `BodiesCorrupt`."""
@@ -253,11 +286,8 @@ def _verify(disk: Disk, path: Path, known: _Known, found: list[Body], *, last: b
             )
         if last:  # before an erasure is finished, which what was read would undo
             make_durable(disk, path, data, min(offset, max(0, known.to - number * SEGMENT_BYTES)), offset)
-        for start in again:
-            length = int.from_bytes(data[start + 8 : start + 12], "little")
-            file.write(start + HEADER, bytes(length))
-        if again:
-            file.sync()
+        if again:  # their headers too: what was read of them need not be durable
+            overwrite(file, [(data[start + ID.start : start + ID.stop], start) for start in again], offset)
         if status == _TORN and data[offset:].strip(b"\0"):  # not where an erasure alone was unfinished
             cut_torn_tail(disk, path, offset)
     finally:

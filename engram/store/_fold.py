@@ -27,6 +27,7 @@ from engram.events import (
 )
 from engram.store import _tables as tables
 from engram.store._digest import RowDigest, digest_of
+from engram.store._frames import ERASED, Body
 from engram.store._rows import insert_rows, select_among
 from engram.store._tables import EVERYWHERE, FOLDED, Change, Progress, View
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engram.events import LogStart
-    from engram.store._bodies import Body
 
 _EXPECTED = 1024
 """Bodies that are looked up at once."""
@@ -67,6 +67,8 @@ class Fold:
         self._no_records: set[bytes] = set()
         self._no_memberships: set[tuple[bytes, bytes, bytes]] = set()
         self._new: dict[str, list[tuple[Any, ...]]] = {}
+        self._erasing: set[bytes] = set()
+        self._bodyless: dict[bytes, int] = {}
         self.changes = 0
         """Grows with each change of a row."""
 
@@ -100,7 +102,8 @@ class Fold:
             wanted.setdefault((ns, signer), []).append(digest)
         digests = list(dict.fromkeys(digest for of_one in wanted.values() for digest in of_one))
         self._expect_bodies(digests)
-        there = [digest for digest in digests if digest not in self._no_bodies]  # a record has a body
+        # A record has a body, or is on the way to the event that erased it.
+        there = [digest for digest in digests if digest not in self._no_bodies or digest in self._bodyless]
         known = select_among(self.connection, "SELECT digest FROM records WHERE digest IN", there)
         self._no_records = set(digests).difference(digest for (digest,) in known)
         self._no_memberships = set()
@@ -121,21 +124,22 @@ class Fold:
         self._no_bodies = {body_id for body_id in unknown if body_id not in self._placed}
 
     def add_bodies(self, bodies: Iterable[Body]) -> None:
-        """Record where bodies are; the first place of an id counts."""
-        rest = iter(bodies)
+        """Record where bodies are. The last place of an id counts: one is written again only where it was erased."""
+        rest = (body for body in bodies if body.kind != ERASED)
         while some := list(itertools.islice(rest, _EXPECTED)):
             self._expect_bodies([body.id for body in some])
             for body in some:
                 self.add_body(body.id, body.kind, body.location)
 
     def add_body(self, body_id: bytes, kind: int, location: int) -> None:
-        """Record where a body is; the first place of an id counts."""
+        """Record where a body is."""
         row = (body_id, kind, location)
         if body_id in self._no_bodies:
             self._no_bodies.discard(body_id)
             self._insert("bodies", row)
             self._placed[body_id] = location
-        elif self._write("INSERT OR IGNORE INTO bodies VALUES (?, ?, ?)", row).rowcount:
+        elif self.location_of(body_id) != location:
+            self._write("INSERT OR REPLACE INTO bodies VALUES (?, ?, ?)", row)
             self._placed[body_id] = location
 
     def location_of(self, body_id: bytes) -> int | None:
@@ -173,6 +177,36 @@ class Fold:
                 self._skipped.add(event.type)
         return None
 
+    @property
+    def is_erasing(self) -> bool:
+        """Whether bodies are to be overwritten, so that none of them may be named again before."""
+        return bool(self._erasing)
+
+    @property
+    def lacks_bodies(self) -> bool:
+        """Whether records that were not erased, as far as was folded, have no body."""
+        return bool(self._bodyless)
+
+    def is_there(self, digest: bytes) -> bool:
+        """Say whether a record was not erased, or lives again."""
+        found = self.connection.execute("SELECT 1 FROM records WHERE digest = ?", (digest,)).fetchone()
+        return found is not None
+
+    def take_erased(self) -> list[Body]:
+        """Give the bodies that were erased by what was folded, to be overwritten before its transaction is committed.
+
+        Raises `BodiesCorrupt` where an event names a body that is erased, and no later one says so.
+        """
+        for body_id, position in self._bodyless.items():
+            raise _no_body(body_id, position)
+        erased = [
+            Body(*row)
+            for digest in sorted(self._erasing)
+            for row in self._write("DELETE FROM bodies WHERE id = ? RETURNING id, kind, location", (digest,)).fetchall()
+        ]
+        self._erasing.clear()
+        return erased
+
     def advance(self, position: int, root: bytes, body_tail: int, log_start: LogStart) -> None:
         """Record how far the tables have come, before the transaction of their rows is committed."""
         connection = self.connection
@@ -187,6 +221,8 @@ class Fold:
         """Forget what was folded since the last `advance`: its transaction was rolled back."""
         self._tallied.clear()
         self._new.clear()
+        self._erasing.clear()
+        self._bodyless.clear()
         self._forget_expected()
         if self._digest is not None:
             self._digest.forget()
@@ -259,6 +295,9 @@ class Fold:
                 )
                 return None
             self._write("DELETE FROM memberships WHERE position = ?", (before.position,))
+            self._write(
+                "DELETE FROM erasures WHERE digest = ? AND ns = ? AND signer = ?", (digest, event.ns, event.signer)
+            )
         location, indexed, chunk, lives = self._remember(position, digest, event.payload, read)
         self._insert_membership(position, event, digest, (1, event.issued_unix_ms, location, int(indexed), int(chunk)))
         if lives > 1 and self._alive(event.ns, digest) > 1:
@@ -274,21 +313,46 @@ class Fold:
             return None
         if not wins(event.issued_unix_ms, digest, before.issued, digest, delete=True, other=not before.alive):
             return None
-        location, indexed, chunk = self._write(
-            "UPDATE memberships SET alive = 0, issued = ? WHERE position = ? RETURNING location, indexed, chunk",
-            (event.issued_unix_ms, before.position),
-        ).fetchone()
+        location, indexed, chunk = self._end_membership(before.position, event.issued_unix_ms)
+        if event.erase:
+            self._write(
+                "INSERT OR REPLACE INTO erasures VALUES (?, ?, ?, ?)", (digest, event.ns, event.signer, position)
+            )
         if not before.alive:
+            self._erase_dead(digest)
             return None
         [lives] = self._write(
             "UPDATE records SET lives = lives - 1 WHERE digest = ? RETURNING lives", (digest,)
         ).fetchone()
         if lives == 0:
             self._tally(EVERYWHERE, -1, chunk)
+            self._erase_dead(digest)
         elif self._alive(event.ns, digest):
             return None
         self._tally(event.ns, -1, chunk)
-        return Change(event.ns, digest, False, location, bool(indexed))
+        return Change(event.ns, digest, False, location, indexed)
+
+    def _end_membership(self, position: int, issued: int) -> tuple[int, bool, bool]:
+        """Have a membership be dead; give what it said of its record: location, indexed, chunk.
+
+        It says that no more: a fold that comes after the record was erased would not know.
+        """
+        location, indexed, chunk = self.connection.execute(
+            "SELECT location, indexed, chunk FROM memberships WHERE position = ?", (position,)
+        ).fetchone()
+        self._write(
+            "UPDATE memberships SET alive = 0, issued = ?, location = 0, indexed = 0, chunk = 0 WHERE position = ?",
+            (issued, position),
+        )
+        return location, bool(indexed), bool(chunk)
+
+    def _erase_dead(self, digest: bytes) -> None:
+        """Forget a record that lives nowhere, if one of those who held it wants it erased."""
+        if tables.erasures(self.connection, digest):
+            gone = self._write("DELETE FROM records WHERE digest = ? AND lives = 0", (digest,)).rowcount
+            if gone:
+                self._erasing.add(digest)
+                self._bodyless.pop(digest, None)
 
     def _insert_membership(
         self, position: int, event: RecordStored | RecordDeleted, digest: bytes, rest: tuple[int, ...]
@@ -323,7 +387,8 @@ class Fold:
 
         Give its location, whether it is indexed, whether it is a chunk, and its lives.
         """
-        location = self._body_named(digest, position)
+        location = self._place_of(digest, position)
+        self._erasing.discard(digest)
         row = None
         if digest in self._no_records:
             self._no_records.discard(digest)
@@ -331,12 +396,25 @@ class Fold:
             row = self._write(
                 "UPDATE records SET lives = lives + 1 WHERE digest = ? RETURNING indexed, parent, lives", (digest,)
             ).fetchone()
-        indexed, parent, lives = row or (*self._make(digest, payload_hash, View(read(location))), 1)
+        indexed, parent, lives = row or (*self._make(digest, payload_hash, location, read), 1)
         if lives == 1:
             self._tally(EVERYWHERE, 1, parent is not None)
         return location, bool(indexed), parent is not None, lives
 
-    def _make(self, digest: bytes, payload_hash: bytes, view: View) -> tuple[bool, bytes | None]:
+    def _place_of(self, digest: bytes, position: int) -> int:
+        """Give where a record's body is, or 0 where it must have been erased since: a later event is to say so."""
+        location = self.location_of(digest)
+        if location is None:
+            self._bodyless.setdefault(digest, position)
+        return location or 0
+
+    def _make(
+        self, digest: bytes, payload_hash: bytes, location: int, read: Callable[[int], memoryview]
+    ) -> tuple[bool, bytes | None]:
+        if digest in self._bodyless:
+            self._insert("records", (digest, payload_hash, cids.NO_CONTENT, b"", "", 0, None, 1))
+            return False, None
+        view = View(read(location))
         metadata = bytes(view.metadata)
         role = role_of(metadata)
         indexed = view.dim > 0 and not role.document
@@ -349,7 +427,11 @@ class Fold:
     def _body_named(self, body_id: bytes, position: int) -> int:
         location = self.location_of(body_id)
         if location is None:
-            raise BodiesCorrupt(
-                f"event {position} names the body {body_id.hex()}, which no segment holds; restore bodies from a backup"
-            )
+            raise _no_body(body_id, position)
         return location
+
+
+def _no_body(body_id: bytes, position: int) -> BodiesCorrupt:
+    return BodiesCorrupt(
+        f"event {position} names the body {body_id.hex()}, which no segment holds; restore bodies from a backup"
+    )

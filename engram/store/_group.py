@@ -17,14 +17,15 @@ from engram import events, record
 from engram.errors import Conflict, EngramError, Forbidden, NotFound, Unprocessable
 from engram.identity import head_key, namespace_id
 from engram.store import _tables as tables
-from engram.store._bodies import PATCH, RECORD, Bodies
+from engram.store._frames import PATCH, RECORD
 from engram.store._receipts import Frame, Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from engram.identity import NodeKey
     from engram.native._core import LogState
+    from engram.store._bodies import Bodies
     from engram.store._fold import Fold
     from engram.store._tables import Change
 
@@ -83,12 +84,14 @@ class PutOperation(msgspec.Struct, frozen=True):
 class DeleteOperation(msgspec.Struct, frozen=True):
     """End `signer`'s membership of a record; of a document, those of its chunks too.
 
-    None for everybody's; where a frame has no room for so many, it is not done with the `whole`.
+    None for everybody's; where a frame has no room for so many, it is not done with the `whole`. `erase`: have their
+    bodies overwritten as soon as nobody holds them; so too where the membership has ended already.
     """
 
     ns: bytes
     digest: bytes
     signer: bytes | None
+    erase: bool = False
 
 
 class CreateOperation(msgspec.Struct, frozen=True):
@@ -127,13 +130,15 @@ Operation = (
 class Done(msgspec.Struct, frozen=True):
     """What an operation did: the position of the event that stands for it; `created`: False where it stood already.
 
-    `whole`: False where a frame had no room for all of it, and the rest is to be sent again. `frame`: the one that the
-    event is in, where it was written just now.
+    `whole`: False where a frame had no room for all of it, and the rest is to be sent again. `erased`: whether the
+    record's body is overwritten; False where others hold it. `frame`: the one that the event is in, where it was
+    written just now.
     """
 
     position: int
     created: bool
     whole: bool = True
+    erased: bool = False
     frame: Frame | None = None
 
     @property
@@ -152,7 +157,9 @@ class Group:
         namespaces: Mapping[bytes, Namespace],
         position: int,
         now_ns: int,
+        is_damaged: Callable[[int], bool],
     ) -> None:
+        self._is_damaged = is_damaged
         self._fold = fold
         self._bodies = bodies
         self._namespaces = namespaces
@@ -174,6 +181,8 @@ class Group:
             some = operations[len(outcomes) : len(outcomes) + _EXPECTED]
             self._expect(some)
             for operation in some:
+                if self._fold.is_erasing and isinstance(operation, PutOperation):
+                    return outcomes  # it may name what is to be overwritten, and goes into the next group
                 outcomes.append(self._carry_out(operation))
                 if self._full:
                     break
@@ -229,9 +238,11 @@ class Group:
             raise Conflict(f"the namespace {space.name!r} was deleted and made anew meanwhile; send it again")
         head = None if operation.key is None else self._expected(operation.key)
         done = self._put_record(ns, operation.digest, operation.payload, signer)
-        if done.created:  # of one that lives the chunks do: others would be the same text again, in other bits
-            for digest, payload in operation.chunks:
+        for digest, payload in operation.chunks:
+            if done.created:  # of one that lives the chunks do: others would be the same text again, in other bits
                 self._put_record(ns, digest, payload, signer)
+            else:
+                self._mend(digest, payload)
         if operation.key is None:
             return done
         named = self._name(operation.key, head)
@@ -241,6 +252,7 @@ class Group:
     def _put_record(self, ns: bytes, digest: bytes, payload: bytes, signer: bytes) -> Done:
         before = self._fold.membership(ns, digest, signer)
         if before is not None and before.alive:
+            self._mend(digest, payload)
             return self._stands(before.position)
         self._stage(RECORD, digest, payload)
         event = events.RecordStored(
@@ -310,42 +322,53 @@ class Group:
         return found
 
     def _delete(self, operation: DeleteOperation) -> Done:
-        ns, digest = operation.ns, operation.digest
+        ns, digest, erase = operation.ns, operation.digest, operation.erase
         ending = self._ending(operation)
         if (parent := tables.parent_of(self._fold.connection, digest)) is not None:
             cid, whole = cids.from_digest(digest), cids.from_digest(parent)
             raise Unprocessable(
                 f"cid: {cid} is a chunk of the long text {whole}; delete that, and its chunks go with it", field="cid"
             )
+        if not ending:
+            asked = tables.asked_to_erase(self._fold.connection, ns, digest, operation.signer)
+            assert asked is not None
+            return msgspec.structs.replace(self._stands(asked), erased=self._is_erased(digest))
         for at, signer in enumerate(ending, 1):
-            done = self._end(ns, digest, signer)
-            for chunk in tables.chunks_of(self._fold.connection, ns, signer, digest):
-                self._end(ns, chunk, signer)
+            done = self._end(ns, digest, signer, erase=erase)
+            for chunk in tables.chunks_of(self._fold.connection, ns, signer, digest, dead=erase):
+                self._end(ns, chunk, signer, erase=erase)
             if self._full and (at < len(ending) or at == FRAME_EVENTS):
                 return msgspec.structs.replace(done, whole=False)
-        return done
+        return msgspec.structs.replace(done, erased=erase and self._is_erased(digest))
 
     def _ending(self, operation: DeleteOperation) -> list[bytes]:
-        """Give whose memberships a delete is to end, one at least."""
+        """Give whose memberships a delete is to end; none where their erasure was asked for before."""
         ns, digest, signer = operation.ns, operation.digest, operation.signer
         if signer is not None:
             before = self._fold.membership(ns, digest, signer)
-            if before is not None and before.alive:
-                return [signer]
+            if before is not None and (before.alive or operation.erase):
+                return [] if tables.asked_to_erase(self._fold.connection, ns, digest, signer) else [signer]
         alive = tables.signers_of(self._fold.connection, ns, digest, FRAME_EVENTS)
         cid = cids.from_digest(digest)
-        if not alive:
-            raise NotFound(f"no record {cid} in this namespace", field="cid")
-        if signer is not None:
+        if signer is not None and alive:
             raise Forbidden(
                 f"cid: {cid} was put by another key, and who put it, or the node's operator, deletes it", field="cid"
             )
+        if operation.erase and signer is None:
+            alive += tables.ended_by(self._fold.connection, ns, digest, FRAME_EVENTS)
+            if tables.asked_to_erase(self._fold.connection, ns, digest, None):
+                return alive
+        if not alive:
+            raise NotFound(f"no record {cid} in this namespace", field="cid")
         return alive
 
-    def _end(self, ns: bytes, digest: bytes, signer: bytes) -> Done:
+    def _is_erased(self, digest: bytes) -> bool:
+        return not self._fold.is_there(digest)
+
+    def _end(self, ns: bytes, digest: bytes, signer: bytes, *, erase: bool) -> Done:
         issued = self._issued(self._fold.membership(ns, digest, signer))
         event = events.RecordDeleted(
-            ns=ns, cid=cids.from_digest(digest), signer=signer, issued_unix_ms=issued, erase=False
+            ns=ns, cid=cids.from_digest(digest), signer=signer, issued_unix_ms=issued, erase=erase
         )
         return self._emit(event)
 
@@ -381,11 +404,28 @@ class Group:
 
     def _stage(self, kind: int, body_id: bytes, data: bytes) -> None:
         """Have a body be where its event can name it; what is asked about it here is read from these bytes."""
-        if (location := self._fold.location_of(body_id)) is None:
+        location = self._fold.location_of(body_id)
+        if location is None or not (
+            self._is_right(location, body_id) or self._bodies.stage_again(kind, body_id, data, location)
+        ):
             location = self._bodies.stage(kind, body_id, data)
             self._fold.add_body(body_id, kind, location)
             self._staged_bytes += len(data)
         self._staged[location] = data
+
+    def _mend(self, digest: bytes, payload: bytes) -> None:
+        """Have the body of a record that lives be written again, where it is known to be damaged."""
+        location = self._fold.location_of(digest)
+        if location is None or location in self._staged or not self._is_damaged(location):
+            return
+        if self._bodies.stage_again(RECORD, digest, payload, location):
+            self._staged[location] = payload
+
+    def _is_right(self, location: int, body_id: bytes) -> bool:
+        """Say whether a body that was written before is what it was: nobody may have looked at it for long."""
+        if location in self._staged:
+            return True
+        return not self._is_damaged(location) and self._bodies.proved(location, body_id) is not None
 
     def _emit(self, event: events.AnyEvent) -> Done:
         position = self._position + len(self.events)

@@ -112,13 +112,14 @@ def _held(connection: sqlite3.Connection) -> set[bytes]:
 
 
 def fold_log(fold: Fold, log: Log, bodies: Bodies, position: int) -> None:
-    """Fold the log's events from `position` on."""
+    """Fold the log's events from `position` on, and overwrite what they erased: who wrote them may have been killed."""
     entries = log.read(position)
     while some := [(at, events.decode(data)) for at, data in itertools.islice(entries, _EXPECTED)]:
         puts = [event for _, event in some if isinstance(event, events.RecordStored)]
         fold.expect([(put.ns, cids.digest_of(put.cid), put.signer) for put in puts])
         for at, event in some:
             fold.apply(at, event, bodies.read)
+    bodies.erase(fold.take_erased())
     fold.advance(log.size, log.root, bodies.tail, log.segment_start)
 
 

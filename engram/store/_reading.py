@@ -113,6 +113,8 @@ class Reader:
         self._damaged: tuple[tuple[int, int], ...] = ()
         self.met_damage: frozenset[int] = frozenset()
         """The locations at which readers met a body that is not what it was, and nobody has looked for more yet."""
+        self.overwritten = False
+        """Whether something that is marked as damaged was overwritten since the scrub has looked at it."""
         self._asked: Asked | None = None
         self.published = Published(0, b"", EMPTY, 0, {}, {})
 
@@ -124,17 +126,26 @@ class Reader:
     def known(
         self, ns: bytes, signer: bytes, content: bytes, metadata: bytes, model_version: str
     ) -> tuple[bytes, int] | None:
-        """Find the living record of this content and metadata: (digest, position); it need not be embedded again."""
+        """Find the living record of this content and metadata: (digest, position); it need not be embedded again.
+
+        None too where its body, or that of a chunk of it, is damaged: putting it mends them.
+        """
         # CROSS JOIN: from the few records of a content to their memberships, where SQLite would walk all of the
         # namespace's memberships; so in `with_content`.
-        row: tuple[bytes, int] | None = self._row(
-            f"""SELECT m.digest, m.position FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+        row: tuple[bytes, int, int] | None = self._row(
+            f"""SELECT m.digest, m.position, m.location FROM records r CROSS JOIN memberships m ON m.digest = r.digest
                 WHERE r.content = ? AND r.{tables.HAS_CONTENT} AND r.metadata = ? AND r.model_version = ?
                   AND m.ns = ? AND m.signer = ? AND m.alive
                 ORDER BY m.digest LIMIT 1""",  # noqa: S608 (a constant)
             (content, hashlib.sha256(metadata).digest(), model_version, ns, signer),
         )
-        return row
+        return row[:2] if row is not None and self._is_whole(ns, row[0], row[2]) else None
+
+    def _is_whole(self, ns: bytes, digest: bytes, location: int) -> bool:
+        if not self._excluded():
+            return True
+        chunks = self._look(lambda connection: tables.chunk_locations(connection, ns, digest))
+        return not any(self.is_damaged(at) for at in (location, *chunks))
 
     def get(self, ns: bytes, digest: bytes) -> View | None:
         """Find a record by its CID's digest, in a namespace."""
@@ -147,6 +158,8 @@ class Reader:
             return None
         view = self._proved(row[0], digest)
         if view is None:
+            if self._bodies.is_erased(row[0]):
+                return None
             raise BodiesCorrupt(
                 f"the record {cids.from_digest(digest)} is damaged on this node's disk (`engram status` says where); "
                 "restore the segment from a backup"
@@ -182,6 +195,14 @@ class Reader:
         With the chunks that go with them they are not more than `most`, or one of them is.
         """
         return self._look(lambda connection: tables.members(connection, ns, most))
+
+    def ended(self, ns: bytes, after: bytes, limit: int) -> list[bytes]:
+        """Give the records behind `after` that were deleted from a namespace, and whose bodies are kept."""
+        return self._look(lambda connection: tables.ended(connection, ns, after, limit))
+
+    def lives_in(self, digest: bytes, namespaces: Iterable[bytes]) -> bool:
+        """Say whether a record lives in one of these namespaces."""
+        return self._look(lambda connection: tables.lives_in(connection, digest, namespaces))
 
     def key_of_patch(self, patch: bytes) -> str | None:
         """Give the key that stands in a patch, by the patch's hash; None where it cannot be read."""
@@ -341,8 +362,23 @@ class Reader:
         self._damaged = tuple(sorted(ranges))
 
     def meet_damage(self, locations: Iterable[int]) -> None:
-        """Remember that the bodies at these locations are not what they were; nobody has looked for more yet."""
-        self.met_damage |= frozenset(locations)
+        """Remember that the bodies at these locations are not what they were; nobody has looked for more yet.
+
+        One that is erased while somebody reads it is no damage: it has gone.
+        """
+        self.met_damage |= frozenset(location for location in locations if not self._bodies.is_erased(location))
+
+    def unmark(self, ranges: Iterable[tuple[int, int]]) -> bool:
+        """Give again what begins in these ranges of locations, where it was overwritten; say whether any was damaged.
+
+        The scrub, which has marked them, looks again.
+        """
+        marked = [(start, end) for start, end in ranges if self.is_damaged(start)]
+        for start, end in marked:
+            self.met_damage -= {start}
+            self._damaged = tuple(piece for held in self._damaged for piece in _without(held, start, end))
+        self.overwritten |= bool(marked)
+        return bool(marked)
 
     def is_damaged(self, location: int) -> bool:
         """Say whether the body at a location is known to be damaged."""
@@ -373,6 +409,12 @@ class Reader:
         self._check_trusted()
         with self._reading:
             return look(self._reader)
+
+
+def _without(held: tuple[int, int], start: int, end: int) -> list[tuple[int, int]]:
+    """Give what a range holds but for another one."""
+    pieces = [(held[0], min(held[1], start)), (max(held[0], end), held[1])]
+    return [(first, last) for first, last in pieces if first < last]
 
 
 def _grouped(hits: Iterable[tuple[bytes, int, float, bytes]]) -> list[Found]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.events import SEGMENT_BYTES, size_of
-from engram.store._bodies import HEADER
+from engram.store._frames import HEADER
 from engram.store._place import Finding, LogPlace, Part, Pass, load, save
 from engram.store._verify_bodies import BodiesVerifier, ranges_of, still_damaged
 from engram.store._verify_log import Damage, LogVerifier, Look
@@ -72,13 +72,16 @@ class Scrub:
 
     def due_s(self, now_ns: int) -> float:
         """Say in how many seconds a step is due: at once while a pass is under way."""
-        if self.place.part is not None or self.place.last is None or self._store.met_damage:
+        store = self._store
+        if self.place.part is not None or self.place.last is None or store.met_damage or store.overwritten:
             return 0.0
         wait_ns = self.place.last.finished_unix_ns + DAY_NS - now_ns
         return max(0, min(wait_ns, DAY_NS)) / 1e9
 
     def step(self, now_ns: int) -> Stepped:
         """Look at one more piece, or begin a pass. Raises `OSError` where a file cannot be read but is not damaged."""
+        if self._store.overwritten:
+            self._look_again()
         if self.place.part is None:
             self._put(part="log", started_unix_ns=now_ns, log=LogPlace(), body_location=0, size_bytes=0)
             self._from_disk = False
@@ -95,6 +98,15 @@ class Scrub:
         if look.done or findings or self._unsaved >= _SAVE_BYTES:
             self._save()
         return Stepped(look.size_bytes, findings, look.done and part == "tables")
+
+    def _look_again(self) -> None:
+        """Forget what was found of bodies that were put again, or erased, since."""
+        self._store.overwritten = False
+        tail = self._store.published.body_tail
+        others = [finding for finding in self.place.findings if finding.part != "bodies"]
+        self._put(findings=[*others, *still_damaged(self._disk, self._path, self.place.findings, tail)])
+        self._mark()
+        self._save()
 
     def close(self) -> None:
         """Keep the place, and close what is open."""

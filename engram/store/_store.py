@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from engram.events import Log
     from engram.identity import NodeKey
     from engram.ports import Disk, Rng, Tables
-    from engram.store._bodies import Body
+    from engram.store._frames import Body
     from engram.store._parts import Made
 
 _NO_TRIE = TrieRoot(bytes(32), 0)
@@ -162,13 +162,16 @@ class Store(Reader):
             raise StorageFailed(self._failed)
         self._check_trusted()
         before = self._log.state
-        group = Group(self._fold, self._bodies, self._namespaces, before.size, now_ns)
+        group = Group(self._fold, self._bodies, self._namespaces, before.size, now_ns, self.is_damaged)
         try:
             self._writer.execute("BEGIN")
             outcomes = group.carry_out(operations)
+            overwritten = self._bodies.flush()
             if group.events:
-                self._bodies.flush()
                 committed = self._log.append(group.events, now_ns)
+                erased = self._fold.take_erased()
+                self._bodies.erase(erased)  # before the tables say so: opening the folder goes on with it
+                overwritten += [(body.location, body.location + 1) for body in erased]
                 self._advance()
             self._writer.execute("COMMIT")
             self._bodies.keep()
@@ -179,21 +182,27 @@ class Store(Reader):
                 raise self._tables_failed(error) from error
             self._abandon(error)
             raise
-        if group.events:
-            try:
+        try:
+            if group.events:
                 self._follow(group)
-            except BaseException:
-                self._follow_again()
-                raise
+            if self.unmark(overwritten):
+                self._load_all(self._sealed())  # of what was damaged the indexes may lack the rows
+        except BaseException:
+            self._follow_again()
+            raise
+        if group.events:
             group.sign(self.key, before, committed, outcomes)
         return outcomes
 
     def _tables_failed(self, error: BaseException) -> StorageFailed:
         """End the store: the log may hold events that the tables lack, which only opening it again folds into them."""
-        reason = str(error) if isinstance(error, sqlite3.Error | EngramError) else type(error).__name__
-        failure = StorageFailed(f"the tables in {self.folder.path / 'state.db'} cannot be written: {reason}")
+        failure = error if isinstance(error, StorageFailed) else self._cannot_be_written(error)
         self._abandon(failure)
         return failure
+
+    def _cannot_be_written(self, error: BaseException) -> StorageFailed:
+        reason = str(error) if isinstance(error, sqlite3.Error | EngramError) else type(error).__name__
+        return StorageFailed(f"the tables in {self.folder.path / 'state.db'} cannot be written: {reason}")
 
     def _abandon(self, error: BaseException) -> None:
         self._fold.forget()
@@ -310,6 +319,17 @@ class Store(Reader):
             raise
         self._checkpoint_size = frame.size
         return signed
+
+    def tombstone_of(self, digest: bytes) -> bytes | None:
+        """Give the last event by which somebody who held a record had it erased; None where nobody did.
+
+        The body may live on, where others hold it.
+        """
+        positions = self._look(lambda connection: tables.erasures(connection, digest))
+        if not positions:
+            return None
+        [(_, _, event)] = self._log.reader(positions[-1]).read(limit_events=1)
+        return event
 
     def _follow_log(self) -> None:
         """Have tables and readers know of events that no table folds. Raises `StorageFailed`, for ever after."""

@@ -19,12 +19,12 @@ from engram.index import Measure
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 NAME = "store"
 """The projection's name."""
 
-FOLD_VERSION = 5
+FOLD_VERSION = 6
 """Raise it when the fold means something else, and every table is folded again."""
 
 EVERYWHERE = b""
@@ -57,6 +57,11 @@ _SCHEMA = (
     "CREATE UNIQUE INDEX memberships_by_record ON memberships (ns, digest, signer)",
     # By the last two nothing is looked up: at a start the locations of all that lives are read from the index alone.
     "CREATE INDEX memberships_by_position ON memberships (ns, position, location, indexed) WHERE alive",
+    # Of the memberships that ended so that the record is to be erased. `position`: of the event that said so.
+    """CREATE TABLE erasures (
+  digest BLOB NOT NULL, ns BLOB NOT NULL, signer BLOB NOT NULL, position INTEGER NOT NULL,
+  PRIMARY KEY (digest, ns, signer)
+) WITHOUT ROWID""",
     "CREATE TABLE tallies (ns BLOB PRIMARY KEY, records INTEGER NOT NULL, chunks INTEGER NOT NULL) WITHOUT ROWID",
     # `digest`: of the CID that the key names, empty where it names none any more.
     """CREATE TABLE heads (
@@ -74,8 +79,9 @@ _SCHEMA = (
 ) WITHOUT ROWID""",
 )
 # `indexed`: it has a vector, and is no document, whose chunks are found in its place. A membership repeats it, and the
-# record's location, and whether it has a parent: reading all of a namespace's looks at no other table for each.
-FOLDED = ("bodies", "namespaces", "records", "memberships", "heads", "versions", "tallies", "recalls")
+# record's location, and whether it has a parent: reading all of a namespace's looks at no other table for each. A dead
+# one says 0 of all three, and what was erased has no row in `bodies` and `records`: a later fold would not know.
+FOLDED = ("bodies", "namespaces", "records", "memberships", "erasures", "heads", "versions", "tallies", "recalls")
 """The tables whose rows the state digest is taken over.
 
 `bodies` is among them though it is a fold of the body segments, not of the log: the same segments give the same rows,
@@ -278,15 +284,72 @@ def parent_of(connection: sqlite3.Connection, digest: bytes) -> bytes | None:
     return row[0] if row else None
 
 
-def chunks_of(connection: sqlite3.Connection, ns: bytes, signer: bytes, document: bytes) -> list[bytes]:
-    """Give the chunks of a document, in the order in which they came, whose membership of this signer is alive."""
+def chunks_of(
+    connection: sqlite3.Connection, ns: bytes, signer: bytes, document: bytes, *, dead: bool = False
+) -> list[bytes]:
+    """Give the chunks of a document, in the order in which they came, whose membership of this signer is alive.
+
+    `dead`: those too whose membership has ended, and whose erasure this signer has not asked for.
+    """
     # CROSS JOIN: from the document's chunks to their memberships, and not from all of the namespace's.
     rows = connection.execute(
         """SELECT m.digest FROM records r CROSS JOIN memberships m ON m.digest = r.digest
-           WHERE r.parent = ? AND m.ns = ? AND m.signer = ? AND m.alive ORDER BY m.position""",
-        (document, ns, signer),
+           WHERE r.parent = ? AND m.ns = ? AND m.signer = ? AND m.alive >= ? ORDER BY m.position""",
+        (document, ns, signer, not dead),
+    )
+    found = [digest for (digest,) in rows]
+    return [chunk for chunk in found if asked_to_erase(connection, ns, chunk, signer) is None] if dead else found
+
+
+def chunk_locations(connection: sqlite3.Connection, ns: bytes, document: bytes) -> list[int]:
+    """Give where the bodies of a document's living chunks are."""
+    rows = connection.execute(
+        """SELECT m.location FROM records r CROSS JOIN memberships m ON m.digest = r.digest
+           WHERE r.parent = ? AND m.ns = ? AND m.alive""",
+        (document, ns),
+    )
+    return [location for (location,) in rows]
+
+
+def asked_to_erase(connection: sqlite3.Connection, ns: bytes, digest: bytes, signer: bytes | None) -> int | None:
+    """Give the position of the last event by which a signer, or anybody, ended a membership to have it erased."""
+    row = connection.execute(
+        "SELECT max(position) FROM erasures WHERE digest = ?1 AND ns = ?2 AND (signer = ?3 OR ?3 IS NULL)",
+        (digest, ns, signer),
+    ).fetchone()
+    position: int | None = row[0]
+    return position
+
+
+def ended_by(connection: sqlite3.Connection, ns: bytes, digest: bytes, limit: int) -> list[bytes]:
+    """Give whose memberships of a record have ended without its erasure, at most `limit` of them."""
+    rows = connection.execute(
+        """SELECT m.signer FROM memberships m INDEXED BY memberships_by_record
+           WHERE m.ns = ? AND m.digest = ? AND NOT m.alive AND NOT EXISTS (
+             SELECT 1 FROM erasures e WHERE e.digest = m.digest AND e.ns = m.ns AND e.signer = m.signer)
+           ORDER BY m.signer LIMIT ?""",
+        (ns, digest, limit),
+    )
+    return [signer for (signer,) in rows]
+
+
+def ended(connection: sqlite3.Connection, ns: bytes, after: bytes, limit: int) -> list[bytes]:
+    """Give the records behind `after` of which memberships in a namespace have ended, and whose bodies are kept."""
+    rows = connection.execute(
+        """SELECT DISTINCT m.digest FROM memberships m INDEXED BY memberships_by_record
+           WHERE m.ns = ? AND m.digest > ? AND NOT m.alive
+             AND EXISTS (SELECT 1 FROM records r WHERE r.digest = m.digest AND r.parent IS NULL)
+             AND NOT EXISTS (
+               SELECT 1 FROM erasures e WHERE e.digest = m.digest AND e.ns = m.ns AND e.signer = m.signer)
+           ORDER BY m.digest LIMIT ?""",
+        (ns, after, limit),
     )
     return [digest for (digest,) in rows]
+
+
+def lives_in(connection: sqlite3.Connection, digest: bytes, namespaces: Iterable[bytes]) -> bool:
+    """Say whether a record lives in one of these namespaces."""
+    return any(signers_of(connection, ns, digest, 1) for ns in namespaces)
 
 
 def signers_of(connection: sqlite3.Connection, ns: bytes, digest: bytes, limit: int = -1) -> list[bytes]:
@@ -318,6 +381,12 @@ def members(connection: sqlite3.Connection, ns: bytes, most: int) -> list[tuple[
             break
         found.append((digest, signer))
     return found
+
+
+def erasures(connection: sqlite3.Connection, digest: bytes) -> list[int]:
+    """Give the positions of the deletions that asked for a record's erasure, and still hold, lowest first."""
+    rows = connection.execute("SELECT position FROM erasures WHERE digest = ? ORDER BY position", (digest,))
+    return [position for (position,) in rows]
 
 
 def is_empty(connection: sqlite3.Connection, ns: bytes) -> bool:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from engram.events import SEGMENT_BYTES
 from engram.native import _core
-from engram.store._bodies import HEADER, segment_name
+from engram.store._frames import FRAME_BYTES, HEADER, frame_bytes, segment_name, to_next_sound
 from engram.store._verify_log import PIECE_BYTES, Damage, Look
 
 if TYPE_CHECKING:
@@ -20,10 +22,7 @@ if TYPE_CHECKING:
     from engram.ports import Disk
     from engram.store._place import Finding
 
-_ALIGN = 64
 _DAMAGED = 2
-_FRAME_BYTES = (1 << 20) + HEADER
-_MAGIC = b"EGB1"
 
 
 class BodiesVerifier:
@@ -46,7 +45,7 @@ class BodiesVerifier:
         file = self._disk.open(self._folder / segment_name(number), writable=False)
         try:
             end = tail - number * SEGMENT_BYTES if tail // SEGMENT_BYTES == number else file.size()
-            data = file.read(offset, min(end - offset, PIECE_BYTES + _FRAME_BYTES)) if offset < end else b""
+            data = file.read(offset, min(end - offset, PIECE_BYTES + FRAME_BYTES)) if offset < end else b""
         finally:
             file.close()
         if offset >= end:
@@ -77,12 +76,10 @@ class BodiesVerifier:
 
 
 def still_damaged(disk: Disk, path: Path, findings: Iterable[Finding], tail: int) -> list[Finding]:
-    """Give the findings in the bodies of the folder that another look still finds."""
-    return [
-        finding
-        for finding in findings
-        if finding.part == "bodies" and not _is_mended(disk, path / "bodies", finding, tail)
-    ]
+    """Give the findings in the bodies of the folder that another look still finds, as far as it finds them."""
+    of_bodies = (finding for finding in findings if finding.part == "bodies")
+    looked = (_look_again(disk, path / "bodies", finding, tail) for finding in of_bodies)
+    return [finding for finding in looked if finding is not None]
 
 
 def ranges_of(findings: Iterable[Finding]) -> list[tuple[int, int]]:
@@ -95,41 +92,23 @@ def _location(finding: Finding) -> int:
     return int(finding.file.removeprefix("bodies/")[:20]) * SEGMENT_BYTES + finding.offset
 
 
-def _is_mended(disk: Disk, folder: Path, finding: Finding, tail: int) -> bool:
-    bodies = BodiesVerifier(disk, folder, _location(finding))
+def _look_again(disk: Disk, folder: Path, finding: Finding, tail: int) -> Finding | None:
+    """Look at what stands where a finding begins; where that is damaged still, it reaches to the next sound frame."""
+    start = _location(finding)
+    bodies = BodiesVerifier(disk, folder, start)
     try:
-        return bodies.step(tail).size_bytes > 0 and bodies.location > _location(finding)
+        if bodies.step(tail).size_bytes > 0 and bodies.location > start:
+            return None
+        damages = bodies.step(tail).damages if bodies.location == start else ()
     except OSError:
-        return False
-
-
-def to_next_sound(data: bytes, damaged: int, tries: int = _FRAME_BYTES) -> int:
-    """Give how far the next sound frame is: what a damaged one says of its length cannot be trusted.
-
-    `tries`: how many places that look like a frame are looked at; behind the last of them the rest is passed over.
-    """
-    at = damaged + _ALIGN
-    while at < len(data) and not _is_sound(data, at):
-        tries -= data[at : at + 4] == _MAGIC
-        at = at + _ALIGN if tries else len(data)
-    return min(at, len(data)) - damaged
-
-
-def _frame(data: bytes, at: int) -> int:
-    """Give the size of the frame that is said to stand there, padded."""
-    return HEADER + -int.from_bytes(data[at + 8 : at + 12], "little") // _ALIGN * -_ALIGN
+        return finding
+    sizes = [damage.size_bytes for damage in damages if damage.offset == finding.offset]
+    return msgspec.structs.replace(finding, size_bytes=min([finding.size_bytes, *sizes]))
 
 
 def whole_frames(data: bytes) -> int:
     """Give the size of the frames that stand whole at the beginning of `data`, of about a piece of them."""
     at = 0
-    while at < PIECE_BYTES and at + HEADER <= len(data) and at + _frame(data, at) <= len(data):
-        at += _frame(data, at)
+    while at < PIECE_BYTES and at + HEADER <= len(data) and at + frame_bytes(data, at) <= len(data):
+        at += frame_bytes(data, at)
     return at
-
-
-def _is_sound(data: bytes, at: int) -> bool:
-    if data[at : at + 4] != _MAGIC:
-        return False
-    _, _, (status, _, _) = _core.scan_bodies(data[at : at + _frame(data, at)], 0, None, False, False)
-    return status != _DAMAGED

@@ -47,7 +47,10 @@ class Body:
 def read_bodies(
     segments: Iterator[tuple[str, bytes, bool]], named: Named | None, torn: Callable[[Damage], object]
 ) -> dict[bytes, Body]:
-    """Read every body frame and its content: id -> the first body of that id. Tell of a torn tail, raise `Damage`."""
+    """Read every body frame and its content: id -> the first body of that id. Tell of a torn tail, raise `Damage`.
+
+    One that was erased gives way: it may have been put again.
+    """
     bodies: dict[bytes, Body] = {}
     for name, data, last in segments:
         if len(data) > SEGMENT_BYTES:
@@ -56,14 +59,17 @@ def read_bodies(
         while at < len(data) and not (last and not any(memoryview(data)[at : at + 64]) and zeros(data, at)):
             end = _body_frame_end(data, at)
             if end is None:
-                raise_or_tell(_unsound_body(name, data, at, last=last, named=named, held=bodies.keys()), torn)
+                held = {key for key, body in bodies.items() if body.kind != ERASED}
+                raise_or_tell(_unsound_body(name, data, at, last=last, named=named, held=held), torn)
                 return bodies
             kind, key = data[at + 12], data[at + 16 : at + 48]
             content = data[at + FRAME : at + FRAME + int.from_bytes(data[at + 8 : at + 12], "little")]
             try:
                 if any(data[at + FRAME + len(content) : end]):
                     raise Wrong("the padding is not zero")
-                bodies.setdefault(key, _body(kind, key, content, name, at))
+                body = _body(kind, key, content, name, at)
+                if key not in bodies or bodies[key].kind == ERASED:
+                    bodies[key] = body
             except Wrong as wrong:
                 raise Damage(name, at, str(wrong)) from None
             if kind == ERASED and any(content):

@@ -9,8 +9,9 @@ import pytest
 from engram.errors import BodiesCorrupt
 from engram.native import _core
 from engram.runtime import RealDisk
-from engram.store._bodies import PATCH, Bodies, segment_name
+from engram.store._bodies import Bodies
 from engram.store._fold import wins
+from engram.store._frames import PATCH, segment_name
 from engram.testing import SimDisk
 
 GOLDEN = golden.FORMATS["bodies"]

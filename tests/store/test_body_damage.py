@@ -16,7 +16,8 @@ from engram.errors import BodiesCorrupt
 from engram.events import SEGMENT_BYTES
 from engram.native import _core
 from engram.runtime import RealDisk
-from engram.store._bodies import ERASED, PATCH, RECORD, Bodies, segment_name
+from engram.store._bodies import Bodies
+from engram.store._frames import ERASED, PATCH, RECORD, segment_name
 
 SOUND, TORN, DAMAGED = 0, 1, 2
 

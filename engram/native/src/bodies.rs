@@ -174,7 +174,8 @@ fn unsound(segment: &[u8], at: usize, known: Known, last: bool, before: &[Frame]
     {
         return Stop::damaged(at, "an unsound frame whose id an event names");
     }
-    let before: HashSet<&Digest> = before.iter().map(|frame| &frame.id).collect();
+    let before = before.iter().filter(|frame| frame.kind != ERASED); // what was erased may have been put again
+    let before: HashSet<&Digest> = before.map(|frame| &frame.id).collect();
     let held =
         |id: &Digest| before.contains(id) || known.held.is_some_and(|held| held.contains(id));
     let counts = |id: &Digest| {

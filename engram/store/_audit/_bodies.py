@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engram.events import SEGMENT_BYTES, size_of
 from engram.native import _core
-from engram.store._bodies import ERASED, HEADER, RECORD, Body
+from engram.store._frames import ERASED, HEADER, RECORD, Body, to_next_sound
 from engram.store._rows import select_among
 from engram.store._tables import View
-from engram.store._verify_bodies import to_next_sound, whole_frames
+from engram.store._verify_bodies import whole_frames
 
 if TYPE_CHECKING:
     import sqlite3
@@ -218,7 +218,7 @@ class BodiesPass:
             if look < _LOOKS - 1:
                 self._pause()
         ids = {rest[at : at + 32] for at in range(offset + 16, len(rest) - 47, 64)}
-        held = set(self._table.among(ids))
+        held = {body_id for body_id, found in self._table.among(ids).items() if found.kind != ERASED}
         _, _, (status, _, reason) = _core.scan_bodies(rest, offset, self._named(ids), True, False, held=held)
         if status == _DAMAGED:
             return reason

@@ -37,7 +37,7 @@ from engram.identity import (
 from engram.limits import LIMITS
 from engram.native import _core
 from engram.store._audit._tries import Tries
-from engram.store._bodies import ERASED, PATCH, RECORD, segment_name
+from engram.store._frames import ERASED, PATCH, RECORD, segment_name
 from engram.store._reading import PUBLIC
 
 if TYPE_CHECKING:

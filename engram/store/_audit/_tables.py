@@ -16,11 +16,12 @@ import msgspec
 
 from engram import cid as cids
 from engram.errors import EngramError, StorageFailed
-from engram.events import LogStart, RecordStored
+from engram.events import SEGMENT_BYTES, LogStart, RecordStored
 from engram.store import _tables as tables
 from engram.store._audit._log import folder_bytes
 from engram.store._digest import digest_of
 from engram.store._fold import Fold
+from engram.store._frames import segment_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,11 +148,15 @@ class Refold:
     def compare(self, told: sqlite3.Connection, ledger: Ledger) -> None:
         """Compare the digests, and name the tables whose rows are others."""
         if self.failed is None:
+            if self._fold.lacks_bodies:
+                ledger.note("tables", "not compared: bodies that they know were erased since")
+                return
             try:
+                self._tell_of_erased(ledger)
                 self._fold.advance(self._said.position, self._said.root, self._said.body_tail, LogStart())
-            except sqlite3.Error as error:
+            except _FAILURES as error:
                 _refuse_full(error)
-                self.failed = str(error)
+                self.failed = str(error) or type(error).__name__
         if self.failed is not None:
             ledger.found("tables", FILE, None, f"the log cannot be folded into tables: {self.failed}")
             return
@@ -162,6 +167,13 @@ class Refold:
             ledger.found(
                 "tables", FILE, None, f"its rows are not those that the log folds to, in {', '.join(others) or 'none'}"
             )
+
+    def _tell_of_erased(self, ledger: Ledger) -> None:
+        """Tell of bodies that were erased and stand there again, as where a segment was restored from a backup."""
+        for body in self._fold.take_erased():
+            number, offset = divmod(body.location, SEGMENT_BYTES)
+            reason = f"the log has {cids.from_digest(body.id)} erased, and its bytes are here"
+            ledger.found("bodies", f"bodies/{segment_name(number)}", offset, reason)
 
     def close(self) -> None:
         """Close the fresh tables."""

@@ -62,7 +62,11 @@ class NamespaceDeleteResult(Answer, frozen=True, kw_only=True):
 
 
 class NamespaceDelete(Request[NamespaceDeleteResult], frozen=True, kw_only=True):
-    """Delete a namespace with every memory and key in it. Cut short, it is sent again, and goes on."""
+    """Delete a namespace with every memory and key in it. Cut short, it is sent again, and goes on.
+
+    `erase`: overwrite the memories' bytes too, and those of what was deleted from it before; not the names of its keys.
+    """
 
     method: ClassVar[str] = "namespace_delete"
     name: str
+    erase: bool = False

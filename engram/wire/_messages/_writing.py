@@ -99,7 +99,10 @@ class DeleteResult(Answer, frozen=True, kw_only=True):
     cid: str
     position: int
     erased: bool = False
-    """Whether its bytes were overwritten too: they are kept while another namespace, or another key, holds the same."""
+    """Whether its bytes were overwritten too. They are kept while another namespace, or another key, holds the same.
+
+    True, too, where that is a namespace which the caller may not know of: they go when nobody holds them any more.
+    """
     receipt: Receipt | None = None
 
 
