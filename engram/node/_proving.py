@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from engram.identity import Caller
     from engram.node._reads import Reads
     from engram.node._rights import Rights
-    from engram.ports import Clock
+    from engram.ports import Clock, Offload
     from engram.runtime import Ref
-    from engram.store import Committed, Namespace, Store
+    from engram.proofs import Committed
+    from engram.store import Namespace, Store
     from engram.wire import (
         Challenge,
         ChallengeAnswer,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     Beside = Callable[[Callable[[], Any], Caller], Awaitable[Any]]
     Reach = Callable[[int], Awaitable[None]]
 
+_LANE = "scrub"
 _LONGEST_MS = ProverLimits().t1_ms
 
 
@@ -59,6 +61,7 @@ class Proving:
         reads: Reads,
         rights: Rights,
         clock: Clock,
+        offload: Offload,
         store_ref: Ref,
         prover: Ref,
         challengers: Collection[bytes],
@@ -69,6 +72,7 @@ class Proving:
         self._reads = reads
         self._rights = rights
         self._clock = clock
+        self._offload = offload
         self._store_ref = store_ref
         self._prover = prover
         self._challengers = frozenset(challengers)
@@ -136,12 +140,13 @@ class Proving:
         return latest
 
     async def _signed(self, position: int) -> Committed:
-        """Give a state that knows of the event at a position; signed now, if need be."""
-        await self._store_ref.ask(CommitCheckpoint(position))
-        state = self._store.proofs.latest
-        if state is None:
-            raise Unavailable("no checkpoint can be signed now: `engram status` says what is wrong with the disk")
-        return state
+        """Give a state that knows of the event at a position; signed now, if need be.
+
+        What that needs is loaded elsewhere than on the writer's thread: no write waits for it.
+        """
+        with trio.CancelScope(shield=True):  # the folder must not be closed under it
+            await self._offload.run(_LANE, self._store.prepare_commitment)
+        return await self._store_ref.ask(CommitCheckpoint(position))
 
     # -- challenges ---------------------------------------------------------------------------------------------------
 

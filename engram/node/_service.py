@@ -171,6 +171,7 @@ class NodeService:
             self.reads,
             self._rights,
             clock,
+            offload,
             store_ref,
             prover,
             settings.challengers,
