@@ -153,6 +153,15 @@ def patch(content: dict[str, Any]) -> bytes:
     return _canonical(content)
 
 
+def text_in_patch(data: bytes, name: str) -> str | None:
+    """Give the text that a patch body has under a name; None where it is no patch, or has none."""
+    try:
+        found = msgspec.json.decode(data, type=dict[str, Any]).get(name)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 def encode_text(text: str, embedding: bytes, metadata_json: bytes, model_version: str) -> tuple[bytes, bytes]:
     """Encode a text's record: (CID digest, payload). The parts are as stored."""
     return _encode(TEXT, embedding, metadata_json, model_version, text.encode(), None)

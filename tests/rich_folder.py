@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,9 +15,11 @@ from engram import record
 from engram.events import Checkpoint, RecallMeasured, checkpoints
 from engram.identity import NodeKey, namespace_id
 from engram.native import _core
-from engram.runtime import RealDisk, RealTables
+from engram.runtime import ReadOnlyDisk, RealDisk, RealTables
 from engram.store import (
     PUBLIC,
+    AuditOrder,
+    AuditReport,
     CreateOperation,
     DeleteOperation,
     DropOperation,
@@ -23,11 +27,11 @@ from engram.store import (
     MeasureOperation,
     PutOperation,
     Store,
+    audit,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 SEGMENT_BYTES = 4096
 FIRST = "events/" + "0" * 20 + ".log"
@@ -80,6 +84,13 @@ def make(path: Path, segment_bytes: int = SEGMENT_BYTES) -> Path:
     store.commit([text_put(store, f"later {n}") for n in range(3)], NOW + 3 * 10**8)
     store.close(NOW + 4 * 10**8)
     return path
+
+
+def look(path: Path, **order: Any) -> AuditReport:
+    """Audit a folder."""
+    with tempfile.TemporaryDirectory() as scratch:
+        wanted = AuditOrder(path.absolute(), Path(scratch), **order)
+        return audit(ReadOnlyDisk(), wanted, lambda *_: None, lambda: None)
 
 
 def flip(path: Path, offset: int, bit: int = 0) -> None:

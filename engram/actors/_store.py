@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from engram.errors import EngramError
-from engram.runtime import Actor, Message, handle_batch
-from engram.store import Done, Operation, Store
+from engram.runtime import Actor, Message, handle, handle_batch
+from engram.store import Commitment, Done, Operation, Store
 
 if TYPE_CHECKING:
     from engram.ports import Clock, Offload
@@ -23,6 +23,12 @@ class Commit(Message[list[Done | EngramError]], frozen=True):
     """Carry out operations durably, in order; one outcome each."""
 
     operations: list[Operation]
+
+
+class CommitCheckpoint(Message[Commitment], frozen=True):
+    """Sign what the store holds, unless it has been since the event at `position`; None: since the last there is."""
+
+    position: int | None = None
 
 
 class StoreActor(Actor):
@@ -51,3 +57,14 @@ class StoreActor(Actor):
             finally:  # whatever went wrong, it may have been after the log's sync
                 self._tail.committed()
         return [[next(rest) for _ in message.operations] for message in messages]
+
+    @handle
+    async def checkpoint(self, message: CommitCheckpoint) -> Commitment:
+        """Commit to what the store holds now, as an event and a signed checkpoint."""
+        call = functools.partial(self._store.commitment, self._clock.now_ns(), message.position)
+        with trio.CancelScope(shield=True):
+            try:
+                commitment = await self._offload.run("writer", call)
+            finally:
+                self._tail.committed()
+        return commitment

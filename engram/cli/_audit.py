@@ -71,21 +71,23 @@ def _ordered(data: Path, given: list[GivenCheckpoint], node_key: bytes | None) -
     from engram.store import AuditOrder, unpacked
 
     path = data.absolute()
-    _refuse_strange(path, data)
+    is_folder = _is_folder(path, data)
     with tempfile.TemporaryDirectory(prefix="engram-audit-") as scratch:
-        folder = path
-        if path.is_file():
-            folder = unpacked(RealDisk(), path, Path(scratch) / "unpacked")
+        folder = path if is_folder else unpacked(RealDisk(), path, Path(scratch) / "unpacked")
         yield AuditOrder(folder, Path(scratch), given, _claims(folder), node_key)
 
 
-def _refuse_strange(path: Path, said: Path) -> None:
+def _is_folder(path: Path, said: Path) -> bool:
+    """Say whether it is a folder; if not, it is a memory in one file, packed or open just now."""
     try:
+        if not path.exists() and path.with_name(f"{path.name}.d").is_dir():
+            return False
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise Unreachable(f"no memory in {said}: {getattr(error, 'strerror', None) or error}") from None
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise Unreachable(f"no memory in {said}: it is neither a folder nor a file; give the data folder of a node")
+    return stat.S_ISDIR(mode)
 
 
 def _claims(folder: Path) -> list[Claim]:

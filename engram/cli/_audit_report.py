@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 _WHAT = {
-    "format": "FORMAT",
-    "log": "log: events in proved frames",
-    "checkpoints": "checkpoints, with what they commit to",
+    "format": "FORMAT, key",
+    "log": "log",
+    "checkpoints": "checkpoints",
     "bodies": "bodies",
-    "events": "events against bodies and each other",
+    "events": "events",
     "signatures": "signatures in events",
-    "commitments": "commitments to the state tries",
-    "tables": "state.db against the log folded anew",
-    "index": "index: MANIFEST and parts",
-    "projections": "projections of plug-ins",
+    "commitments": "state tries",
+    "tables": "state.db",
+    "index": "index",
+    "projections": "projections",
 }
 
 
@@ -42,7 +42,6 @@ def as_text(report: AuditReport, data: Path, seconds: float) -> str:
 
 def as_table(report: AuditReport, data: Path, seconds: float) -> str:
     """Draw the report for a terminal."""
-    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -64,7 +63,7 @@ def as_table(report: AuditReport, data: Path, seconds: float) -> str:
         )
     style = {"sound": "bold green", "torn": "bold yellow", "damaged": "bold red"}[report.status]
     title = Text(f"{printable(str(data))}: ").append(report.status, style=style).append(f" ({duration(seconds)})")
-    return draw(Group(title, drawing, *(Text(line) for line in _conclusions(report))))
+    return "\n".join([draw(title, width=title.cell_len + 1), draw(drawing), *_conclusions(report)])
 
 
 def _line(part: AuditPart) -> str:

@@ -22,6 +22,7 @@ from engram.cli._shell import EXIT_CODES, epilogue, run
 from engram.cli._status import Status
 from engram.cli._target import open_target
 from engram.cli._text import paragraphs
+from engram.cli._verify import verify
 from engram.cli._version import version
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ _EVENTS = (
     "engram events --since 5021",
     "engram events --follow --types record_stored key_set --json",
 )
+_VERIFY = (
+    "engram verify proof.json --node 5C9T…",
+    "curl -s 'http://127.0.0.1:8091/v1/proof?cid=v1::3f1c…' | engram verify -",
+    "engram verify evidence/*.json --json",
+)
 _REINDEX = (
     "engram reindex notes --model mpnet --into notes-mpnet > map.tsv",
     "engram reindex letters --into letters-v1 --json",
@@ -127,6 +133,7 @@ def build(opener: Opener) -> App:
     _add(app, Export(opener).export, _EXPORT, usage="Usage: engram export [OPTIONS] [FILE | -]")
     _add(app, Import(opener).import_, _IMPORT, name="import", usage="Usage: engram import [OPTIONS] FILE | -")
     _add(app, Feed(opener).events, _EVENTS)
+    _add(app, verify, _VERIFY, usage="Usage: engram verify [OPTIONS] FILE... | -")
     _add(app, Reindex(opener).reindex, _REINDEX)
     app.command(model_app("engram", sort_key=len(list(app))))
     add_completion(app)

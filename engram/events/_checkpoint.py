@@ -82,7 +82,9 @@ def parse(note: bytes, public: bytes) -> Checkpoint:
         root = base64.b64decode(found["root"], validate=True)
     except binascii.Error:
         raise LogCorrupt("a checkpoint's base64 is malformed") from None
-    canonical = base64.b64encode(root).decode() == found["root"]
+    canonical = all(
+        base64.b64encode(data).decode() == found[name] for name, data in (("root", root), ("signature", signature))
+    )
     signed = signature[:4] == key_id(public) and verify(public, found["body"].encode(), signature[4:])
     size = int(found["size"])
     if not canonical or not signed or size >= 2**64:
@@ -105,21 +107,22 @@ def file_name(size: int) -> str:
     return f"{size:020}"
 
 
-def write(disk: Disk, folder: Path, checkpoint: Checkpoint, key: NodeKey) -> Path:
-    """Sign a checkpoint and keep it durably; one that stands already is left as it is.
+def write(disk: Disk, folder: Path, checkpoint: Checkpoint, key: NodeKey) -> bytes:
+    """Sign a checkpoint and keep it durably, and give the note; one that stands already is left as it is.
 
     Raises `DiskFull`, where there is no room for it, or `StorageFailed`.
     """
     path = folder / file_name(checkpoint.size)
+    note = sign(checkpoint, key)  # the same each time
     try:
         if not disk.exists(path):
-            _write(disk, path, sign(checkpoint, key))
+            _write(disk, path, note)
     except OSError as error:
         raise StorageFailed(
             f"cannot write {path}: {error.strerror or error}. Nothing acknowledged is lost; "
             "mend the disk and open the folder again."
         ) from error
-    return path
+    return note
 
 
 def _write(disk: Disk, path: Path, note: bytes) -> None:

@@ -6,7 +6,7 @@ stand in bodies, hashed here. A type that this build does not know is kept in th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,6 +16,11 @@ FORMAT = 1
 """The format of the log and of the folder."""
 
 
+Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A time or a number: what SQLite can hold of a u64, which is all that there can be."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """Base of every event."""
 
@@ -23,38 +28,38 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 class LogCreated(Event, frozen=True, kw_only=True, tag="log_created.1"):
     """Position 0 of every log: whose it is."""
 
-    format: int
-    node_key: bytes
+    format: Count
+    node_key: Hash
 
 
 class NamespaceCreated(Event, frozen=True, kw_only=True, tag="namespace_created.1"):
     """A namespace exists, bound to one model and dimension. `name` is the hash of its patch."""
 
-    ns: bytes
-    owner: bytes
+    ns: Hash
+    owner: Hash
     model_version: str
-    dim: int
-    name: bytes
+    dim: Count
+    name: Hash
 
 
 class RecordStored(Event, frozen=True, kw_only=True, omit_defaults=True, tag="record_stored.1"):
     """A membership lives: `signer` put the record into the namespace. `payload` is the hash of its body."""
 
-    ns: bytes
+    ns: Hash
     cid: str
-    payload: bytes
-    signer: bytes
-    issued_unix_ms: int
+    payload: Hash
+    signer: Hash
+    issued_unix_ms: Count
     signature: bytes | None = None
 
 
 class RecordDeleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="record_deleted.1"):
     """A membership ended."""
 
-    ns: bytes
+    ns: Hash
     cid: str
-    signer: bytes
-    issued_unix_ms: int
+    signer: Hash
+    issued_unix_ms: Count
     erase: bool
     signature: bytes | None = None
 
@@ -65,29 +70,29 @@ class KeySet(Event, frozen=True, kw_only=True, omit_defaults=True, tag="key_set.
     `expect`: what it had to name until now, where `signer` said so: 32 bytes of a CID's digest, 0xff each for nothing.
     """
 
-    ns: bytes
-    k: bytes = msgspec.field(name="K")
+    ns: Hash
+    k: Hash = msgspec.field(name="K")
     cid: str
-    key: bytes
-    signer: bytes
-    issued_unix_ms: int
-    expect: bytes | None = None
+    key: Hash
+    signer: Hash
+    issued_unix_ms: Count
+    expect: Hash | None = None
     signature: bytes | None = None
 
 
 class NamespaceDeleted(Event, frozen=True, kw_only=True, tag="namespace_deleted.1"):
     """A namespace is no more: every membership and key in it had ended before. It may be created again."""
 
-    ns: bytes
-    signer: bytes
-    issued_unix_ms: int
+    ns: Hash
+    signer: Hash
+    issued_unix_ms: Count
 
 
 class TrieRoot(msgspec.Struct, frozen=True):
     """The root and number of leaves of one state trie."""
 
-    root: bytes
-    count: int
+    root: Hash
+    count: Count
 
 
 class StateCommitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="state_committed.1"):
@@ -96,8 +101,8 @@ class StateCommitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="
     records: TrieRoot
     edges: TrieRoot
     heads: TrieRoot
-    block: int | None = None
-    block_hash: bytes | None = None
+    block: Count | None = None
+    block_hash: Hash | None = None
 
 
 class RecallMeasured(Event, frozen=True, kw_only=True, tag="recall_measured.1"):
@@ -106,12 +111,12 @@ class RecallMeasured(Event, frozen=True, kw_only=True, tag="recall_measured.1"):
     `mode` is that in which they were answered first. From here on `widening` times as many rows are looked at in it.
     """
 
-    ns: bytes
+    ns: Hash
     mode: str
-    queries: int
-    expected: int
-    found: int
-    widening: int
+    queries: Count
+    expected: Count
+    found: Count
+    widening: Count
 
 
 class ChallengeJudged(Event, frozen=True, kw_only=True, tag="challenge_judged.1"):
@@ -121,17 +126,17 @@ class ChallengeJudged(Event, frozen=True, kw_only=True, tag="challenge_judged.1"
     `evidence`: the hash of the transcript that is kept, zeros where none is.
     """
 
-    chal_id: bytes
-    miner: bytes
-    netuid: int
-    epoch: int
-    mode: int
-    m: int
-    verdict: int
-    a_ms: int
-    b_ms: int
-    secret: bytes
-    evidence: bytes
+    chal_id: Hash
+    miner: Hash
+    netuid: Count
+    epoch: Count
+    mode: Count
+    m: Count
+    verdict: Count
+    a_ms: Count
+    b_ms: Count
+    secret: Hash
+    evidence: Hash
     signature: bytes
 
 
@@ -164,6 +169,7 @@ _KNOWN = {
     "recall_measured.1",
     "challenge_judged.1",
 }
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.msgpack.Decoder(AnyEvent)
 _type_decoder = msgspec.msgpack.Decoder(Unknown)
 
@@ -184,15 +190,25 @@ def encode(event: Event) -> bytes:
 
 
 def decode(data: bytes) -> AnyEvent | Unknown:
-    """Decode an event; `LogCorrupt` where a known type lacks a field or has one of another kind."""
+    """Decode an event, which may be a stranger's.
+
+    `LogCorrupt` where it is no map with a `type`, or a known type lacks a field or has one of another kind.
+    """
     try:
         event: AnyEvent = _decoder.decode(data)
-    except msgspec.ValidationError as error:
-        unknown = _type_decoder.decode(data)
+    except _UNDECODABLE as error:
+        unknown = _of_any_type(data)
         if unknown.type not in _KNOWN:
             return unknown
         raise LogCorrupt(f"an event of type {unknown.type} is malformed: {error}") from None
     return event
+
+
+def _of_any_type(data: bytes) -> Unknown:
+    try:
+        return _type_decoder.decode(data)
+    except _UNDECODABLE as error:
+        raise LogCorrupt(f"an event is not msgpack of a map with a type: {error}") from None
 
 
 def plain(value: Any) -> Any:

@@ -14,10 +14,13 @@ import trio
 
 from engram.actors import (
     CHALLENGER_LANE,
+    EPOCH_S,
     INDEX_LANE,
     PROVER_LANE,
     ChallengeOnce,
     ChallengerActor,
+    Checkpointer,
+    CheckpointOnce,
     ConfiguredModel,
     EmbedderActor,
     Indexer,
@@ -62,7 +65,7 @@ from engram.runtime import (
     leaf,
     raise_descriptor_limit,
 )
-from engram.store import Indexing, IndexLimits, RecallCheck, Scrub, Store
+from engram.store import SNAPSHOT_LEAVES, Indexing, IndexLimits, RecallCheck, Scrub, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -101,6 +104,10 @@ class World(msgspec.Struct, frozen=True):
     """Where segments of the log and of the bodies end: at most the formats' 64 MiB."""
     index_limits: IndexLimits = IndexLimits()
     """When parts of the index are sealed, merged and made anew."""
+    snapshot_leaves: int = SNAPSHOT_LEAVES
+    """From how many leaves of the state tries on a snapshot of these is kept."""
+    epoch_s: float = EPOCH_S
+    """After how long a checkpoint is signed, where anything was written."""
 
 
 def real_world() -> World:
@@ -177,6 +184,7 @@ async def _open_store(path: Path, world: World, offload: Offload, on_event: OnEv
         world.clock.now_ns(),
         f"engram-node {__version__}",
         segment_bytes=world.segment_bytes,
+        snapshot_leaves=world.snapshot_leaves,
     )
     store = await offload.run("writer", call)
     records = await offload.run("search", store.count)
@@ -228,6 +236,9 @@ async def _actors(
         recall = await offload.run("search", functools.partial(RecallCheck, store))
         checker = await supervisor.start("recall_checker", functools.partial(RecallChecker, recall), essential=False)
         nursery.start_soon(keep_asking, checker, ReplayOnce, world.clock)
+        make = functools.partial(Checkpointer, store, store_ref, world.epoch_s)
+        checkpointer = await supervisor.start("checkpointer", make, essential=False)
+        nursery.start_soon(keep_asking, checkpointer, CheckpointOnce, world.clock)
         scrub = await _start_scrub(config, supervisor, nursery, offload, store, world.clock)
         tally = Tally()
         prover = await _start_prover(config, supervisor, offload, store, world.clock, tally)

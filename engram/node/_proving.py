@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from engram.node._reads import Reads
     from engram.node._rights import Rights
     from engram.ports import Clock, Offload
-    from engram.runtime import Ref
     from engram.proofs import Committed
+    from engram.runtime import Ref
     from engram.store import Namespace, Store
     from engram.wire import (
         Challenge,

@@ -93,7 +93,7 @@ def load(disk: Disk, path: Path, kind: type[Kept]) -> Kept | None:
         return None
     try:
         return msgspec.msgpack.decode(body, type=kind)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

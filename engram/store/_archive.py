@@ -192,6 +192,8 @@ def unpacked(disk: Disk, path: Path, folder: Path) -> Path:
     beside = path.with_name(path.name + ".d")
     if disk.exists(beside / ".whole"):
         return beside
+    if not disk.exists(path):
+        raise FolderRefused(f"{path} is not there, and {beside} is no memory that is open")
     with contextlib.closing(Archive(disk, path)) as archive:
         archive.unpack(folder)
     return folder

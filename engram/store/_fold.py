@@ -10,9 +10,8 @@ import hashlib
 import itertools
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from engram import cid as cids
+from engram import record
 from engram.documents import role_of
 from engram.errors import BodiesCorrupt
 from engram.events import (
@@ -28,6 +27,7 @@ from engram.events import (
 from engram.store import _tables as tables
 from engram.store._digest import RowDigest, digest_of
 from engram.store._frames import ERASED, Body
+from engram.store._leaves import Leaves
 from engram.store._rows import insert_rows, select_among
 from engram.store._tables import EVERYWHERE, FOLDED, Change, Progress, View
 
@@ -71,6 +71,7 @@ class Fold:
         self._bodyless: dict[bytes, int] = {}
         self.changes = 0
         """Grows with each change of a row."""
+        self._leaves: Leaves | None = None
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -94,6 +95,17 @@ class Fold:
     def skipped(self) -> frozenset[str]:
         """The types of events that this build does not know."""
         return frozenset(self._skipped)
+
+    def watch_leaves(self) -> None:
+        """Note from here on what changes in the state tries."""
+        self._leaves = Leaves()
+
+    def take_leaves(self) -> Leaves | None:
+        """Give what has changed in the state tries since this was asked last; None where nobody watches."""
+        if self._leaves is None:
+            return None
+        taken, self._leaves = self._leaves, Leaves()
+        return taken
 
     def expect(self, puts: Iterable[tuple[bytes, bytes, bytes]]) -> None:
         """Look up at once what the next puts will ask for one by one: (namespace, digest, signer) of each."""
@@ -221,6 +233,7 @@ class Fold:
         """Forget what was folded since the last `advance`: its transaction was rolled back."""
         self._tallied.clear()
         self._new.clear()
+        self.take_leaves()
         self._erasing.clear()
         self._bodyless.clear()
         self._forget_expected()
@@ -268,6 +281,8 @@ class Fold:
             (event.k, event.ns, key, digest, position, issued),
         )
         self._write("INSERT INTO versions VALUES (?, ?, ?, ?, ?)", (position, event.k, digest, issued, event.signer))
+        if self._leaves is not None:
+            self._leaves.heads[event.k] = digest
 
     def _patch(self, body_id: bytes, name: str, position: int, read: Callable[[int], memoryview]) -> str:
         data = bytes(read(self._body_named(body_id, position)))
@@ -276,7 +291,9 @@ class Fold:
                 f"the body {body_id.hex()}, which event {position} names, is not what was written; restore bodies from "
                 "a backup"
             )
-        text: str = msgspec.json.decode(data)[name]
+        text = record.text_in_patch(data, name)
+        if text is None:
+            raise BodiesCorrupt(f"the body {body_id.hex()}, which event {position} names, is no patch with a {name}")
         return text
 
     def _measured(self, event: RecallMeasured) -> None:
@@ -326,6 +343,8 @@ class Fold:
         ).fetchone()
         if lives == 0:
             self._tally(EVERYWHERE, -1, chunk)
+            if self._leaves is not None:
+                self._leaves.records[digest] = None
             self._erase_dead(digest)
         elif self._alive(event.ns, digest):
             return None
@@ -399,6 +418,8 @@ class Fold:
         indexed, parent, lives = row or (*self._make(digest, payload_hash, location, read), 1)
         if lives == 1:
             self._tally(EVERYWHERE, 1, parent is not None)
+            if self._leaves is not None:
+                self._leaves.records[digest] = (payload_hash, location)
         return location, bool(indexed), parent is not None, lives
 
     def _place_of(self, digest: bytes, position: int) -> int:

@@ -180,7 +180,7 @@ def decoded(data: bytes) -> Manifest:
         raise ValueError("its checksum does not hold")
     try:
         manifest = msgspec.msgpack.decode(data[_CHECKSUM:], type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"it is none of this build's: {error}") from error
     if manifest.format != _FORMAT:
         raise ValueError(f"it has format {manifest.format}, and this build reads format {_FORMAT}")

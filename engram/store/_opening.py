@@ -20,6 +20,7 @@ from engram.errors import FolderRefused, LogCorrupt
 from engram.events import Checkpoint, Log, checkpoints
 from engram.identity import NodeKey, load_or_create
 from engram.store import _tables as tables
+from engram.store import _trie_file as trie_file
 from engram.store._bodies import Bodies
 from engram.store._fold import Fold
 from engram.store._place import load as scrub_place
@@ -96,6 +97,7 @@ def open_parts(folder: DataFolder, port: Tables, rng: Rng, segment_bytes: int) -
         opened.callback(bodies.close)
         connection.execute("BEGIN")
         if progress is None:
+            trie_file.remove(disk, path)
             tables.reset(connection)
             tables.expect_much(connection)
         fold = Fold(connection, progress)

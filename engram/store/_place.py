@@ -75,7 +75,7 @@ def load(disk: Disk, folder: Path) -> Place:
     file = disk.open(path, writable=False)
     try:
         return msgspec.json.decode(file.read(0, file.size()), type=Place)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Place()
     finally:
         file.close()

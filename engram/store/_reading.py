@@ -166,6 +166,10 @@ class Reader:
             )
         return view
 
+    def body(self, location: int) -> bytes | None:
+        """Give the payload at a location, for a proof; None where it is not what was written any more."""
+        return None if self.is_damaged(location) else self._bodies.proved(location)
+
     def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
         """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""
         if content == cids.NO_CONTENT:
@@ -208,7 +212,7 @@ class Reader:
         """Give the key that stands in a patch, by the patch's hash; None where it cannot be read."""
         row = self._row("SELECT location FROM bodies WHERE id = ?", (patch,))
         body = None if row is None else self._bodies.proved(row[0], patch)
-        return None if body is None else msgspec.json.decode(body).get("key")
+        return None if body is None else record.text_in_patch(body, "key")
 
     def browse(
         self,

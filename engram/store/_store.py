@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from engram import cid as cids
 from engram import events
 from engram.errors import DiskFull, EngramError, FolderRefused, StorageFailed
-from engram.events import SEGMENT_BYTES, Checkpoint, StateCommitted, TrieRoot, checkpoints
-from engram.native import _core
+from engram.events import SEGMENT_BYTES
 from engram.store import _tables as tables
+from engram.store._committer import SNAPSHOT_LEAVES, Committer
 from engram.store._fold import Fold
 from engram.store._folder import DataFolder
 from engram.store._group import Done, Group, Namespace, Operation
@@ -35,19 +34,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from engram.events import Log
+    from engram.events import Checkpoint, Log
     from engram.identity import NodeKey
     from engram.ports import Disk, Rng, Tables
     from engram.store._frames import Body
     from engram.store._parts import Made
+    from engram.store._proof_state import Commitment, ProofState
 
-_NO_TRIE = TrieRoot(bytes(32), 0)
+T = TypeVar("T")
 
 
 class Store(Reader):
     """An open data folder. `commit` and `close` belong to one thread; everything else may be called from any."""
 
-    def __init__(self, folder: DataFolder, parts: Opened, connect: Callable[..., sqlite3.Connection]) -> None:
+    def __init__(
+        self, folder: DataFolder, parts: Opened, connect: Callable[..., sqlite3.Connection], snapshot_leaves: int
+    ) -> None:
         super().__init__(parts.bodies, connect)
         self.key = parts.key
         self.folder = folder
@@ -65,7 +67,7 @@ class Store(Reader):
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self._failed: str | None = None
         self._failed_as: type[EngramError] = StorageFailed
-        self._checkpoint_size = parts.checkpoint.size if parts.checkpoint else 0
+        self._committer = Committer(folder, parts.key, parts.log, parts.checkpoint, snapshot_leaves)
 
     @classmethod
     def open(
@@ -78,13 +80,15 @@ class Store(Reader):
         writer: str,
         *,
         segment_bytes: int = SEGMENT_BYTES,
+        snapshot_leaves: int = SNAPSHOT_LEAVES,
     ) -> Store:
         """Open the folder, made if absent: lock, key, checkpoints, log, bodies, then the tables folded up to the log.
 
+        `snapshot_leaves`: from how many leaves of the state tries on a snapshot of these is kept.
         Raises `FolderInUse`, `FolderRefused`, `LogCorrupt`, `BodiesCorrupt`, `StorageFailed`.
         """
         folder = DataFolder.open(disk, path, writer)
-        call = functools.partial(cls._open, folder, tables_port, rng, now_ns, segment_bytes)
+        call = functools.partial(cls._open, folder, tables_port, rng, now_ns, segment_bytes, snapshot_leaves)
         try:
             return mended(folder, call)
         except (OSError, sqlite3.Error) as error:
@@ -96,11 +100,20 @@ class Store(Reader):
             raise
 
     @classmethod
-    def _open(cls, folder: DataFolder, tables_port: Tables, rng: Rng, now_ns: int, segment_bytes: int) -> Store:
+    def _open(
+        cls,
+        folder: DataFolder,
+        tables_port: Tables,
+        rng: Rng,
+        now_ns: int,
+        segment_bytes: int,
+        snapshot_leaves: int,
+    ) -> Store:
         with contextlib.ExitStack() as opened:
             parts = open_parts(folder, tables_port, rng, segment_bytes)
             opened.callback(parts.close)
-            store = cls(folder, parts, functools.partial(tables_port.connect, folder.path / "state.db"))
+            connect = functools.partial(tables_port.connect, folder.path / "state.db")
+            store = cls(folder, parts, connect, snapshot_leaves)
             opened.callback(store._reader.close)
             store._begin(now_ns)
             opened.pop_all()
@@ -229,6 +242,7 @@ class Store(Reader):
         self._publish(())
 
     def _follow(self, group: Group) -> None:
+        self._committer.follow(self._fold)
         self._namespaces.update(group.created)
         changed = self.indexes.follow(group.changes, self._namespaces)
         self.indexes.widen(group.measured, self._namespaces)
@@ -286,6 +300,7 @@ class Store(Reader):
         if self._failed is not None:
             raise StorageFailed(self._failed)
         try:
+            self._committer.forget()
             self._writer.execute("BEGIN")
             tables.reset(self._writer)
             tables.expect_much(self._writer)
@@ -300,25 +315,70 @@ class Store(Reader):
             raise self._tables_failed(error) from error
         self._distrusted = False
 
+    # -- committing to what is held -----------------------------------------------------------------------------------
+
+    @property
+    def proofs(self) -> ProofState:
+        """What was committed to, and what may be challenged of it; for any thread."""
+        return self._committer.proofs
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether nothing has happened since the last checkpoint; for any thread."""
+        return self._log.size == self._committer.checkpoint_size
+
+    def prepare_commitment(self) -> None:
+        """Load what the first commitment needs, beside the writer's thread: any other one may, one at a time."""
+        self._check_trusted()
+        self._committer.prepare(self.open_tables)
+
+    def commitment(self, now_ns: int, position: int | None = None) -> Commitment:
+        """Give a commitment that speaks for the event at `position`; None: for all there are.
+
+        The latest one stands where it does. Raises `Unavailable` while the tables are known to be wrong, `DiskFull`,
+        and `StorageFailed`, for ever after.
+        """
+        if self._failed is not None:
+            raise StorageFailed(self._failed)
+        self._check_trusted()
+        self._signing(lambda: self._committer.take_standing(self._fold, now_ns))
+        wanted = self._log.size - 1 if position is None else min(position, self._log.size - 1)
+        if not self.proofs.reaches(wanted):
+            self._commit_state(now_ns)
+        self._committer.promote(now_ns)
+        latest = self.proofs.latest
+        assert latest is not None, "something was committed to"
+        return latest
+
+    def keep_snapshot(self) -> None:
+        """Keep the tries that were committed to last, where there is no such snapshot; any one thread may.
+
+        A disk that does not take it is told of by the next write that must be kept.
+        """
+        with contextlib.suppress(OSError):
+            self._committer.keep_snapshot(self.skipped)
+
     def checkpoint(self, now_ns: int) -> Checkpoint | None:
         """Commit the state tries' roots to the log and sign the log's size and root; None if nothing has happened.
 
         None too where the store has failed, or its tables are known to be wrong: it promises nothing then. Raises
         `DiskFull`, after which a later one may find room, and `StorageFailed`, for ever after.
         """
-        if self._failed is not None or self._distrusted or self._log.size == self._checkpoint_size:
+        if self._failed is not None or self._distrusted or self._log.size == self._committer.checkpoint_size:
             return None
-        committed = StateCommitted(records=self._records_root(), edges=_NO_TRIE, heads=self._heads_root())
+        return self._commit_state(now_ns)
+
+    def _commit_state(self, now_ns: int) -> Checkpoint:
+        return self._signing(lambda: self._committer.commit(self._fold, now_ns, self._follow_log))
+
+    def _signing(self, call: Callable[[], T]) -> T:
         try:
-            frame = self._log.append([events.encode(committed)], now_ns)
-            self._follow_log()
-            signed = Checkpoint(frame.size, frame.root)
-            checkpoints.write(self.folder.disk, self.folder.path / "checkpoints", signed, self.key)
+            return call()
         except StorageFailed as error:
             self._failed = error.message
             raise
-        self._checkpoint_size = frame.size
-        return signed
+        except sqlite3.Error as error:
+            raise self._tables_failed(error) from error
 
     def tombstone_of(self, digest: bytes) -> bytes | None:
         """Give the last event by which somebody who held a record had it erased; None where nobody did.
@@ -341,16 +401,6 @@ class Store(Reader):
             raise self._tables_failed(error) from error
         self._publish(())
 
-    def _records_root(self) -> TrieRoot:
-        rows = self._writer.execute("SELECT digest, payload FROM records WHERE lives > 0")
-        root, count = _core.trie_root(b"".join(cids.key_of(digest) + payload for digest, payload in rows))
-        return TrieRoot(root, count)
-
-    def _heads_root(self) -> TrieRoot:
-        rows = self._writer.execute("SELECT k, digest FROM heads WHERE digest != x''")
-        root, count = _core.trie_root(b"".join(k + digest for k, digest in rows))
-        return TrieRoot(root, count)
-
     def close(self, now_ns: int) -> None:
         """Write a checkpoint, if the disk is sound, and release the folder."""
         with contextlib.ExitStack() as closing:
@@ -360,6 +410,7 @@ class Store(Reader):
             closing.callback(self._close_reader)
             closing.callback(self._let_go)
             self.checkpoint(now_ns)
+            self.keep_snapshot()
 
     def _let_go(self) -> None:
         """Hold the maps of the bodies no longer; nobody reads any more."""

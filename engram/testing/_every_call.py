@@ -18,11 +18,13 @@ from engram.testing import _naming as naming
 from engram.testing import _plan as plan
 from engram.testing._checks import check_history
 from engram.testing._clock import START_NS
+from engram.testing._commitments import check_commitments
 from engram.testing._index import check_index
 from engram.testing._losses import KeepFirst, KeepOnly, LoseAll, LoseFirst, LoseNothing, LoseSome
-from engram.testing._machine import DATA
+from engram.testing._machine import DATA, SNAPSHOT_LEAVES
 from engram.testing._network import NetworkFaults
 from engram.testing._oracle import Violation
+from engram.testing._receipts import check_receipts
 from engram.testing._rng import SimRng, stream
 from engram.testing._simulation import Simulation
 
@@ -133,7 +135,14 @@ class _Crash:
     def _restart(self, image: SimDisk, tables: SimTables) -> str:
         try:
             store = Store.open(
-                image, tables, DATA, SimRng(stream(0, "key")), START_NS, "engram.testing", segment_bytes=_SEGMENT_BYTES
+                image,
+                tables,
+                DATA,
+                SimRng(stream(0, "key")),
+                START_NS,
+                "engram.testing",
+                segment_bytes=_SEGMENT_BYTES,
+                snapshot_leaves=SNAPSHOT_LEAVES,
             )
         except (EngramError, OSError) as error:
             tables.close()
@@ -150,7 +159,10 @@ class _Crash:
         writes = (wire.Put, wire.PutMany, wire.Delete, wire.NamespaceCreate, wire.KeySet, wire.KeyDelete)
         calls = [call for call in self._simulation.history.calls if isinstance(call.request, writes)]
         try:
-            check_history(calls, self._simulation.plan.memories, image.files(), str(DATA))
+            files = image.files()
+            check_history(calls, self._simulation.plan.memories, files, str(DATA))
+            check_receipts(calls, files, str(DATA))
+            check_commitments(files, str(DATA))
         except Violation as violation:
             return str(violation)
         return ""

@@ -19,7 +19,7 @@ _CASTAGNOLI = 0x82F63B78
 
 def check_frames(files: Mapping[str, bytes], folder: str) -> None:
     """Check every frame of the log, and the CRC of every body. Raises `Violation` that names the place."""
-    tree = _Tree()
+    tree = LogTree()
     for path in sorted(files):
         if path.startswith(f"{folder}/events/") and path.endswith(".log"):
             _check_log(path, files[path], tree)
@@ -27,7 +27,7 @@ def check_frames(files: Mapping[str, bytes], folder: str) -> None:
             _check_bodies(path, files[path])
 
 
-def _check_log(path: str, data: bytes, tree: _Tree) -> None:
+def _check_log(path: str, data: bytes, tree: LogTree) -> None:
     at = 0
     while data[at : at + 4] == b"EGL1":
         end = at + _HEADER + int.from_bytes(data[at + 8 : at + 12], "little")
@@ -75,7 +75,7 @@ def _crc32c(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-class _Tree:
+class LogTree:
     """The Merkle tree of RFC 6962 §2.1, as the roots of its complete subtrees, largest first."""
 
     def __init__(self) -> None:

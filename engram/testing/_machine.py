@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from engram.testing._network import SimNetwork
 
 DATA = Path("/data")
+SNAPSHOT_LEAVES = 4
+"""Leaves of the state tries from which on a simulated node keeps a snapshot of them."""
 
+_EPOCH_S = 0.7
+"""Seconds between checkpoints: a life is short."""
 _SLOW_S = 4.0
 _FULL_CALLS = 60
 """For how many calls a full disk stays so at most."""
@@ -75,6 +79,8 @@ class Machine:
             model=SimModel(),
             segment_bytes=self.segment_bytes,
             index_limits=self._index_limits,
+            snapshot_leaves=SNAPSHOT_LEAVES,
+            epoch_s=_EPOCH_S,
         )
 
     def end(self, life: plan.LifePlan, *, lost_power: bool) -> None:

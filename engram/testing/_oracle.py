@@ -39,6 +39,20 @@ class Event(msgspec.Struct, frozen=True):
         return kind
 
 
+class Frame(msgspec.Struct, frozen=True):
+    """A frame: the position of its first event, its events, and what it says of the log behind it."""
+
+    first: int
+    events: list[bytes]
+    root: bytes
+    time_unix_ns: int
+
+    @property
+    def size(self) -> int:
+        """How many events the log has behind it."""
+        return self.first + len(self.events)
+
+
 class Payload(msgspec.Struct, frozen=True):
     """A record's payload, taken apart."""
 
@@ -66,19 +80,26 @@ class Payload(msgspec.Struct, frozen=True):
 
 def events_of(files: Mapping[str, bytes], folder: str) -> list[Event]:
     """Give every event of the log in `folder`, in order."""
-    found: list[Event] = []
+    return [
+        Event(frame.first + number, (frame.first, frame.size - 1), msgspec.msgpack.decode(data))
+        for frame in frames_of(files, folder)
+        for number, data in enumerate(frame.events)
+    ]
+
+
+def frames_of(files: Mapping[str, bytes], folder: str) -> Iterator[Frame]:
+    """Give every frame of the log in `folder`, in order."""
     for _, data in _segments(files, folder, ".log"):
         at = 0
         while data[at : at + 4] == b"EGL1":
-            _, _, length, count, first, _, _ = _LOG_HEADER.unpack_from(data, at)
-            start = at + 64
-            for position in range(first, first + count):
+            _, _, length, count, first, time_unix_ns, root = _LOG_HEADER.unpack_from(data, at)
+            start, events = at + _LOG_HEADER.size, []
+            for _ in range(count):
                 size = int.from_bytes(data[start : start + 4], "little")
-                fields = msgspec.msgpack.decode(data[start + 4 : start + 4 + size])
-                found.append(Event(position, (first, first + count - 1), fields))
+                events.append(data[start + 4 : start + 4 + size])
                 start += 4 + size
-            at += (64 + length + 7) // 8 * 8
-    return found
+            yield Frame(first, events, root, time_unix_ns)
+            at += (_LOG_HEADER.size + length + 7) // 8 * 8
 
 
 def bodies_of(files: Mapping[str, bytes], folder: str) -> dict[bytes, bytes]:

@@ -16,34 +16,20 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from engram import wire
-from engram.testing._oracle import Violation
+from engram.testing._oracle import Violation, frames_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from engram.testing._history import Call
 
-_HEADER = struct.Struct("<4sIIIQQ32s")
-
-
-class _Frame(msgspec.Struct, frozen=True):
-    """A frame of the log: its first position, its events, and the log's size, root and time behind it."""
-
-    first: int
-    events: list[bytes]
-    root: bytes
-    time_unix_ns: int
-
-    @property
-    def size(self) -> int:
-        return self.first + len(self.events)
-
 
 class Receipts:
     """Judges receipts by the log in a folder."""
 
     def __init__(self, files: Mapping[str, bytes], folder: str) -> None:
-        self._frames = {frame.first + n: frame for frame in _frames(files, folder) for n in range(len(frame.events))}
+        frames = frames_of(files, f"{folder}/events")
+        self._frames = {frame.first + n: frame for frame in frames for n in range(len(frame.events))}
         first = self._frames[0].events[0]
         self._key = Ed25519PublicKey.from_public_bytes(msgspec.msgpack.decode(first)["node_key"])
         self._signed: set[tuple[bytes, bytes]] = set()
@@ -122,19 +108,3 @@ def _root_of(receipt: wire.Receipt) -> bytes | None:
             found = hashlib.sha256(b"\1" + found + sibling).digest()
         at, last = at >> 1, last >> 1
     return found if last == 0 else None
-
-
-def _frames(files: Mapping[str, bytes], folder: str) -> Iterator[_Frame]:
-    for path in sorted(files):
-        if not path.startswith(f"{folder}/events/") or not path.endswith(".log"):
-            continue
-        data, at = files[path], 0
-        while data[at : at + 4] == b"EGL1":
-            _, _, length, count, first, time_unix_ns, root = _HEADER.unpack_from(data, at)
-            start, events = at + _HEADER.size, []
-            for _ in range(count):
-                size = int.from_bytes(data[start : start + 4], "little")
-                events.append(data[start + 4 : start + 4 + size])
-                start += 4 + size
-            yield _Frame(first, events, root, time_unix_ns)
-            at += (_HEADER.size + length + 7) // 8 * 8

@@ -19,6 +19,7 @@ from engram.testing import _plan as plan
 from engram.testing._asking import Asking
 from engram.testing._checks import WRITE_QUEUE, check_history
 from engram.testing._clients import HOST, PORT, Client, Shared
+from engram.testing._commitments import check_commitments
 from engram.testing._damage import check_damage
 from engram.testing._durable import check_durable
 from engram.testing._frames import check_frames
@@ -100,6 +101,7 @@ class Simulation:
         check_frames(files, str(DATA))
         check_history(self.history.calls, self.plan.memories, files, str(DATA))
         check_receipts(self.history.calls, files, str(DATA))
+        check_commitments(files, str(DATA))
         check_testimony(self._testimony, events_of(files, f"{DATA}/events"))
         if self._asking:
             self._asking.check(LogImage(files, str(DATA)))

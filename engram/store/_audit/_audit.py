@@ -126,7 +126,7 @@ class _Audit:
         found = BodiesPass(self._disk, self._path, bodies, ledger, self._named, self._pause)
         found.run()
 
-        events = EventsPass(connection, bodies, reader, ledger, notes.proved)
+        events = EventsPass(connection, bodies, reader, ledger, notes.proved, proved.key)
         refold = None
         root = proved.roots.get(tables.progress.position) if tables.progress else None
         if tables.hold(proved.log.size, root, found.end, whole=proved.whole) and tables.progress:
@@ -226,9 +226,9 @@ class _Audit:
         """Give the node key that the log begins with, held against the one that is here and the one that is wanted."""
         try:
             created = decode(_core.frame_events(frame.data)[0])
-        except (LogCorrupt, msgspec.MsgspecError):
-            return b""
-        if not isinstance(created, LogCreated) or len(created.node_key) != _KEY_BYTES:
+        except LogCorrupt:
+            created = None
+        if not isinstance(created, LogCreated):
             self._ledger.found("log", frame.file, frame.offset, "event 0: it names no node key of 32 bytes", position=0)
             return b""
         key, wanted = created.node_key, self._order.node_key

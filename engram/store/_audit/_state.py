@@ -14,6 +14,7 @@ from engram import cid as cids
 from engram.errors import EngramError, LogCorrupt
 from engram.events import (
     SEGMENT_BYTES,
+    ChallengeJudged,
     KeySet,
     LogCreated,
     NamespaceCreated,
@@ -32,6 +33,7 @@ from engram.identity import (
     put_message,
     set_key_message,
     tombstone_message,
+    verdict_message,
     verify,
 )
 from engram.limits import LIMITS
@@ -61,7 +63,10 @@ class _Wrong(Exception):
 
 
 class EventsPass:
-    """Takes the frames of a log in order. `proved`: sizes and names of checkpoints whose root is the log's."""
+    """Takes the frames of a log in order.
+
+    `proved`: sizes and names of checkpoints whose root is the log's; `key`: that of the node whose log it is.
+    """
 
     def __init__(
         self,
@@ -70,7 +75,9 @@ class EventsPass:
         reader: BodyReader,
         ledger: Ledger,
         proved: dict[int, list[str]],
+        key: bytes,
     ) -> None:
+        self._key = key
         self._connection = connection
         self._bodies = bodies
         self._reader = reader
@@ -106,8 +113,6 @@ class EventsPass:
                     self._take(frame, position, event)
                 except _Wrong as wrong:
                     self._tell("events", frame, position, str(wrong))
-                except (ValueError, OverflowError):
-                    self._tell("events", frame, position, "a field of another length, or a number out of range")
                 except EngramError as error:
                     self._tell("events", frame, position, error.message)
                 else:
@@ -153,6 +158,9 @@ class EventsPass:
                 self._commitment(frame, position, event)
             case RecallMeasured():
                 self._namespace(event.ns)
+            case ChallengeJudged():
+                message = verdict_message(event.chal_id, event.verdict, event.a_ms, event.b_ms, event.evidence)
+                self._verify(self._key, message, event.signature)
             case LogCreated():
                 if position:
                     raise _Wrong("a log is created once, at position 0")
@@ -253,7 +261,7 @@ class EventsPass:
     def _verify(self, signer: bytes, message: bytes, signature: bytes) -> None:
         self._ledger.count("signatures")
         if not verify(signer, message, signature):
-            raise _Wrong("its signature does not verify under its signer's key")
+            raise _Wrong("its signature does not verify under the key of who is to have signed it")
         self._ledger.count("signatures", 0, 1)
 
     # -- commitments --------------------------------------------------------------------------------------------------

@@ -35,9 +35,11 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// Build from a stored edge; None if it cannot belong to a tree of `size` leaves.
+    /// Build from a stored edge; None if it cannot belong to a tree of `size` leaves, which no tree has over 2^63 of: so
+    /// nothing that is appended overflows.
     pub fn new(size: u64, roots: Vec<Digest>) -> Option<Self> {
-        (roots.len() == size.count_ones() as usize).then_some(Self { size, roots })
+        let can_be = size <= 1 << 63 && roots.len() == size.count_ones() as usize;
+        can_be.then_some(Self { size, roots })
     }
 
     pub fn append(&mut self, event: &[u8]) {

@@ -1,0 +1,195 @@
+//! State tries: a multiproof from a stranger, a saved trie from a disk, the chain of a challenge.
+use _core::challenge;
+use _core::hash::{Digest, sha256};
+use _core::trie::{self, Leaf, Snapshot, Trie, Wanted};
+use bolero::TypeGenerator;
+
+use crate::bounds::bounded;
+use crate::recipe::Recipe;
+
+fn leaf(number: u64) -> Leaf {
+    let mut key = sha256(&[&number.to_be_bytes()]);
+    if number.is_multiple_of(5) {
+        key = [0; 32]; // some keys part at their last bits only
+        key[31] = number as u8;
+    }
+    Leaf {
+        key,
+        value: sha256(&[b"value", &number.to_be_bytes()]),
+        location: number,
+    }
+}
+
+fn snapshot(leaves: u64) -> Snapshot {
+    let mut trie = Trie::default();
+    (0..leaves).for_each(|number| _ = trie.insert(leaf(number)));
+    trie.commit()
+}
+
+/// What a stranger sends: opened leaves of 64 bytes, as many as the first byte says, then the multiproof.
+fn sent(snapshot: &Snapshot, wanted: Wanted<'_>) -> Vec<u8> {
+    let proof = snapshot.prove(wanted).expect("a good question");
+    let mut bytes = vec![proof.leaves.len() as u8];
+    for leaf in &proof.leaves {
+        bytes.extend([leaf.key, leaf.value].as_flattened());
+    }
+    bytes.extend(&proof.multiproof);
+    bytes
+}
+
+fn received(bytes: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+    let (count, rest) = bytes.split_at(bytes.len().min(1));
+    let count = count.first().map_or(0, |count| usize::from(*count));
+    let (leaves, rest) = rest.split_at((count * 64).min(rest.len()));
+    (leaves.chunks(64).collect(), rest)
+}
+
+#[derive(Debug, TypeGenerator)]
+struct Question {
+    trie: u8,
+    ranks: Vec<u8>,
+    keys: Option<Vec<u8>>,
+    group: Option<u16>,
+    count: Option<u64>,
+}
+
+const SIZES: [u64; 5] = [1, 2, 7, 40, 200];
+
+/// What is accepted is what the trie itself proves: of what was asked for there is one proof, and no other passes.
+#[test]
+fn trie_multiproof() {
+    let tries: Vec<Snapshot> = SIZES.iter().map(|size| snapshot(*size)).collect();
+    bolero::check!()
+        .with_type::<(Question, Recipe)>()
+        .for_each(|(question, recipe)| {
+            let snapshot = &tries[usize::from(question.trie) % tries.len()];
+            let mut ranks: Vec<u64> = question
+                .ranks
+                .iter()
+                .map(|rank| u64::from(*rank) % snapshot.count())
+                .collect();
+            ranks.extend(ranks.is_empty().then_some(0));
+            ranks.sort_unstable();
+            ranks.dedup();
+            let mut spans: Option<Vec<(Digest, Digest)>> = question.keys.as_ref().map(|keys| {
+                let key = |number: &u8| leaf(u64::from(*number)).key;
+                keys.iter()
+                    .map(|number| (key(number), key(number)))
+                    .collect()
+            });
+            if let Some(group) = question.group {
+                spans = Some(vec![trie::group_span(group % (1 << trie::GROUP_BITS))]);
+            }
+            if let Some(spans) = &mut spans {
+                spans.extend(spans.is_empty().then_some(([0; 32], [0; 32])));
+                spans.sort_unstable();
+                spans.dedup();
+            }
+            let asked = || {
+                spans
+                    .as_deref()
+                    .map_or(Wanted::Ranks(&ranks), Wanted::Spans)
+            };
+            let good = sent(snapshot, asked());
+            let bytes = recipe.bytes(std::slice::from_ref(&good), |_, _| ());
+            let (leaves, multiproof) = received(&bytes);
+            let count = question.count.unwrap_or(snapshot.count());
+            let verified = bounded(bytes.len(), 8, || {
+                trie::verify(
+                    &snapshot.root(),
+                    count,
+                    &leaves,
+                    multiproof,
+                    spans.as_deref(),
+                )
+            });
+            match (verified, spans.is_some()) {
+                (Ok(_), true) => {
+                    assert_eq!(bytes, good, "of what stands on a path there is one proof")
+                }
+                (Ok(opened), false) => assert_eq!(
+                    bytes,
+                    sent(snapshot, Wanted::Ranks(&opened)),
+                    "of ranks there is one proof"
+                ),
+                (Err(reason), _) => assert!(bytes != good || count != snapshot.count(), "{reason}"),
+            }
+        });
+}
+
+/// Put the checksum right, and as whoever can write there the count.
+fn mend(file: &mut [u8], level: u8) {
+    if file.len() < 64 {
+        return;
+    }
+    if level == 2 {
+        let count = ((file.len() - 64) / trie::ROW) as u64;
+        file[8..16].copy_from_slice(&count.to_le_bytes());
+    }
+    let sum = crc32c::crc32c(&file[8..]);
+    file[4..8].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// A trie that loads is used, whatever hashes stand in it.
+#[test]
+fn trie_file() {
+    let good: Vec<Vec<u8>> = [0, 1, 2, 7, 40, 200]
+        .map(|size| trie::save(&snapshot(size)))
+        .into();
+    bolero::check!()
+        .with_type::<(Recipe, Vec<u8>)>()
+        .for_each(|(recipe, changes)| {
+            let file = recipe.bytes(&good, mend);
+            let Ok(mut trie) = bounded(file.len(), 32, || trie::load(&file)) else {
+                return;
+            };
+            let before = trie.commit();
+            assert_eq!(
+                trie::save(&before),
+                file,
+                "a file is what its trie is saved as"
+            );
+            for number in changes.iter().take(40) {
+                if number.is_multiple_of(2) {
+                    trie.insert(leaf(u64::from(*number)));
+                } else {
+                    trie.remove(&leaf(u64::from(*number)).key);
+                }
+            }
+            let after = trie.commit();
+            let ranks: Vec<u64> = (0..after.count()).step_by(3).collect();
+            if !ranks.is_empty() {
+                assert!(after.prove(Wanted::Ranks(&ranks)).is_ok());
+            }
+            assert_eq!(trie::save(&before), file, "a snapshot stays as it was");
+        });
+}
+
+#[test]
+fn challenge_chain() {
+    let good = crate::records::payloads();
+    bolero::check!()
+        .with_type::<(Vec<Recipe>, Digest, u8, u8)>()
+        .for_each(|(recipes, id, count, links)| {
+            let (count, links) = (u64::from(*count) % 9, u8::min(*links, 9));
+            let payloads: Vec<Vec<u8>> = recipes
+                .iter()
+                .take(6)
+                .map(|recipe| recipe.bytes(&good, crate::records::mend))
+                .collect();
+            let size = payloads.iter().map(Vec::len).sum();
+            let chained = bounded(size, 64, || challenge::chain(id, &payloads));
+            let walked = bounded(size, 64, || {
+                challenge::walk(id, count, usize::from(links), &payloads)
+            });
+            if let Ok(walked) = walked {
+                assert!(
+                    walked.ranks.iter().all(|rank| *rank < count),
+                    "a rank is below the count"
+                );
+                assert_eq!(walked.ranks.len(), payloads.len(), "each payload once");
+                assert!(walked.ranks.len() <= usize::from(links));
+                assert!(chained.is_ok());
+            }
+        });
+}
