@@ -4,6 +4,8 @@ from engram.events import _checkpoint as checkpoints
 from engram.events._checkpoint import Checkpoint
 from engram.events._commitment import CommittedState, verify_commitment, verify_receipt
 from engram.events._log import Committed, Log, LogStart, Verdict, judge
+from engram.events._log_levels import LEVELS as LOG_LEVELS
+from engram.events._log_levels import TILE_WIDTH
 from engram.events._log_proof import leaf_hash, verify_consistency, verify_inclusion
 from engram.events._log_tree import LogTree
 from engram.events._reader import BATCH_BYTES, BATCH_EVENTS, Entry, LogReader, segment_name, segment_names
@@ -45,7 +47,9 @@ __all__ = [
     "BATCH_BYTES",
     "BATCH_EVENTS",
     "FORMAT",
+    "LOG_LEVELS",
     "SEGMENT_BYTES",
+    "TILE_WIDTH",
     "AnyEvent",
     "ChallengeJudged",
     "Checkpoint",

@@ -26,6 +26,7 @@ class TileFolder:
         self._path = path
         self._lock: File | None = None
         self._folders: set[Path] = set()
+        self._partial: list[tuple[str, set[str]]] = []
         self.written = 0
         """How many files were made or changed."""
         self.mended = 0
@@ -74,14 +75,14 @@ class TileFolder:
     def put(self, place: str, data: bytes) -> None:
         """Have a file with these bytes; one that has them is left alone."""
         path = self._path / place
+        if path.parent not in self._folders:
+            self._disk.make_folder(path.parent)
+            self._folders.update(folder for folder in path.parents if folder.is_relative_to(self._path))
         if self._disk.exists(path):
             if self.read(place) == data:
                 return
             self.mended += 1
-        elif path.parent not in self._folders:
-            self._disk.make_folder(path.parent)
         self.written += 1
-        self._folders.add(path.parent)
         self._write(path, data)
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -95,23 +96,27 @@ class TileFolder:
             file.close()
         self._disk.rename(fresh, path)
 
-    def clear(self, place: str, but: Iterable[str] = ()) -> None:
-        """Remove the files of a folder, but some, and the folder with the last of them."""
-        folder = self._path / place
-        names, kept = set(self._disk.list(folder)), set(but)
-        for name in names - kept:
-            self._disk.remove(folder / name)
-        if names and not names & kept:
-            self._disk.remove_folder(folder)
-            self._folders.discard(folder)
+    def narrow(self, place: str, widths: Iterable[int] = ()) -> None:
+        """Have no other partial tiles than of these widths, once what takes the place of the others is durable."""
+        if self._disk.list(self._path / f"{place}.p"):
+            self._partial.append((f"{place}.p", {str(width) for width in widths}))
 
     def publish(self, notes: Mapping[int, bytes]) -> None:
         """Write the checkpoints, and the largest as the one to start from, once all that they speak for is durable."""
         for size, note in notes.items():
             self.put(f"{_ALL}/{checkpoints.file_name(size)}", note)
-        for folder in sorted(self._folders):
+        for folder in sorted(self._folders):  # of all names: who wrote some may have been killed before it synced them
             self._disk.sync_folder(folder)
         latest = self._path / _LATEST
         if not self._disk.exists(latest) or self.read(_LATEST) != notes[max(notes)]:
             self._write(latest, notes[max(notes)])
         self._disk.sync_folder(self._path)
+        for place, widths in self._partial:
+            self._remove(self._path / place, widths)
+
+    def _remove(self, folder: Path, but: set[str]) -> None:
+        names = set(self._disk.list(folder))
+        for name in names - but:
+            self._disk.remove(folder / name)
+        if not names & but:
+            self._disk.remove_folder(folder)

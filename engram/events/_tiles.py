@@ -181,7 +181,7 @@ class _Tiles(Levels):
 
     def _put(self, place: str, data: bytes) -> None:
         self._folder.put(place, data)
-        self._folder.clear(f"{place}.p")
+        self._folder.narrow(place)
         self.count += 1
 
     def finish(self, sizes: Iterable[int]) -> None:
@@ -196,7 +196,7 @@ class _Tiles(Levels):
                 self._partial(_place(_ENTRIES, number), {width: _bundle(self._events[:width]) for width in widths})
 
     def _partial(self, place: str, tiles: dict[int, bytes]) -> None:
-        self._folder.clear(f"{place}.p", (str(width) for width in tiles))
+        self._folder.narrow(place, tiles)
         for width, data in sorted(tiles.items()):
             self._folder.put(f"{place}.p/{width}", data)
         self.count += len(tiles)

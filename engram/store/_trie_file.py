@@ -85,7 +85,7 @@ def load(disk: Disk, path: Path, root_at: Callable[[int], bytes | None]) -> Trie
         return None
     try:
         return _decoded(memoryview(read_whole(disk, file)), root_at)
-    except (OSError, ValueError, msgspec.MsgspecError):
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
         return None
 
 

@@ -55,9 +55,7 @@ def test_a_sound_folder_is_code_0_and_says_what_holds(audited, folder):
     assert (ran.code, ran.err) == (0, "")
     first, *rest = ran.out.splitlines()
     assert re.fullmatch(rf"{re.escape(str(folder))}: sound \(.*\)", first)
-    assert "  log: 28 of 28 sound, 6.6 KiB" in [
-        re.sub(r"[\d.]+ KiB", "6.6 KiB", r) for r in rest
-    ]
+    assert "  log: 28 of 28 sound, 6.6 KiB" in [re.sub(r"[\d.]+ KiB", "6.6 KiB", r) for r in rest]
     assert f"            of node {OWN}" in rest
     assert "            signed up to event 27, with the state tries there" in rest
     assert rest[-1] == "            17 of 17 bodies"

@@ -7,6 +7,8 @@ import base64
 import golden
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engram import events
 from engram.errors import LogCorrupt, Unprocessable
@@ -199,3 +201,38 @@ def test_a_receipt_is_signed_over_its_size_too():
         not_a_receipt(None, event=event, position=0, size=size, root=root, time_unix_ns=7, path=[], signature=signature)
     other = NODE.sign(receipt_message(2, root, 7))
     not_a_receipt("signature", event=event, position=0, size=1, root=root, time_unix_ns=7, path=[], signature=other)
+
+
+# -- bytes of strangers -----------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_random_bytes_raise_nothing_else(data):
+    """Pieces that are right beside pieces that are anything: refused, each time by the same kind of error."""
+    anything = st.binary(max_size=200)
+    path = st.lists(st.one_of(anything, st.sampled_from(PATH)), max_size=70)
+    note = data.draw(
+        st.one_of(anything, anything.map(lambda end: NOTE + end), anything.map(lambda end: NOTE[:60] + end))
+    )
+    event = data.draw(st.one_of(anything, anything.map(lambda end: EVENT[:40] + end)))
+    for given_note, given_event, given_path in (
+        (note, EVENT, PATH),
+        (NOTE, event, PATH),
+        (NOTE, EVENT, data.draw(path)),
+    ):
+        if (given_note, given_event, given_path) != (NOTE, EVENT, PATH):
+            with pytest.raises(Unprocessable):
+                verify_commitment(given_note, given_event, given_path, data.draw(st.sampled_from([None, NODE.public])))
+    number = st.integers(-(2**70), 2**70)
+    with pytest.raises(Unprocessable):
+        verify_receipt(
+            data.draw(anything),
+            data.draw(number),
+            data.draw(number),
+            data.draw(anything),
+            data.draw(number),
+            data.draw(path),
+            data.draw(anything),
+            data.draw(anything),
+        )

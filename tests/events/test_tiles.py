@@ -7,7 +7,7 @@ import shutil
 
 import msgspec
 import pytest
-from disks import FaultyDisk, FullDisk
+from disks import FaultyDisk, FullDisk, WatchedDisk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from logs import event
@@ -175,6 +175,33 @@ def test_a_first_export_that_was_killed_is_gone_on_with(node, tmp_path):
             break
         at += 1
     assert at > 20
+
+
+def test_no_checkpoint_stands_before_what_it_speaks_for_is_durable(node, tmp_path):
+    """Nor is a partial tile taken away before the full one in its place is."""
+
+    class Watching(WatchedDisk):
+        def rename(self, source, target):
+            before, after = (f"{path.parent.name}/{path.name}" for path in (source, target))
+            if target.name == "checkpoint":
+                assert not self.unsynced
+                assert self.unsettled == {before}
+            if before in self.unsynced:
+                self.unsynced.add(after)
+            super().rename(source, target)
+            self.unsynced.discard(before)
+
+        def remove(self, path):
+            assert not self.unsynced
+            assert not self.unsettled
+            super().remove(path)
+
+    for count in (300, 700):
+        node.append(count, sign=True)
+        disk = Watching()
+        assert export_tiles(disk, node.path, tmp_path / "out").written
+        assert not disk.unsynced
+        assert not disk.unsettled
 
 
 def test_a_full_disk_is_told(node, tmp_path):

@@ -38,7 +38,8 @@ from engram.runtime import MemoryDisk, RealDisk, RealRng, RealTables, _snapshot
 from engram.runtime._snapshot import Cursor, Snapshot
 from engram.sdk._address import parse_url
 from engram.sdk._lines import read_slots
-from engram.store import PackedFile, Store, _format, _index_files, _place
+from engram.store import PackedFile, Store, _format, _index_files, _place, _trie_file
+from engram.store._tables import FOLD_VERSION
 from engram.wire import ClientConnection, Get, Query, Receipt, ServerConnection, decode_answer, request_of
 
 if TYPE_CHECKING:
@@ -201,6 +202,11 @@ def index_manifest(data: bytes) -> None:
         index.open(lambda position: bytes(32) if 0 <= position < 2**63 else None)
 
 
+def saved_tries(data: bytes) -> None:
+    for content in (data, hashlib.sha256(data).digest() + data):
+        _trie_file.load(file_of(content, "trie/tries"), HOME, lambda _: bytes(32))
+
+
 def packed(data: bytes) -> None:
     disk = file_of(data, "one.engram")
     memory = PackedFile(disk, HOME / "one.engram")
@@ -234,6 +240,11 @@ PLACE = msgspec.json.encode(_place.Place(part="log", findings=[_place.Finding("l
 SNAPSHOT = msgspec.msgpack.encode(Snapshot("n", "f", 3, 4, bytes(32), ["x.1"], b"state"))
 MANIFEST = msgspec.msgpack.encode(_index_files.Manifest(1, 0, bytes(32), {bytes(32): [bytes(32), b"x" * 300]}))
 
+TRIE = _core.Trie(bytes(72)).commit()
+TRIE_HEADER = _trie_file.Header("tries", FOLD_VERSION, 1, bytes(32), TRIE.root, TRIE.root, len(TRIE.save()), [])
+TRIES = msgspec.msgpack.encode(TRIE_HEADER)
+TRIES = len(TRIES).to_bytes(4) + TRIES + TRIE.save() + TRIE.save()
+
 DECODERS: dict[str, tuple[Callable[..., object], Sequence[bytes]]] = {
     "ServerConnection": (rpc_server, hexes(RPC)),
     "ClientConnection": (rpc_client, [RESPONSE, b"\x94\x01\x00\xc0\x80", b"\x93\x02\xa5error\x91\x80", *hexes(RPC)]),
@@ -260,6 +271,7 @@ DECODERS: dict[str, tuple[Callable[..., object], Sequence[bytes]]] = {
     "scrub": (scrub_place, [PLACE]),
     "projections/": (follower, [SNAPSHOT, b"EGP1" + hashlib.sha256(SNAPSHOT).digest() + SNAPSHOT]),
     "index/MANIFEST": (index_manifest, [MANIFEST]),
+    "trie/tries": (saved_tries, [TRIES]),
     "packed file": (packed, [good_archive()]),
 }  # fmt: skip
 """Each decoder, as the table names it, and good inputs."""
@@ -303,6 +315,7 @@ def judged(decode: Callable[[bytes], object], data: bytes) -> None:
         ("index/MANIFEST", b"\x81\xa1a" * 2000),
         ("projections/", b"\x91" * 3000),
         ("scrub", b'{"log":' * 3000),
+        ("trie/tries", (4000).to_bytes(4) + b"\x91" * 4000),
     ],
 )
 def test_what_was_found_once_stays_mended(name, data):

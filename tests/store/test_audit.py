@@ -21,10 +21,10 @@ import rich_folder
 from rich_folder import FIRST, NOW, changed, flip, forge, look, place_of
 
 from engram.errors import EngramError, FolderRefused
-from engram.events import Checkpoint, checkpoints
+from engram.events import Checkpoint, Log, LogTree, checkpoints
 from engram.identity import Hotkey, NodeKey, put_message, set_key_message, tombstone_message
 from engram.native import _core
-from engram.runtime import ReadOnlyDisk
+from engram.runtime import ReadOnlyDisk, RealDisk
 from engram.store import AuditOrder, Claim, GivenCheckpoint, audit
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))  # where a script finds what it imports when it is run
@@ -552,6 +552,26 @@ def test_the_index_is_held_against_the_log_and_its_own_names(folder):
     assert "of another log" in reasons(look(folder))
     flip(index / "MANIFEST", 40)
     assert "checksum" in reasons(look(folder))
+
+
+def test_the_hashes_of_the_logs_tree_are_held_against_its_events(folder):
+    log = Log.open(RealDisk(), folder / "events")
+    log.append([msgspec.msgpack.encode({"type": "dream_dreamt.1", "n": n}) for n in range(600)], NOW * 3)
+    LogTree(RealDisk(), folder / "tree", log).catch_up()
+    log.close()
+    report = look(folder)
+    assert (report.status, counts(report)["projections"]) == ("sound", (1, 1))
+    for level, number in ((0, 600), (1, 1)):
+        flip(folder / "tree" / str(level), 32 * number + 5)
+        report = look(folder)
+        assert found(report) == [("projections", f"tree/{level}", 32 * number)]
+        assert counts(report)["projections"] == (0, 1)
+        flip(folder / "tree" / str(level), 32 * number + 5)
+    (folder / "tree" / "1").write_bytes(b"")  # behind the log, and made when it is asked for
+    assert look(folder).status == "sound"
+    with (folder / "tree" / "0").open("ab") as file:
+        file.write(bytes(32))
+    assert "and the log has" in reasons(look(folder))
 
 
 def test_what_others_say_that_they_folded_is_held_against_the_log(folder):

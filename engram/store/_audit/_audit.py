@@ -5,7 +5,8 @@ regular files only, sizes are bounded before anything is read whole, and what ha
 audit's own. In order:
 
     state.db     copied off the folder, so that all that it knows is in the log that is read behind it
-    the log      every frame, of the segments that are there now; the roots at every size that something speaks of
+    the log      every frame, of the segments that are there now; the roots at every size that something speaks of,
+                 and the hashes in tree/
     checkpoints  signature, name, and the log's root at their size, on the way
     bodies       every frame, every id; where each is goes into the audit's database
     the events   read again: each against its body, and what stands before it; the state tries at every commitment;
@@ -34,6 +35,7 @@ from engram.store._audit._notes import GivenCheckpoint, Notes
 from engram.store._audit._report import AuditReport, Ledger, PartName, Status, Tell
 from engram.store._audit._state import EventsPass, body_ids
 from engram.store._audit._tables import Refold, Tables, scratch_tables
+from engram.store._audit._tree import TreePass
 from engram.store._format import format_of
 
 if TYPE_CHECKING:
@@ -116,7 +118,8 @@ class _Audit:
         wanted |= {tables.progress.position} if tables.progress else set()
         wanted |= {manifest.position} if manifest else set()
         notes = Notes(self._disk, self._path, order.given, ledger)
-        proved = self._prove_log(notes, wanted)
+        tree = TreePass(self._disk, self._path, ledger, self._opened)
+        proved = self._prove_log(notes, tree, wanted)
 
         connection = scratch_tables(order.scratch)
         self._opened.callback(connection.close)
@@ -188,7 +191,7 @@ class _Audit:
         except OSError as error:
             raise FolderRefused(f"cannot read {self._path / 'events'}: {error.strerror or error}") from error
 
-    def _prove_log(self, notes: Notes, wanted: set[int]) -> _Proved:
+    def _prove_log(self, notes: Notes, tree: TreePass, wanted: set[int]) -> _Proved:
         """Prove every frame, hold the checkpoints against the roots, and keep those at the sizes that are wanted."""
         ledger = self._ledger
         self._names = self._segments()
@@ -205,6 +208,8 @@ class _Audit:
                 notes.frame(frame.end, frame.root, frame.first)
                 if frame.end in wanted:
                     roots[frame.end] = frame.root
+            if tree.is_wanted:
+                tree.take(frames[0].first, [event for frame in frames for event in _core.frame_events(frame.data)])
             count += sum(frame.events for frame in frames)
             ledger.tell("log", log.bytes_read, total)
         ledger.count("log", count, count, log.bytes_read)
@@ -217,6 +222,7 @@ class _Audit:
             ledger.found("log", stop.file, stop.offset, stop.reason, status=status, position=log.size)
         whole = log.stop is None or log.stop.status == _TORN
         notes.end(log.size, whole=whole)
+        tree.end(log.size, whole=whole)
         return _Proved(log, key, whole, roots)
 
     def _pass(self) -> LogPass:
