@@ -329,6 +329,30 @@ def record_in_place_of_another(rng: random.Random, transcript: Transcript, of: A
     return sign(with_slow(transcript, payloads=payloads, leaves=leaves, total=len(payloads)))
 
 
+def other_bytes_all_along(rng: random.Random, transcript: Transcript, of: Any) -> Transcript:
+    """Walk with other records in place of some that are lost, and prove the right leaves: who kept hashes alone can."""
+    lost = set(rng.sample(range(len(of.payloads)), rng.randint(1, len(of.payloads))))
+    stand_in = payload(rng.randrange(2000, 3000)) if rng.random() < 0.7 else rng.choice(of.payloads)
+    bytes_of = [stand_in if at in lost else each for at, each in enumerate(of.payloads)]
+    challenge, trie = transcript.challenge, of.state.records
+    seed, drawn = sha(b"engram/pos/2/seed\n", transcript.fast.chal_id), {}
+    if challenge.keys:
+        ranks = [found[0] for found in map(trie.find, challenge.keys) if found is not None]
+        leaves, multiproof = trie.prove_keys(challenge.keys)
+    else:
+        ranks = (int.from_bytes(seed[:16], "big") * len(trie) >> 128 for _ in range(challenge.m))
+    for rank in ranks:
+        drawn[rank] = bytes_of[trie.leaf(rank)[2]]
+        seed = sha(b"engram/pos/2/next\n", seed, drawn[rank])
+    if not challenge.keys:
+        leaves, multiproof = trie.prove(list(drawn))
+    payloads = list(drawn.values())
+    if payloads == transcript.slow.payloads:
+        return transcript
+    slow = replaced(transcript.slow, leaves=leaves, multiproof=multiproof, payloads=payloads, total=len(payloads))
+    return sign(replaced(transcript, slow=slow, fast=replaced(transcript.fast, seed=seed)))
+
+
 def excuse(rng: random.Random, transcript: Transcript, of: Any) -> Transcript:
     """Leave records out, with a tombstone that may or may not be good."""
     keep = rng.randint(0, len(transcript.slow.payloads))
@@ -350,11 +374,14 @@ def reached(transcript: Transcript, payloads: list[bytes]) -> bytes:
     return seed
 
 
+UNSIGNED = "any field, unsigned"
+
 TRANSCRIPTS: dict[str, Callable[[random.Random, Transcript, Any], Transcript]] = {
-    "any field, unsigned": mutate_any,
+    UNSIGNED: mutate_any,
     "answers, signed again": mutate_and_sign,
     **{f"{name}, signed again": mutate_multiproof(name) for name in CLEVER},
     "another record": record_in_place_of_another,
+    "other bytes all along": other_bytes_all_along,
     "replay, another epoch": of_another_challenge,
     "another miner": of_another_miner,
     "another checkpoint": under_another_checkpoint,
@@ -446,6 +473,9 @@ def change_text(rng: random.Random, data: bytes) -> bytes:
     if rng.random() < 0.4:
         return changed_bytes(rng, data)
     whole = proofs.read(data)
+    if isinstance(whole, Proof) and rng.random() < 0.2:  # what is proved of another, and the opposite of this one
+        subject = {"key": f"key-{rng.randrange(6)}"} if whole.key else {"cid": cid_of(payload(rng.randrange(30)))}
+        return proofs.write(replaced(whole, present=rng.random() < 0.3, **subject))
     names = [name for name in whole.__struct_fields__ if getattr(whole, name) is not None]
     name = rng.choice(names)
     value = getattr(whole, name)
@@ -525,7 +555,8 @@ def judge_one(rng: random.Random, kind: str, base: tuple[Transcript, Any], tally
     tally.mutants += 1
     verdict = product_verdict(mutant)
     tally.verdicts[verdict] = tally.verdicts.get(verdict, 0) + 1
-    if verdict == Outcome.PASS.name or verdict != oracle_verdict(mutant):
+    framed = kind == UNSIGNED and verdict == Outcome.INVALID.name
+    if verdict == Outcome.PASS.name or framed or verdict != oracle_verdict(mutant):
         tally.wrong.append(f"{verdict}, the oracle says {oracle_verdict(mutant)}: {mutant!r}")
 
 

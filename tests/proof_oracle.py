@@ -219,7 +219,11 @@ def judge_slow(transcript: dict[str, Any], committed: dict[str, Any], name: byte
     challenge, fast, slow = transcript["challenge"], transcript["fast"], transcript["slow"]
     hashes = b"".join(map(sha, slow["payloads"]))
     message = sha(slow["multiproof"]) + sha(b"".join(slow["leaves"])) + sha(hashes)
-    if slow["chal_id"] != name or slow["total"] != len(slow["payloads"]):
+    if (
+        slow["chal_id"] != name
+        or slow["total"] != len(slow["payloads"])
+        or any(len(one) != 64 for one in slow["leaves"])
+    ):
         return "LATE"
     if not signed_by(challenge["miner"], b"engram/pos/2/slow\n" + name + message, slow["signature"]):
         return "LATE"

@@ -10,7 +10,7 @@ import msgspec
 from engram import cid as cids
 from engram import events
 from engram.errors import LogCorrupt, Unprocessable
-from engram.identity import slow_message, tombstone_message, verify
+from engram.identity import tombstone_message, verify
 from engram.native import _core
 from engram.proofs._chal_id import BY_RANK
 
@@ -25,6 +25,7 @@ ERASED_BEFORE_MS = 31 * 60 * 1000
 
 _CLOCKS_MS = 60_000
 _K = 32
+_LEAF = 64
 
 
 class Wrong(Exception):
@@ -38,13 +39,37 @@ class Shown(msgspec.Struct, frozen=True):
     lacks: bytes | None = None
 
 
-def sign_slow_of(chal_id: bytes, slow: Slow) -> bytes:
-    """Give the bytes that the miner has to have signed of this phase B."""
-    hashes = (hashlib.sha256(payload).digest() for payload in slow.payloads)
-    return slow_message(chal_id, slow.multiproof, slow.leaves, hashes)
+class Walked(msgspec.Struct, frozen=True):
+    """A chain that was walked over payloads: its last seed, the ranks that it drew, and the leaf of each payload.
+
+    `refused`: why it cannot be walked to its end. `hashes`: of the payloads, either way.
+    """
+
+    hashes: list[bytes]
+    seed: bytes = b""
+    drawn: list[int] = []
+    leaves: list[bytes] = []
+    refused: str | None = None
 
 
-def show(challenge: Challenge, chal_id: bytes, trie: TrieRoot, slow: Slow) -> Shown:
+def are_leaves(leaves: Sequence[bytes]) -> bool:
+    """Say whether these are leaves. The miner signs them one behind the other, so where each ends is in their size."""
+    return all(len(leaf) == _LEAF for leaf in leaves)
+
+
+def walk(challenge: Challenge, chal_id: bytes, count: int, payloads: Sequence[bytes]) -> Walked:
+    """Walk the chain over payloads, and certify each as a record."""
+    try:
+        if challenge.mode == BY_RANK:
+            seed, drawn, leaves = _core.pos_walk(chal_id, count, challenge.m, payloads)
+        else:
+            (seed, leaves), drawn = _core.pos_chain(chal_id, payloads), []
+    except ValueError as error:
+        return Walked([hashlib.sha256(payload).digest() for payload in payloads], refused=str(error))
+    return Walked([leaf[_K:] for leaf in leaves], seed, drawn, leaves)
+
+
+def show(challenge: Challenge, chal_id: bytes, trie: TrieRoot, slow: Slow, walked: Walked) -> Shown:
     """Hold leaves, multiproof and payloads against the committed trie; `Wrong` says what no honest miner sends."""
     by_rank = challenge.mode == BY_RANK
     try:
@@ -54,53 +79,46 @@ def show(challenge: Challenge, chal_id: bytes, trie: TrieRoot, slow: Slow) -> Sh
     except ValueError as error:
         raise Wrong(f"the multiproof does not hold: {error}") from None
     if by_rank:
-        return _by_rank(challenge.m, chal_id, trie.count, dict(zip(ranks, slow.leaves, strict=True)), slow.payloads)
+        opened = dict(zip(ranks, slow.leaves, strict=True))
+        return _by_rank(challenge.m, chal_id, trie.count, opened, slow.payloads, walked)
+    if walked.refused is not None:
+        raise Wrong(walked.refused)
     wanted = set(challenge.keys)
-    return _by_key(chal_id, [leaf for leaf in slow.leaves if leaf[:_K] in wanted], slow.payloads)
+    held = [leaf for leaf in slow.leaves if leaf[:_K] in wanted]
+    if walked.leaves != held[: len(walked.leaves)]:
+        raise Wrong("the payloads are not those of the keys that are held, in their order")
+    return Shown(walked.seed, held[len(walked.leaves)] if len(walked.leaves) < len(held) else None)
 
 
-def _by_rank(m: int, chal_id: bytes, count: int, opened: dict[int, bytes], payloads: Sequence[bytes]) -> Shown:
+def _by_rank(
+    m: int, chal_id: bytes, count: int, opened: dict[int, bytes], payloads: Sequence[bytes], walked: Walked
+) -> Shown:
     lacks = None
-    try:
-        seed, drawn, leaves = _core.pos_walk(chal_id, count, m, payloads)
-    except ValueError as error:
-        seed, drawn, leaves = _walk_as_far(m, chal_id, count, payloads, error)
-        lacks = opened.get(drawn[-1])
-        leaves = [*leaves, lacks or b""]
-    if opened != dict(zip(drawn, leaves, strict=True)):
+    if walked.refused is not None:
+        walked = _walk_as_far(m, chal_id, count, payloads, walked)
+        lacks = opened.get(walked.drawn[-1])
+        walked.leaves.append(lacks or b"")
+    if opened != dict(zip(walked.drawn, walked.leaves, strict=True)):
         raise Wrong("the leaves that it opens are not those that the payloads draw, or not theirs")
-    return Shown(seed, lacks)
+    return Shown(walked.seed, lacks)
 
 
-def _walk_as_far(
-    m: int, chal_id: bytes, count: int, payloads: Sequence[bytes], refused: ValueError
-) -> tuple[bytes, list[int], list[bytes]]:
+def _walk_as_far(m: int, chal_id: bytes, count: int, payloads: Sequence[bytes], walked: Walked) -> Walked:
     """Walk a chain to where its payloads end; the last rank is the first that has none."""
-    _, leaves = _certified(chal_id, payloads)
+    try:
+        _, leaves = _core.pos_chain(chal_id, payloads)
+    except ValueError as error:
+        raise Wrong(str(error)) from None
     seed = _core.pos_seed(chal_id)
     drawn: dict[int, bytes] = {}
     for _ in range(m):
         rank = _core.pos_rank(seed, count)
         if rank not in drawn:
             if len(drawn) == len(payloads):
-                return seed, [*drawn, rank], leaves
+                return Walked(walked.hashes, seed, [*drawn, rank], leaves)
             drawn[rank] = payloads[len(drawn)]
         seed = _core.pos_next(seed, drawn[rank])
-    raise Wrong(str(refused))
-
-
-def _by_key(chal_id: bytes, held: Sequence[bytes], payloads: Sequence[bytes]) -> Shown:
-    seed, leaves = _certified(chal_id, payloads)
-    if leaves != held[: len(leaves)]:
-        raise Wrong("the payloads are not those of the keys that are held, in their order")
-    return Shown(seed, held[len(leaves)] if len(leaves) < len(held) else None)
-
-
-def _certified(chal_id: bytes, payloads: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
-    try:
-        return _core.pos_chain(chal_id, payloads)
-    except ValueError as error:
-        raise Wrong(str(error)) from None
+    raise Wrong(str(walked.refused))
 
 
 def owner_of(tombstone: bytes, leaf: bytes, network: bytes, issued_unix_ms: int) -> bytes | None:

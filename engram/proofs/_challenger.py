@@ -17,7 +17,7 @@ from engram.limits import LIMITS
 from engram.proofs._chal_id import BY_KEY, BY_RANK, Nonce, challenge_id, epoch_of
 from engram.proofs._committed import check_commitment
 from engram.proofs._documents import ANY_NETWORK, Failure, Transcript
-from engram.proofs._judge import MALFORMED, Judged, judge, judge_fast
+from engram.proofs._judge import MALFORMED, Judged, judge, judge_fast, judge_slow
 from engram.proofs._transcript import sign_judgement
 from engram.wire import Challenge, ChallengeAnswer, ChallengePayloads, Fast, Payloads, Slow
 
@@ -39,8 +39,8 @@ _MESSAGE = 400
 class Challenger:
     """One challenge of one node. `request` is what to send next; None: `judged` is the verdict.
 
-    `m` records by rank, or those of `keys` (K, ascending, each once). `commitment`: the miner's, which is
-    verified first, and may raise `DoesNotHold`.
+    `m` records by rank, or those of `keys` (K, ascending, each once). `commitment`: the miner's, which is verified
+    first, and may raise `DoesNotHold`; `committed` is what it says.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Challenger:
         network: bytes = ANY_NETWORK,
     ) -> None:
         self._key = key
-        self._committed = check_commitment(commitment, miner)
+        self.committed = check_commitment(commitment, miner)
         unsigned = Challenge(
             netuid=netuid,
             epoch=epoch_of(now_unix_ms) if epoch is None else epoch,
@@ -68,7 +68,7 @@ class Challenger:
             m=len(keys) if keys else m,
             validator=key.public,
             miner=miner,
-            log_size=self._committed.size,
+            log_size=self.committed.size,
             nonce=nonce.nonce,
             keys=list(keys),
             issued_unix_ms=now_unix_ms,
@@ -76,8 +76,8 @@ class Challenger:
             t2_ms=t2_ms,
             signature=b"",
         )
-        records = self._committed.state.records
-        self.chal_id = challenge_id(unsigned, self._committed.root, records.root, records.count)
+        records = self.committed.state.records
+        self.chal_id = challenge_id(unsigned, self.committed.root, records.root, records.count)
         challenge = msgspec.structs.replace(unsigned, signature=key.sign(ask_message(self.chal_id)))
         self._said = Transcript(
             challenge=challenge,
@@ -90,7 +90,7 @@ class Challenger:
         self.request: Challenge | ChallengeAnswer | ChallengePayloads | None = challenge
         self.judged: Judged | None = None
         if records.count == 0:
-            self._end()
+            self._end(judge(self._said, self.committed))
 
     @property
     def patience_ms(self) -> int:
@@ -125,10 +125,10 @@ class Challenger:
 
     def _take_fast(self, fast: Fast) -> None:
         self._set(fast=fast)
-        if judge_fast(self._said, self.chal_id) is None:
+        if (judged := judge_fast(self._said, self.chal_id)) is None:
             self.request = ChallengeAnswer(chal_id=self.chal_id)
         else:
-            self._end()
+            self._end(judged)
 
     def _take_slow(self, slow: Slow) -> None:
         if not 0 <= slow.total <= self._said.challenge.m:
@@ -154,7 +154,7 @@ class Challenger:
             self._fail(MALFORMED, f"it sends more than the {total} payloads that it announces, or one over 1 MiB")
         elif came == total:
             self._set(slow=self._slow)
-            self._end()
+            self._end(judge_slow(self._said, self.committed, self.chal_id))
         elif self._said.b_ms > self._said.challenge.t2_ms:
             self._fail("deadline", f"{came} of {total} payloads had come")
         else:
@@ -172,11 +172,11 @@ class Challenger:
         phase: Literal["a", "b"] = "a" if self._said.fast is None else "b"
         said = message.encode("ascii", "backslashreplace").decode()[:_MESSAGE]
         self._set(failure=Failure(phase=phase, code=code, message=said))
-        self._end()
+        self._end(judge(self._said, self.committed))
 
-    def _end(self) -> None:
+    def _end(self, judged: Judged) -> None:
         self.request, self._slow = None, None
-        self.judged = judge(self._said, self._committed)
+        self.judged = judged
 
     def _set(self, **fields: object) -> None:
         self._said = msgspec.structs.replace(self._said, **fields)

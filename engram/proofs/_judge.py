@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.identity import fast_message, verify
-from engram.proofs._answers import Wrong, owner_of, show, sign_slow_of
+from engram.identity import fast_message, slow_message, verify
+from engram.proofs._answers import Wrong, are_leaves, owner_of, show, walk
 from engram.proofs._chal_id import challenge_id, why_refused
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def judge(transcript: Transcript, committed: CommittedState) -> Judged:
     if (refused := why_refused(transcript.challenge, committed.state.records.count)) is not None:
         return Judged(Outcome.REFUSED, refused)
     chal_id = id_of(transcript, committed)
-    return judge_fast(transcript, chal_id) or _judge_slow(transcript, committed, chal_id)
+    return judge_fast(transcript, chal_id) or judge_slow(transcript, committed, chal_id)
 
 
 def judge_fast(transcript: Transcript, chal_id: bytes) -> Judged | None:
@@ -87,16 +87,19 @@ def _failed(failure: Failure | None) -> Judged:
     return Judged(Outcome.REFUSED, said)
 
 
-def _judge_slow(transcript: Transcript, committed: CommittedState, chal_id: bytes) -> Judged:
+def judge_slow(transcript: Transcript, committed: CommittedState, chal_id: bytes) -> Judged:
+    """Give the verdict where phase A left it open."""
     challenge, fast, slow = transcript.challenge, transcript.fast, transcript.slow
     if slow is None or fast is None:
         return _failed(transcript.failure)
-    if slow.chal_id != chal_id or slow.total != len(slow.payloads):
+    if slow.chal_id != chal_id or slow.total != len(slow.payloads) or not are_leaves(slow.leaves):
         return Judged(Outcome.LATE, "phase B was answered with something else: no answer came in time")
-    if not verify(challenge.miner, sign_slow_of(chal_id, slow), slow.signature):
+    walked = walk(challenge, chal_id, committed.state.records.count, slow.payloads)
+    message = slow_message(chal_id, slow.multiproof, slow.leaves, walked.hashes)
+    if not verify(challenge.miner, message, slow.signature):
         return Judged(Outcome.LATE, "phase B was answered by nobody known: the signature is not the miner's")
     try:
-        shown = show(challenge, chal_id, committed.state.records, slow)
+        shown = show(challenge, chal_id, committed.state.records, slow, walked)
         if shown.seed != fast.seed:
             raise Wrong("the payloads do not lead to the seed that phase A gave")
     except Wrong as wrong:

@@ -235,9 +235,10 @@ class Store(Reader):
         try:
             self._writer.execute("BEGIN")
             self._fold.add_bodies(unnamed)
+            self._bodies.erase(self._fold.take_erased())
             self._advance()
             self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StorageFailed) as error:
             raise self._tables_failed(error) from error
         self._publish(())
 
@@ -381,11 +382,8 @@ class Store(Reader):
             raise self._tables_failed(error) from error
 
     def tombstone_of(self, digest: bytes) -> bytes | None:
-        """Give the last event by which somebody who held a record had it erased; None where nobody did.
-
-        The body may live on, where others hold it.
-        """
-        positions = self._look(lambda connection: tables.erasures(connection, digest))
+        """Give the last event by which somebody who held a record had it erased; None where it is not erased."""
+        positions = self._look(lambda connection: tables.erased_by(connection, digest))
         if not positions:
             return None
         [(_, _, event)] = self._log.reader(positions[-1]).read(limit_events=1)

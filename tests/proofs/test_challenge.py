@@ -142,6 +142,15 @@ def test_an_excuse_that_does_not_hold_is_none(excuse):
     assert challenger.judged.outcome == Outcome.MISSING
 
 
+def test_nobody_frames_a_node_by_cutting_its_leaves_elsewhere():
+    """The leaves are signed one behind the other: an empty one between them left the signature good, and was INVALID."""
+    of = world(6)
+    transcript = of.run(of.challenger(m=4))
+    leaves = transcript.slow.leaves
+    for cut in ([b"", *leaves], [leaves[0][:32], leaves[0][32:], *leaves[1:]], [b"".join(leaves)]):
+        assert judge(replaced(transcript, slow=replaced(transcript.slow, leaves=cut))).outcome == Outcome.LATE
+
+
 def test_nobody_frames_a_node_by_taking_its_tombstone_away():
     of = world(6)
     of.shelf.erase(2, tombstone_of(of.payloads[2]))

@@ -188,6 +188,7 @@ def test_random_json_never_holds_and_never_breaks_the_reader(kind, fields):
     [
         {"present": False},
         {"cid": cid_of(PAYLOADS[4])},
+        {"cid": cid_of(PAYLOADS[4]), "present": False},
         {"cid": "sha256:" + "0" * 64},
         {"cid": None},
         {"key": "doc-17"},
@@ -281,6 +282,33 @@ def test_a_validator_that_says_otherwise_than_it_was_is_found_out():
             verified(replaced(transcript, judgement=replaced(judgement, **fields)))
     with pytest.raises(DoesNotHold, match="no verdict"):
         verified(replaced(transcript, judgement=None))
+
+
+def test_the_commitment_is_the_one_that_was_challenged():
+    from engram.identity import ask_message
+    from engram.proofs import _transcript
+
+    of = world(0)
+    challenger = of.challenger()
+    challenge = replaced(challenger.request or of.run(challenger).challenge, log_size=7)
+    chal_id = proofs.challenge_id(challenge, of.state.root, of.state.records.root, 0)
+    challenge = replaced(challenge, signature=VALIDATOR.sign(ask_message(chal_id)))
+    transcript = replaced(of.run(challenger), challenge=challenge, judgement=None)
+    judgement = _transcript.sign_judgement(transcript, chal_id, challenger.judged, VALIDATOR, keep=True)
+    with pytest.raises(DoesNotHold, match="not the one that was challenged"):
+        verified(replaced(transcript, judgement=judgement))
+
+
+def test_a_challenge_that_nobody_has_signed_is_no_challenge():
+    from engram.proofs import _transcript
+
+    of = world(0)
+    challenger = of.challenger()
+    transcript = of.run(challenger)
+    unsigned = replaced(transcript, challenge=replaced(transcript.challenge, signature=bytes(64)), judgement=None)
+    judgement = _transcript.sign_judgement(unsigned, challenger.chal_id, challenger.judged, VALIDATOR, keep=True)
+    with pytest.raises(DoesNotHold, match="not signed by its validator"):
+        verified(replaced(unsigned, judgement=judgement))
 
 
 def test_times_are_under_the_validators_signature():

@@ -50,9 +50,8 @@ def test_a_verifier_that_did_not_look_would_be_found(monkeypatch):
     """The mutants find a verifier that leaves the leaves' places out of what it compares."""
     from engram.proofs import _answers
 
-    def careless(m, chal_id, count, opened, payloads):
-        seed, _, _ = _answers._core.pos_walk(chal_id, count, m, payloads)
-        return _answers.Shown(seed)
+    def careless(m, chal_id, count, opened, payloads, walked):
+        return _answers.Shown(walked.seed)
 
     monkeypatch.setattr(_answers, "_by_rank", careless)
     rng = random.Random(1)

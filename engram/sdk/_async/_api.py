@@ -104,12 +104,13 @@ class AsyncNamespaces:
         """Give every namespace that this caller can use, the public one first."""
         return (await self._api._call(NamespaceList())).namespaces  # noqa: SLF001 - a part of `Api`
 
-    async def delete(self, name: str) -> NamespaceDeleteResult:
+    async def delete(self, name: str, *, erase: bool = False) -> NamespaceDeleteResult:
         """Delete a namespace with every memory and key in it. Raises `NotFound`.
 
-        Cut short, it is called again, and goes on.
+        Cut short, it is called again, and goes on. `erase`: overwrite the memories' bytes too, and those of what was
+        deleted from it before; the names of keys stay.
         """
-        return await self._api._call(NamespaceDelete(name=name))  # noqa: SLF001 - a part of `Api`
+        return await self._api._call(NamespaceDelete(name=name, erase=erase))  # noqa: SLF001 - a part of `Api`
 
 
 class AsyncKeys:
@@ -302,13 +303,15 @@ class AsyncApi(NotYet, ABC):
                     number = numbers.popleft()
                     yield number, at_line(number, outcome) if isinstance(outcome, EngramError) else outcome
 
-    async def delete(self, cid: str, namespace: str | None = None) -> bool:
+    async def delete(self, cid: str, namespace: str | None = None, *, erase: bool = False) -> bool:
         """Delete a memory; give True. Raises `NotFound` if there is none of this CID in the namespace.
 
-        A long text's chunks go with it; for one of them alone it raises `Unprocessable`.
+        A long text's chunks go with it; for one of them alone it raises `Unprocessable`. `erase`: overwrite its bytes
+        too, also of one that was deleted before; then it gives whether they are gone, which they are not while another
+        namespace or another key holds the same.
         """
-        await self._call(Delete(cid=cid, namespace=namespace))
-        return True
+        done = await self._call(Delete(cid=cid, namespace=namespace, erase=erase))
+        return done.erased if erase else True
 
     # -- reading --
 
