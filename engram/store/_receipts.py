@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engram.identity import NodeKey
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """The node's word that `event` stands at `position` of its log, which had `size` events and `root` at that time.
 
     `path`: from the event's leaf up to the root. `signature`: over size, root and time.
@@ -37,17 +37,22 @@ class Receipt(msgspec.Struct, frozen=True):
 class Frame:
     """The frame that a group of operations becomes; once it is durable, it has a receipt of what each of them did."""
 
-    __slots__ = ("_receipts",)
+    __slots__ = ("_committed", "_events", "_paths", "_signature")
 
     def __init__(self) -> None:
-        self._receipts: dict[int, Receipt] = {}
+        self._paths: dict[int, list[bytes]] = {}
 
     def __repr__(self) -> str:
         return "Frame()"  # of two groupings the outcomes are the same
 
     def receipt(self, position: int) -> Receipt | None:
         """Give the receipt of an event that stands for an operation; None for any other."""
-        return self._receipts.get(position)
+        path = self._paths.get(position)
+        if path is None:
+            return None
+        done = self._committed
+        event = self._events[position - done.first_position]
+        return Receipt(event, position, done.size, done.root, done.time_unix_ns, path, self._signature)
 
     def sign(
         self,
@@ -60,9 +65,8 @@ class Frame:
         """Make the receipts of the events at `positions`. `before`: the log's state before the frame of `events`."""
         if not positions:
             return
-        size, root, time_unix_ns = committed.size, committed.root, committed.time_unix_ns
-        signature = key.sign(receipt_message(size, root, time_unix_ns))
-        numbers = [position - committed.first_position for position in positions]
-        paths = _core.frame_paths(before, events, numbers)
-        for position, number, path in zip(positions, numbers, paths, strict=True):
-            self._receipts[position] = Receipt(events[number], position, size, root, time_unix_ns, path, signature)
+        self._committed, self._events = committed, events
+        self._signature = key.sign(receipt_message(committed.size, committed.root, committed.time_unix_ns))
+        first = committed.first_position
+        paths = _core.frame_paths(before, events, [position - first for position in positions])
+        self._paths = dict(zip(positions, paths, strict=True))
