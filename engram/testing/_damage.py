@@ -12,7 +12,7 @@ from engram.store import PutOperation, Store
 from engram.testing._clock import START_NS
 from engram.testing._erasing import holders_of
 from engram.testing._machine import DATA
-from engram.testing._oracle import Violation, bodies_of, events_of, payload_of
+from engram.testing._oracle import Violation, bodies_of, events_of, frames_at, payload_of
 from engram.testing._rng import SimRng, stream
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engram.testing._tables import SimTables
 
 _TABLES = DATA / "state.db"
+_RECORD = 0
 _LOST = 0.3
 """The share of damages to the log that are a lost end."""
 
@@ -47,7 +48,28 @@ def check_damage(machine: Machine, life: plan.LifePlan, note: Callable[[str, str
         note("machine", f"  the whole verification says: {named}")
         _require_named(named, path, offset)
         _open(disk, tables, copied, path, machine.segment_bytes)
+    _rot(disk, tables, machine, rng, note)
     tables.close()
+
+
+def _rot(disk: SimDisk, tables: SimTables, machine: Machine, rng: Random, note: Callable[[str, str], None]) -> None:
+    """Flip a bit of a body beneath a copy that is open already: nobody has looked at it since."""
+    segments = _segments(disk, "bodies")
+    found = [(path, at + 64, size) for path, at, size, kind in frames_at(segments, f"{DATA}/bodies") if kind == _RECORD]
+    if not found:
+        return
+    path, start, size = rng.choice(found)
+    offset, bit = start + rng.randrange(size), rng.randrange(8)
+    copied = disk.copy()
+    beside = tables.copy(copied, _TABLES)
+    store = _opened(copied, beside, machine.segment_bytes)
+    try:
+        note("machine", f"bit {bit} of byte {offset} of {path} flips, in an open copy")
+        copied.flip(path, offset, bit)
+        _check_rot(store, disk)
+    finally:
+        store.close(START_NS)
+        beside.close()
 
 
 def _lose_end(
