@@ -27,6 +27,7 @@ from engram.store._opening import Opened, fold_log, mended, open_parts
 from engram.store._parts import sealed_of
 from engram.store._place import load as scrub_place
 from engram.store._reading import PUBLIC, Published, Reader
+from engram.store._receipts import Frame, RecentFrames
 from engram.store._spaces import Spaces
 from engram.store._verify_bodies import ranges_of, still_damaged
 
@@ -65,6 +66,7 @@ class Store(Reader):
         """What of them opening the folder found unfit, and filled anew from the bodies."""
         self.indexes = Spaces(parts.bodies, self.index_files, self.is_damaged, self.meet_damage)
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
+        self._recent = RecentFrames()
         self._failed: str | None = None
         self._failed_as: type[EngramError] = StorageFailed
         self._committer = Committer(folder, parts.key, parts.log, parts.checkpoint, snapshot_leaves)
@@ -175,7 +177,7 @@ class Store(Reader):
             raise StorageFailed(self._failed)
         self._check_trusted()
         before = self._log.state
-        group = Group(self._fold, self._bodies, self._namespaces, before.size, now_ns, self.is_damaged)
+        group = Group(self._fold, self._bodies, self._namespaces, before.size, now_ns, self.is_damaged, self._recent)
         try:
             self._writer.execute("BEGIN")
             outcomes = group.carry_out(operations)
@@ -430,6 +432,10 @@ class Store(Reader):
     def skipped(self) -> frozenset[str]:
         """The types of events in the log that this build does not know, and did not fold."""
         return self._fold.skipped
+
+    def frame_of(self, position: int) -> Frame | None:
+        """Give the frame of an event that was answered with of late, for its receipt; any thread may ask."""
+        return self._recent.frame_of(position)
 
     def sizes(self) -> tuple[int, int]:
         """Give the sizes of log and bodies in bytes."""
