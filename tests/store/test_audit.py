@@ -335,6 +335,20 @@ def test_an_event_of_a_type_unknown_here_is_no_fault(whole):
     assert look(whole).status == "sound"
 
 
+def test_a_body_that_is_not_what_its_id_says_is_told_under_a_right_checksum(whole):
+    path = whole / "bodies" / ("0" * 20 + ".seg")
+    data = path.read_bytes()
+    last = data.rindex(b"EGB1")
+    body_id, size = data[last + 16 : last + 48], int.from_bytes(data[last + 8 : last + 12], "little")
+    other = bytearray(data[last + 64 : last + 64 + size])
+    other[70] ^= 1  # of its vector
+    path.write_bytes(data[:last] + _core.encode_body(0, body_id, bytes(other)))
+    report = look(whole)
+    assert ("bodies", f"bodies/{path.name}", last) in found(report)
+    assert "the record's id is not its CID" in reasons(report)
+    assert independent.audit(whole).status == "damaged"
+
+
 # -- checkpoints ------------------------------------------------------------------------------------------------------
 
 
@@ -713,6 +727,21 @@ def test_a_file_that_is_none_is_told(folder, part, harm):
     name = str(path.relative_to(folder))
     assert name in {file for _, file, _ in found(report)} or part in {"events", "bodies"}
     assert time.perf_counter() - started < 20
+
+
+def test_a_torn_tail_full_of_headers_of_large_frames_costs_no_more_than_reading_it(whole):
+    """The CRC of each would be a mebibyte: of 4 MiB of them, a hundred gigabytes."""
+    for note in (whole / "checkpoints").iterdir():
+        note.unlink()
+    path = whole / FIRST
+    data = path.read_bytes().rstrip(b"\0")
+    start = data.rindex(b"EGL1")
+    torn = data[:start] + bytes(1024 - start % 8)
+    claim = b"EGL1" + bytes(4) + (1 << 20).to_bytes(4, "little") + bytes([1, 0, 0, 0]) + (1 << 40).to_bytes(8, "little")
+    path.write_bytes(torn + claim * ((4 << 20) // len(claim)))
+    report = look(whole)
+    assert found(report)[0] == ("log", FIRST, start)
+    assert "before more that look like frames" in reasons(report)
 
 
 @pytest.mark.parametrize("harm", [link, pipe, directory, empty], ids=lambda harm: harm.__name__)
