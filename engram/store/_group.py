@@ -183,8 +183,6 @@ class Group:
             some = operations[len(outcomes) : len(outcomes) + _EXPECTED]
             self._expect(some)
             for operation in some:
-                if self._fold.is_erasing and isinstance(operation, PutOperation):
-                    return outcomes  # it may name what is to be overwritten, and goes into the next group
                 outcomes.append(self._carry_out(operation))
                 if self._full:
                     break
