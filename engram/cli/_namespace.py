@@ -40,6 +40,9 @@ class Namespaces(Command):
 
         Without --dim and --model it takes texts, embedded by the node. With a --model of the node's configuration it
         takes texts, embedded by that one. With any other --model and its --dim it takes vectors of yours.
+
+        What is kept in it is its owner's to read. But who challenges the node, by a key that its operator has named,
+        is shown records of every namespace, but for sealed ones: `engram-node challenge --help`.
         """
         name = utf8(name, "NAME")
         model = None if model is None else utf8(model, "--model")

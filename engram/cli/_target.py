@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         NamespaceDeleteResult,
         NamespaceInfo,
         OnLong,
+        Proof,
         QueryResult,
         Record,
         StatusResult,
@@ -196,6 +197,10 @@ class Target(Protocol):
 
     def reindex(self, namespace: str | None, /, *, into: str, model: str | None = None) -> Iterator[Reindexed]:
         """Embed a namespace's texts again into another; give what became of each memory."""
+        ...
+
+    def proof(self, cid: str | None = None, *, key: str | None = None, namespace: str | None = None) -> Proof:
+        """Prove that a memory is held, or what a key names."""
         ...
 
     def status(self) -> StatusResult:

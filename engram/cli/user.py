@@ -16,6 +16,7 @@ from engram.cli._ingest import Ingest
 from engram.cli._key import Keys
 from engram.cli._model import model_app
 from engram.cli._namespace import Namespaces
+from engram.cli._prove import Prove
 from engram.cli._reindex import Reindex
 from engram.cli._shell import EXIT_CODES, epilogue, run
 from engram.cli._status import Status
@@ -67,6 +68,10 @@ _IMPORT = (
     "engram import memories.jsonl",
     "zcat notes.jsonl.gz | engram import - --json",
     "engram import clips.jsonl --namespace clips",
+)
+_PROVE = (
+    "engram prove v1::3f1c… > proof.json && engram verify proof.json",
+    "engram prove --key doc-17 --out proof.json",
 )
 _EVENTS = (
     "engram events --since 5021",
@@ -124,6 +129,7 @@ def build(opener: Opener) -> App:
     _add(key, keys.list, ("engram key list", "engram key list --prefix doc-"))
     _add(key, keys.history, ("engram key history doc-17",))
     _add(key, keys.delete, ("engram key delete doc-17",))
+    _add(app, Prove(opener).prove, _PROVE, usage="Usage: engram prove [OPTIONS] CID | --key KEY")
     _add(app, Export(opener).export, _EXPORT, usage="Usage: engram export [OPTIONS] [FILE | -]")
     _add(app, Import(opener).import_, _IMPORT, name="import", usage="Usage: engram import [OPTIONS] FILE | -")
     _add(app, Feed(opener).events, _EVENTS)

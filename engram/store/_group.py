@@ -116,7 +116,15 @@ class MeasureOperation(msgspec.Struct, frozen=True):
     measured: events.RecallMeasured
 
 
-Operation = PutOperation | KeyOperation | DeleteOperation | CreateOperation | DropOperation | MeasureOperation
+class JudgeOperation(msgspec.Struct, frozen=True):
+    """Keep how this node's challenge of another has ended."""
+
+    judged: events.ChallengeJudged
+
+
+Operation = (
+    PutOperation | KeyOperation | DeleteOperation | CreateOperation | DropOperation | MeasureOperation | JudgeOperation
+)
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -175,8 +183,6 @@ class Group:
             some = operations[len(outcomes) : len(outcomes) + _EXPECTED]
             self._expect(some)
             for operation in some:
-                if self._fold.is_erasing and isinstance(operation, PutOperation):
-                    return outcomes  # it may name what is to be overwritten, and goes into the next group
                 outcomes.append(self._carry_out(operation))
                 if self._full:
                     break
@@ -220,6 +226,8 @@ class Group:
                     self._there(operation.measured.ns)
                     self.measured[operation.measured.ns] = operation.measured
                     return self._emit(operation.measured)
+                case JudgeOperation():
+                    return self._emit(operation.judged)
         except EngramError as error:
             if self._fold.changes != before:
                 # Half of it is in the tables, and would be committed with what comes after it.

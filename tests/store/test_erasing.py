@@ -14,6 +14,7 @@ from engram import filter as filters
 from engram.errors import BodiesCorrupt, Forbidden, NotFound, StorageFailed
 from engram.events import SEGMENT_BYTES
 from engram.identity import namespace_id
+from engram.native import _core
 from engram.runtime import MemoryDisk, MemoryTables, RealDisk, RealRng, RealTables
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, PutOperation, Store
 from engram.store import _tables as tables
@@ -370,3 +371,27 @@ def test_a_prover_is_given_the_body_or_the_tombstone(store):
     store.commit([secret], NOW)
     assert store.body(location) == secret.payload  # of an older commitment, from where it is now
     assert store.tombstone_of(secret.digest) is None
+
+
+def test_a_torn_tail_of_what_was_erased_before_is_not_kept(tmp_path):
+    """It was put again, and the machine stopped in the middle: nobody was told that it is back."""
+    folder = tmp_path / "data"
+    store = open_store(folder)
+    secret = put(store, SECRET)
+    store.commit([secret, put(store, "something else")], NOW)
+    store.commit([ended(secret)], NOW)
+    tail = store._bodies.tail
+    store.close(NOW)
+    frame = bytearray(_core.encode_body(RECORD, secret.digest, secret.payload))
+    lost = 512 - tail % 512 + 512  # a sector that was not written
+    frame[lost : lost + 512] = bytes(512)
+    for torn in (bytes(frame), _core.encode_body(RECORD, secret.digest, secret.payload)):
+        with (folder / "bodies" / segment_name(0)).open("r+b") as file:
+            file.seek(tail)
+            file.write(torn)
+        assert kept(folder)
+        again = open_store(folder)
+        assert again.get(PUBLIC.ns, secret.digest) is None
+        assert not kept(folder)
+        tail = again._bodies.tail
+        again.close(NOW)

@@ -25,12 +25,15 @@ from engram.wire import (
     Actors,
     ActorsResult,
     Answer,
+    Commitment,
     Delete,
     Embed,
     Events,
     EventsResult,
     Expect,
     Get,
+    GetCommitment,
+    GetProof,
     History,
     Hit,
     Item,
@@ -51,6 +54,7 @@ from engram.wire import (
     OnLong,
     Ping,
     Pong,
+    Proof,
     Put,
     PutMany,
     Query,
@@ -88,7 +92,9 @@ class Namespaces:
     def create(self, name: str, dim: int | None = None, model: str | None = None) -> NamespaceInfo:
         """Create a namespace, bound to one model and dimension; without them it takes texts.
 
-        `model` may be one of the node's configuration: then it takes texts, embedded by that model.
+        `model` may be one of the node's configuration: then it takes texts, embedded by that model. What is kept in it
+        is its owner's to read; but a challenge shows payloads of every namespace, but for sealed records, to the keys
+        that the node's operator has named as `challengers`.
 
         Raises `Conflict` if it exists with others.
         """
@@ -431,6 +437,20 @@ class Api(NotYet, ABC):
         """
         return reindex(self._call, self._ingest, namespace, into, model)
 
+    # -- proofs --
+
+    def proof(self, cid: str | None = None, *, key: str | None = None, namespace: str | None = None) -> Proof:
+        """Give the proof that a memory is held, or of what a key names: `engram.proofs` verifies it without the node.
+
+        It is against a signed checkpoint that knows of what this client has written. Raises `NotFound` where there is
+        no such memory or key; the operator, and who may challenge the node, get the proof that there is none.
+        """
+        return self._call(GetProof(cid=cid, key=key, namespace=namespace))
+
+    def commitment(self) -> Commitment:
+        """Give what the node stands by: its latest checkpoint that can be challenged, and the roots of its tries."""
+        return self._call(GetCommitment())
+
     # -- the node --
 
     @property
@@ -470,6 +490,10 @@ class Api(NotYet, ABC):
         named = None if types is None else builtins.list(many(types, "types"))
         request = Events(since=since, types=named, namespace=namespace)
         return EventStream(self._call, self._call_again, request, follow=follow)
+
+    def call(self, request: Request[R]) -> R:
+        """Carry out a request of `engram.wire` that has no method here, and give its answer. Raises its error."""
+        return self._call(request)
 
     def ping(self) -> Pong:
         """Find out whether the memory answers, and nothing else. Raises `Unavailable` where there is none."""
