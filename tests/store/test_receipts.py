@@ -16,6 +16,7 @@ from engram.native import _core
 from engram.node._checks import receipt_of
 from engram.runtime import RealRng
 from engram.store import PUBLIC, DeleteOperation, KeyOperation, PutOperation, Store
+from engram.store._receipts import RECENT_EVENTS, RECENT_FRAMES
 from engram.testing import SimDisk, SimTables
 from engram.testing._losses import LoseNothing
 from engram.testing._oracle import Violation
@@ -85,12 +86,40 @@ def test_a_long_text_and_a_named_put_have_that_of_the_event_they_answer_with(sto
         assert receipts.check(receipt_of(done), "test")["type"] == "key_set.1"
 
 
-def test_what_stands_since_this_frame_has_its_receipt_and_since_an_earlier_one_none(store, disk):
+def test_what_stands_already_is_answered_with_its_first_receipt(store, disk):
     first, again = store.commit([put(store, 1), put(store, 1)], NOW)
-    assert again.receipt == first.receipt
     assert (first.created, again.created) == (True, False)
+    assert again.receipt == first.receipt
+    store.commit([put(store, 2, key="doc")], NOW)
     [later] = store.commit([put(store, 1)], NOW)
-    assert (later.position, later.created, later.receipt) == (first.position, False, None)
+    assert (later.position, later.created, later.receipt) == (first.position, False, first.receipt)
+    [named] = store.commit([KeyOperation(PUBLIC.ns, "doc", payload(2)[0], store.key.public)], NOW)
+    assert judge(disk).check(receipt_of(named), "test")["type"] == "key_set.1"
+
+
+def test_only_the_receipts_of_late_are_remembered(store):
+    [first] = store.commit([put(store, 0)], NOW)
+    half = RECENT_EVENTS // 2
+    second = store.commit([put(store, number) for number in range(1, half)], NOW)
+    assert store.commit([put(store, 0)], NOW)[0].receipt == first.receipt
+    store.commit([put(store, number) for number in range(half, 2 * half)], NOW)
+    assert [done.receipt for done in store.commit([put(store, n) for n in (5, 1)], NOW)] == [
+        second[4].receipt,
+        second[0].receipt,
+    ]
+    store.commit([put(store, 2 * half)], NOW)
+    old, late = store.commit([put(store, 0), put(store, 2 * half - 1)], NOW)
+    assert (old.position, old.created, old.receipt) == (first.position, False, None)
+    assert late.receipt.position == late.position
+
+
+def test_so_many_frames_are_remembered_at_most(store):
+    [first] = store.commit([put(store, 0)], NOW)
+    for number in range(1, RECENT_FRAMES):
+        store.commit([put(store, number)], NOW)
+    assert store.commit([put(store, 0)], NOW)[0].receipt == first.receipt
+    store.commit([put(store, RECENT_FRAMES)], NOW)
+    assert store.commit([put(store, 0)], NOW)[0].receipt is None
 
 
 def test_what_was_refused_beside_it_does_not_matter(store, disk):

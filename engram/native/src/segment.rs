@@ -55,6 +55,30 @@ impl Stop {
     }
 }
 
+/// How much is read of what may be frames behind an unsound one. Whoever fills a segment with headers of large frames must
+/// not have us take the checksum of each; an unfinished write leaves none of them.
+pub struct Looks(usize);
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self(4 * SEGMENT_LIMIT)
+    }
+}
+
+impl Looks {
+    pub const TOO_MANY: &str =
+        "an unsound frame before more that look like frames than a write leaves";
+
+    /// Take `bytes` off; false where there are not as many left.
+    pub fn afford(&mut self, bytes: usize) -> bool {
+        match self.0.checked_sub(bytes) {
+            Some(left) => self.0 = left,
+            None => return false,
+        }
+        true
+    }
+}
+
 /// Say whether an unsound frame looks unfinished: the file ends inside it, or its part of some aligned 512-byte block
 /// is all zero, as a disk leaves it that never wrote that block.
 pub fn looks_unfinished(segment: &[u8], offset: usize, extent: usize) -> bool {
@@ -68,26 +92,6 @@ pub fn looks_unfinished(segment: &[u8], offset: usize, extent: usize) -> bool {
         let to = ((block + 1) * BLOCK).min(end);
         all_zero(&segment[from..to])
     })
-}
-
-/// Say whether a sound frame may stand at one of `places`, each with what its header claims: `sound` looks.
-///
-/// Whoever fills an end with headers, each of which claims all that follows, must not have us take the CRC of each: over
-/// so many times the segment's bytes it counts as found.
-pub fn sound_follows(
-    segment: &[u8],
-    places: impl Iterator<Item = (usize, usize)>,
-    sound: impl Fn(usize) -> bool,
-) -> bool {
-    const TIMES: usize = 16;
-    let mut left = TIMES * segment.len();
-    for (at, claimed) in places {
-        if claimed > left || sound(at) {
-            return true;
-        }
-        left -= claimed;
-    }
-    false
 }
 
 pub fn all_zero(bytes: &[u8]) -> bool {

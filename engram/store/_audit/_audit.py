@@ -33,16 +33,18 @@ from engram.store._audit._index import check_index, read_manifest
 from engram.store._audit._log import Frame, LogPass, log_bytes
 from engram.store._audit._notes import GivenCheckpoint, Notes
 from engram.store._audit._report import AuditReport, Ledger, PartName, Status, Tell
-from engram.store._audit._state import EventsPass, body_ids
+from engram.store._audit._state import EventsPass
 from engram.store._audit._tables import Refold, Tables, scratch_tables
 from engram.store._audit._tree import TreePass
 from engram.store._audit._trie import TrieSnapshot
 from engram.store._format import format_of
+from engram.store._named import named_bodies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from engram.events import AnyEvent, Unknown
     from engram.ports import Disk
 
 _TORN = 1
@@ -273,12 +275,15 @@ class _Audit:
 
     def _named(self, ids: set[bytes]) -> set[bytes]:
         """Give which of these ids an event of the log names."""
-        named: set[bytes] = set()
+        return named_bodies(self._readable, ids)
+
+    def _readable(self) -> Iterator[AnyEvent | Unknown]:
+        """Give every event of the log that can be read."""
         for frames in self._pass().frames():
             for frame in frames:
                 for data in _core.frame_events(frame.data):
-                    named.update(ids.intersection(body_ids(data)))
-        return named
+                    with contextlib.suppress(LogCorrupt, msgspec.MsgspecError):
+                        yield decode(data)
 
     # -- the events ---------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ from engram.limits import LIMITS
 from engram.native import _core
 from engram.store._audit._tries import Tries
 from engram.store._frames import ERASED, PATCH, RECORD, segment_name
+from engram.store._named import names
 from engram.store._reading import PUBLIC
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class EventsPass:
     def frames(self, frames: Sequence[Frame]) -> list[tuple[int, AnyEvent | Unknown]]:
         """Take frames in; give their events, decoded, but for those that cannot be."""
         decoded = [(frame, self._decoded(frame)) for frame in frames]
-        named = (body_id for _, found in decoded for _, event in found for body_id in _names(event))
+        named = (body_id for _, found in decoded for _, event in found for body_id in names(event))
         self._found = self._bodies.among(named)
         for frame, found in decoded:
             sound = 0
@@ -316,27 +317,6 @@ class EventsPass:
 
     def _tell(self, part: PartName, frame: Frame, position: int, reason: str) -> None:
         self._ledger.found(part, frame.file, frame.offset, f"event {position}: {reason}", position=position)
-
-
-def body_ids(data: bytes) -> list[bytes]:
-    """Give the ids of the bodies that an encoded event names; none where it cannot be read."""
-    try:
-        return _names(decode(data))
-    except (LogCorrupt, msgspec.MsgspecError):
-        return []
-
-
-def _names(event: AnyEvent | Unknown) -> list[bytes]:
-    """Give the ids of the bodies that an event names."""
-    match event:
-        case RecordStored(cid=cid):
-            try:
-                return [digest_of(cid)]
-            except EngramError:  # told when the event is taken
-                return []
-        case KeySet(key=patch) | NamespaceCreated(name=patch):
-            return [patch]
-    return []
 
 
 def _place(body: Found) -> str:
