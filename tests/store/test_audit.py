@@ -111,6 +111,12 @@ def test_a_copy_without_keys_and_tables_is_judged_by_the_key_that_the_log_names(
     assert "next start folds them" in next(part.note for part in report.parts if part.name == "tables")
 
 
+@pytest.mark.parametrize("seed", [bytes(32), b"short", bytes(33)])
+def test_another_node_key_than_the_logs_is_told(folder, seed):
+    (folder / "keys" / "node.key").write_bytes(seed)
+    assert found(look(folder)) == [("format", "keys/node.key", 0)]
+
+
 def test_the_key_may_be_pinned(folder):
     key = NodeKey(bytes(range(32))).public
     assert look(folder, node_key=key).status == "sound"
@@ -333,6 +339,20 @@ def test_an_event_of_a_type_unknown_here_is_no_fault(whole):
     strange = msgspec.msgpack.encode({"type": "dream_dreamt.1", "who": b"x"})
     forge(whole, lambda frames: [*frames, [strange]])
     assert look(whole).status == "sound"
+
+
+def test_a_body_that_is_not_what_its_id_says_is_told_under_a_right_checksum(whole):
+    path = whole / "bodies" / ("0" * 20 + ".seg")
+    data = path.read_bytes()
+    last = data.rindex(b"EGB1")
+    body_id, size = data[last + 16 : last + 48], int.from_bytes(data[last + 8 : last + 12], "little")
+    other = bytearray(data[last + 64 : last + 64 + size])
+    other[70] ^= 1  # of its vector
+    path.write_bytes(data[:last] + _core.encode_body(0, body_id, bytes(other)))
+    report = look(whole)
+    assert ("bodies", f"bodies/{path.name}", last) in found(report)
+    assert "the record's id is not its CID" in reasons(report)
+    assert independent.audit(whole).status == "damaged"
 
 
 # -- checkpoints ------------------------------------------------------------------------------------------------------
@@ -662,6 +682,54 @@ def test_a_folder_that_is_written_to_meanwhile_is_sound(tmp_path):
     assert report.events > 25
 
 
+class Moving(ReadOnlyDisk):
+    """Calls `move` between the copy of the database and that of its WAL, once."""
+
+    def __init__(self, move):
+        self.opened = 0
+        self._move = move
+
+    def open(self, path, **how):
+        if path.name == "state.db-wal":
+            self.opened += 1
+            if self.opened == 2:
+                self._move()
+        return super().open(path, **how)
+
+
+def test_tables_whose_wal_began_anew_while_they_were_copied_are_copied_again(tmp_path):
+    store = rich_folder.open_store(tmp_path / "data")
+
+    def move():
+        connection = sqlite3.connect(tmp_path / "data" / "state.db")
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        connection.close()
+        store.commit([rich_folder.text_put(store, f"more {number}") for number in range(20)], NOW * 2)
+
+    rich_folder.fill(store)
+    disk = Moving(move)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            report = audit(disk, AuditOrder(tmp_path / "data", Path(scratch)), lambda *_: None, lambda: None)
+    finally:
+        store.close(NOW * 3)
+    assert (report.findings, counts(report)["tables"]) == ([], (1, 1))
+    assert disk.opened > 3
+
+
+@pytest.mark.parametrize(
+    "change", [changed("recall_measured.1", 0, found=29), lambda frames: frames[:-1]], ids=["another", "shorter"]
+)
+def test_a_log_that_changes_while_it_is_read_is_told(whole, change):
+    def tell(part, *_):
+        if part == "bodies":
+            forge(whole, change, sign=False)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        report = audit(ReadOnlyDisk(), AuditOrder(whole, Path(scratch)), tell, lambda: None)
+    assert "it changed while it was read" in reasons(report)
+
+
 # -- hostile folders --------------------------------------------------------------------------------------------------
 
 
@@ -713,6 +781,21 @@ def test_a_file_that_is_none_is_told(folder, part, harm):
     name = str(path.relative_to(folder))
     assert name in {file for _, file, _ in found(report)} or part in {"events", "bodies"}
     assert time.perf_counter() - started < 20
+
+
+def test_a_torn_tail_full_of_headers_of_large_frames_costs_no_more_than_reading_it(whole):
+    """The CRC of each would be a mebibyte: of 4 MiB of them, a hundred gigabytes."""
+    for note in (whole / "checkpoints").iterdir():
+        note.unlink()
+    path = whole / FIRST
+    data = path.read_bytes().rstrip(b"\0")
+    start = data.rindex(b"EGL1")
+    torn = data[:start] + bytes(1024 - start % 8)
+    claim = b"EGL1" + bytes(4) + (1 << 20).to_bytes(4, "little") + bytes([1, 0, 0, 0]) + (1 << 40).to_bytes(8, "little")
+    path.write_bytes(torn + claim * ((4 << 20) // len(claim)))
+    report = look(whole)
+    assert found(report)[0] == ("log", FIRST, start)
+    assert "before more that look like frames" in reasons(report)
 
 
 @pytest.mark.parametrize("harm", [link, pipe, directory, empty], ids=lambda harm: harm.__name__)
