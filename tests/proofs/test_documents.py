@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from proof_mutants import cid_of, receipt_of
-from proof_world import NODE, VALIDATOR, leaf_of, log_of, payload, sha, state_of, world
+from proof_world import NODE, USER, VALIDATOR, leaf_of, log_of, payload, sha, state_of, world
 
 from engram import events, proofs
+from engram.identity import ask_message
 from engram.proofs import DoesNotHold, Said, Unreadable
+from engram.proofs._transcript import sign_judgement
 from engram.wire import Receipt
 
 PAYLOADS = [payload(number) for number in range(7)]
@@ -284,31 +286,27 @@ def test_a_validator_that_says_otherwise_than_it_was_is_found_out():
         verified(replaced(transcript, judgement=None))
 
 
-def test_the_commitment_is_the_one_that_was_challenged():
-    from engram.identity import ask_message
-    from engram.proofs import _transcript
-
-    of = world(0)
-    challenger = of.challenger()
-    challenge = replaced(challenger.request or of.run(challenger).challenge, log_size=7)
-    chal_id = proofs.challenge_id(challenge, of.state.root, of.state.records.root, 0)
-    challenge = replaced(challenge, signature=VALIDATOR.sign(ask_message(chal_id)))
-    transcript = replaced(of.run(challenger), challenge=challenge, judgement=None)
-    judgement = _transcript.sign_judgement(transcript, chal_id, challenger.judged, VALIDATOR, keep=True)
-    with pytest.raises(DoesNotHold, match="not the one that was challenged"):
-        verified(replaced(transcript, judgement=judgement))
-
-
-def test_a_challenge_that_nobody_has_signed_is_no_challenge():
-    from engram.proofs import _transcript
-
+@pytest.mark.parametrize(
+    ("fields", "signed", "match"),
+    [
+        ({"log_size": 7}, True, "not the one that was challenged"),
+        ({"miner": USER.public}, True, "not of this node's key"),
+        ({}, False, "not signed by its validator"),
+    ],
+    ids=["another size", "another node's commitment", "unsigned"],
+)
+def test_a_verdict_is_about_what_was_asked(fields, signed, match):
+    """The validator has signed all of it; nothing was answered, since no record was held."""
     of = world(0)
     challenger = of.challenger()
     transcript = of.run(challenger)
-    unsigned = replaced(transcript, challenge=replaced(transcript.challenge, signature=bytes(64)), judgement=None)
-    judgement = _transcript.sign_judgement(unsigned, challenger.chal_id, challenger.judged, VALIDATOR, keep=True)
-    with pytest.raises(DoesNotHold, match="not signed by its validator"):
-        verified(replaced(unsigned, judgement=judgement))
+    challenge = replaced(transcript.challenge, **fields)
+    chal_id = proofs.challenge_id(challenge, of.state.root, of.state.records.root, 0)
+    signature = VALIDATOR.sign(ask_message(chal_id)) if signed else bytes(64)
+    transcript = replaced(transcript, challenge=replaced(challenge, signature=signature), judgement=None)
+    judgement = sign_judgement(transcript, chal_id, challenger.judged, VALIDATOR, keep=True)
+    with pytest.raises(DoesNotHold, match=match):
+        verified(replaced(transcript, judgement=judgement), None)
 
 
 def test_times_are_under_the_validators_signature():
