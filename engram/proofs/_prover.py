@@ -8,11 +8,11 @@ and each ends by itself.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from engram import cid as cids
 from engram import events
 from engram.errors import Busy, Conflict, Forbidden, NotFound, Unauthenticated, Unprocessable
 from engram.identity import ask_message, fast_message, slow_message, ss58, tombstone_message, verify
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WINDOW_MS = 60_000
 """How far a challenge's time may be from the node's."""
 
-_K = 32
+_HASH = 32
 
 
 class Bodies(Protocol):
@@ -228,29 +228,33 @@ class Answering:
         room = LIMITS.challenge_part_bytes
         part: list[bytes] = []
         for place in places[start:]:
-            payload = self._read(place)
+            payload = self._bodies.payload(place.location)
             if payload is None:
+                self._erased(place)
                 raise Conflict("a record was erased while this challenge was answered")
             room -= len(payload)
             if part and room < 0:
                 break
             part.append(payload)
+        self._check(places[start : start + len(part)], part)
         return part
 
+    def _check(self, places: Sequence[_Place], payloads: list[bytes]) -> None:
+        """Refuse to send what is not a leaf's own."""
+        hashes = _core.sha256_many(payloads)
+        for at, place in enumerate(places):
+            if hashes[at * _HASH : (at + 1) * _HASH] != place.value:
+                raise _absent(place)
+
     def _walk_ranks(self) -> _Walked:
-        count = len(self._trie)
-        seed = _core.pos_seed(self.chal_id)
-        drawn: dict[int, _Place] = {}
-        for _ in range(self._challenge.m):
-            rank = _core.pos_rank(seed, count)
-            if (place := drawn.get(rank)) is None:
-                place = _Place(*self._trie.leaf(rank))
-            payload = self._read(place)
-            if payload is None:
-                return _Walked(seed, [*drawn, rank], list(drawn.values()), self._tombstone(place))
-            drawn[rank] = place
-            seed = _core.pos_next(seed, payload)
-        return _Walked(seed, list(drawn), list(drawn.values()))
+        seed, drawn, lacking, rotten = _core.pos_collect(
+            self._trie, self.chal_id, self._challenge.m, self._bodies.payload
+        )
+        places = [_Place(*place) for _, *place in drawn]
+        if rotten is not None:
+            raise _absent(places[rotten])
+        ranks = [rank for rank, *_ in drawn]
+        return self._ended(seed, ranks, places) if lacking else _Walked(seed, ranks, places)
 
     def _walk_keys(self) -> _Walked:
         seed = _core.pos_seed(self.chal_id)
@@ -258,31 +262,33 @@ class Answering:
         for k in self._challenge.keys:
             if (found := self._trie.find(k)) is None:
                 continue
-            place = _Place(k, *found[1:])
-            if (payload := self._read(place)) is None:
-                return _Walked(seed, [], places, self._tombstone(place))
-            places.append(place)
+            places.append(_Place(k, *found[1:]))
+            if (payload := self._bodies.payload(found[2])) is None:
+                return self._ended(seed, [], places)
+            self._check(places[-1:], [payload])
             seed = _core.pos_next(seed, payload)
         return _Walked(seed, [], places)
 
-    def _read(self, place: _Place) -> bytes | None:
-        """Give a payload, or None where it was erased; `NotFound` where it should be here and is not."""
-        payload = self._bodies.payload(place.location)
-        if payload is not None and hashlib.sha256(payload).digest() == place.value:
-            return payload
-        if self._bodies.tombstone(place.location) is not None:
-            return None
-        raise NotFound(f"the bytes of the record at K {place.k.hex()} are not here, or not whole")
-
-    def _tombstone(self, place: _Place) -> bytes:
-        """Give the tombstone of an erased record; the node signs for what it had erased itself."""
-        event = events.decode(self._bodies.tombstone(place.location) or b"")
-        assert isinstance(event, events.RecordDeleted)
-        if event.signature is None and event.signer == self._key.public:
-            digest = bytes.fromhex(event.cid.rpartition(":")[2])
+    def _ended(self, seed: bytes, ranks: list[int], places: list[_Place]) -> _Walked:
+        """End a walk at the last of its places, which was erased."""
+        event = self._erased(places[-1])
+        if event.signature is None and event.signer == self._key.public:  # the node signs for what it had erased itself
+            digest = cids.digest_of(event.cid)
             message = tombstone_message(self._network, event.ns, digest, event.issued_unix_ms)
             event = msgspec.structs.replace(event, signature=self._key.sign(message))
-        return events.encode(event)
+        return _Walked(seed, ranks, places[:-1], events.encode(event))
+
+    def _erased(self, place: _Place) -> events.RecordDeleted:
+        """Give the event for which a payload was erased; `NotFound` where it should be here."""
+        tombstone = self._bodies.tombstone(place.location)
+        event = None if tombstone is None else events.decode(tombstone)
+        if not isinstance(event, events.RecordDeleted):
+            raise _absent(place)
+        return event
+
+
+def _absent(place: _Place) -> NotFound:
+    return NotFound(f"the bytes of the record at K {place.k.hex()} are not here, or not whole")
 
 
 class _Place(msgspec.Struct, frozen=True):
