@@ -4,6 +4,8 @@ Usage: python bench/receipts.py [--calls 40]
 
 Vectors of 384 dimensions with small metadata, in batches of 1,000 and one a call, into an embedded memory and over RPC.
 The baseline is this very build whose frames are not signed. Both are open side by side, and take turns call by call.
+Given are the tenth percentiles of the calls, by the clock and by the CPU that client and node took together: what they
+take where nothing else runs.
 """
 
 from __future__ import annotations
@@ -57,7 +59,17 @@ def over_rpc(folder: Path, *, signed: bool) -> Iterator[Api]:
     finally:
         node_process.NODE = start
     with node, EngramClient(node.url, 60.0) as client:
+        client.node_pid = node.pid
         yield client
+
+
+def cpu_s(api: Api) -> float:
+    """Give the seconds of CPU that this process, and the node where there is one, have taken so far."""
+    own = time.process_time()
+    if (pid := getattr(api, "node_pid", None)) is None:
+        return own
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return own + sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 SIGN = Frame.sign
@@ -89,26 +101,30 @@ def singles(items: list[Item]) -> list[Request[Any]]:
 
 def measured(
     opened: Opened, request: Callable[[list[Item]], list[Request[Any]]], count: int, calls: int
-) -> list[float]:
-    """Give the microseconds that a memory took, without receipts and with them."""
-    times: dict[bool, list[float]] = {False: [], True: []}
+) -> dict[str, list[float]]:
+    """Give the microseconds that a memory took, by the clock and of CPU, without receipts and with them."""
+    taken: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        apis = {signed: stack.enter_context(opened(folder / str(signed), signed=signed)) for signed in times}
+        apis = {signed: stack.enter_context(opened(folder / str(signed), signed=signed)) for signed in taken}
         for api in apis.values():
             api.namespaces.create(NAMESPACE, dim=DIM, model=MODEL)
         for number, items in enumerate(itertools.islice(numbered(count), calls)):
             requests = request(items)
             for signed in (False, True) if number % 2 else (True, False):
-                started = time.perf_counter()
+                began, started = cpu_s(apis[signed]), time.perf_counter()
                 answers = write(apis[signed], requests)
-                times[signed].append((time.perf_counter() - started) / count * 1e6)
+                ended = time.perf_counter()
+                taken[signed].append(((ended - started) / count, (cpu_s(apis[signed]) - began) / count))
                 assert all((answer.receipt is not None) is signed for answer in answers)
-    return [statistics.median(times[signed]) for signed in (False, True)]
+    return {
+        unit: [statistics.quantiles((each[at] for each in taken[signed]), n=10)[0] * 1e6 for signed in (False, True)]
+        for at, unit in enumerate(("clock", "CPU"))
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=40, help="of 1,000; of those of less, more")
     calls = parser.parse_args().calls
     contests = {
@@ -118,10 +134,10 @@ def main() -> None:
         "RPC, one a call, 32 in flight": (over_rpc, singles, 10 * IN_FLIGHT, 2 * calls),
         "RPC, one a call, 1 in flight": (over_rpc, singles, 1, 30 * calls),
     }
-    print(f"{'median of a memory':36}{'without, us':>14}{'with, us':>12}{'of the throughput':>20}")
+    print(f"{'us a memory':32}{'clock: without':>16}{'with':>8}{'ratio':>8}{'CPU: without':>16}{'with':>8}{'ratio':>8}")
     for name, contest in contests.items():
-        without, having = measured(*contest)
-        print(f"{name:36}{without:>14.1f}{having:>12.1f}{without / having:>20.1%}", flush=True)
+        cells = [f"{a:>16.1f}{b:>8.1f}{a / b:>8.1%}" for a, b in measured(*contest).values()]
+        print(f"{name:32}{''.join(cells)}", flush=True)
 
 
 if __name__ == "__main__":

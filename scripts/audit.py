@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditing.bodies import read_bodies
+from auditing.bodies import ERASED, read_bodies
 from auditing.events import decode
 from auditing.framing import Damage, Wrong
 from auditing.log import Named, node_key_of, read_log
@@ -92,7 +92,7 @@ def _audit(folder: Path, result: Audit) -> None:
     state.check_living(log)
     for name, note in sorted(notes.items()):
         check_note(name, note, key, log)
-    unnamed = len(bodies.keys() - named.ids)
+    unnamed = sum(body.kind != ERASED and key not in named.ids for key, body in bodies.items())
     result.counts |= {"bodies": len(bodies), "unnamed_bodies": unnamed, **state.counts(), "checkpoints": len(notes)}
 
 

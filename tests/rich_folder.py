@@ -39,7 +39,9 @@ OTHER = bytes([7]) * 32
 
 
 def open_store(path: Path, now_ns: int = NOW, segment_bytes: int = SEGMENT_BYTES) -> Store:
-    return Store.open(RealDisk(), RealTables(), path, FixedRng(), now_ns, "golden", segment_bytes=segment_bytes)
+    return Store.open(
+        RealDisk(), RealTables(), path, FixedRng(), now_ns, "golden", segment_bytes=segment_bytes, snapshot_leaves=1
+    )
 
 
 def text_put(store: Store, text: str, ns: bytes = PUBLIC.ns, signer: bytes | None = None) -> PutOperation:

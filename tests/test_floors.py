@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "actors": GROUND | LIBRARIES | {"events", "wire", "runtime"},
     "node": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "sdk"},
     "testing": GROUND | LIBRARIES | {"events", "wire", "runtime", "actors", "gateway", "node"},
-    "cli": GROUND | {"events", "wire", "embed", "proofs", "sdk", "node", "runtime", "store", ""},
+    "cli": GROUND | {"events", "wire", "embed", "proofs", "scoring", "sdk", "node", "runtime", "store", ""},
     "": {"errors", "node", "sdk"},  # the package itself
 }
 THE_WORLD = {"socket", "time", "random", "sqlite3", "secrets", "subprocess", "urllib", "threading"}

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from engram.cli._json import fields, write
 from engram.cli._options import DEFAULT_WHERE, Cid, Command, Filter, Namespace, Where, filter_of, namespace_of
-from engram.cli._shell import FAILED, OK, complain, note, say, terminal, utf8
+from engram.cli._shell import OK, note, say, terminal, utf8
 from engram.cli._text import plural, printable
 
 if TYPE_CHECKING:
@@ -107,22 +107,44 @@ class Commands(Command):
             say(results.record_text(record, terminal=terminal()))
         return OK
 
-    def delete(self, cid: Cid, /, *, namespace: Namespace = None, where: Where = DEFAULT_WHERE) -> int:
+    def delete(
+        self,
+        cid: Cid,
+        /,
+        *,
+        namespace: Namespace = None,
+        erase: Annotated[
+            bool,
+            Parameter(
+                help="Overwrite its bytes on the node's disk too, also where it was deleted before.",
+                negative="",
+                show_default=False,
+            ),
+        ] = False,
+        where: Where = DEFAULT_WHERE,
+    ) -> int:
         """Delete one memory.
 
         It disappears from every read of its namespace, with the chunks of a long text. What was deleted can be ingested
         again.
+
+        Its bytes stay on the disk until --erase overwrites them: text, vector and metadata, at once, and durably. They
+        stay while another namespace, or another key, holds the same memory, and go when the last of them deletes it.
+        What --erase cannot reach: hashes in the log, names of keys and namespaces, backups, other nodes' copies,
+        snapshots of the file system.
         """
         cid = utf8(cid, "CID")
         with self.open(where) as target:
-            deleted = target.delete(cid, namespace=namespace_of(namespace))
+            done = target.delete(cid, namespace=namespace_of(namespace), erase=erase)
         if where.json:
-            say(write({"cid": cid, "deleted": deleted}))
-        elif deleted:
+            say(write({"cid": cid, "deleted": True} | ({"erased": done} if erase else {})))
+        elif not erase:
             say(f"deleted {printable(cid)}")
-        if not deleted:
-            complain(f"no memory {cid} here; nothing was deleted")
-        return OK if deleted else FAILED
+        elif done:
+            say(f"deleted and erased {printable(cid)}")
+        else:
+            say(f"deleted {printable(cid)}; its bytes stay while another namespace or key holds the same")
+        return OK
 
     def list(
         self,

@@ -11,10 +11,10 @@ from cyclopts import Parameter
 
 from engram.cli._json import read_object, write
 from engram.cli._options import DEFAULT_WHERE, Command, Expect, Namespace, Where, expect_of, namespace_of
-from engram.cli._shell import OK, note, say, utf8
+from engram.cli._shell import FAILED, OK, complain, note, say, utf8
 from engram.cli._tally import Done, Tally, progress
 from engram.cli._target import UsageError
-from engram.cli._text import plural
+from engram.cli._text import plural, printable
 from engram.errors import EngramError
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ class Ingest(Command):
             Literal["chunk", "reject"] | None,
             Parameter(help="A text too long for one record: keep it whole and find it by its parts, or refuse it."),
         ] = None,
+        receipt: Annotated[
+            Path | None,
+            Parameter(help="Write the node's signed receipt of this text to a file, which `engram verify` checks."),
+        ] = None,
         namespace: Namespace = None,
         where: Where = DEFAULT_WHERE,
     ) -> int:
@@ -78,8 +82,8 @@ class Ingest(Command):
             raise UsageError("give one of: a TEXT, - for a text from standard input, or --file for many")
         name = namespace_of(namespace)
         if file is not None:
-            if (meta, key, expect) != (None, None, None):
-                raise UsageError("--meta, --key and --expect go with one text; in a file each line has its own")
+            if (meta, key, expect, receipt) != (None, None, None, None):
+                raise UsageError("--meta, --key, --expect and --receipt go with one text")
             return self._file(file, name, on_long, where)
         if expect is not None and key is None:
             raise UsageError("--expect says what the key named until now: give --key too")
@@ -88,14 +92,15 @@ class Ingest(Command):
         metadata = None if meta is None else read_object(utf8(meta, "--meta"), "--meta")
         with self.open(where, create=True) as target:
             kept = target.put(body, metadata=metadata, key=key, **expect_of(expect), namespace=name, on_long=on_long)
+            node_key = "" if receipt is None else target.status().node_key
         if where.json:
             say(write({"cid": kept.cid, "tokens": kept.tokens, "chunks": kept.chunks}, indent=None))
-            return OK
-        say(kept.cid)
-        if kept.chunks and sys.stderr.isatty():
-            tokens = "" if kept.tokens is None else f", {plural(kept.tokens, 'token')}"
-            note(f"({plural(kept.chunks, 'chunk')}{tokens})")
-        return OK
+        else:
+            say(kept.cid)
+            if kept.chunks and sys.stderr.isatty():
+                tokens = "" if kept.tokens is None else f", {plural(kept.tokens, 'token')}"
+                note(f"({plural(kept.chunks, 'chunk')}{tokens})")
+        return OK if receipt is None else _write_receipt(kept, receipt, node_key)
 
     def _file(self, file: Path, namespace: str | None, on_long: OnLong | None, where: Where) -> int:
         path = a_file(file, "--file")
@@ -103,6 +108,19 @@ class Ingest(Command):
             return keep_lines(
                 target, path, namespace, on_long, doing="ingesting", as_json=where.json, total=lambda: count_lines(path)
             )
+
+
+def _write_receipt(kept: Kept, file: Path, node_key: str) -> int:
+    if kept.receipt is None:
+        complain("no receipt: it was here before, and only what is written has one")
+        return FAILED
+    from engram.proofs import write as document
+
+    file.write_bytes(document(kept.receipt) + b"\n")
+    note(
+        f"receipt of the node {printable(node_key)}: engram verify {printable(str(file))} --node {printable(node_key)}"
+    )
+    return OK
 
 
 def a_file(file: Path, name: str) -> Path:

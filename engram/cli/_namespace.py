@@ -40,6 +40,9 @@ class Namespaces(Command):
 
         Without --dim and --model it takes texts, embedded by the node. With a --model of the node's configuration it
         takes texts, embedded by that one. With any other --model and its --dim it takes vectors of yours.
+
+        What is kept in it is its owner's to read. But who challenges the node, by a key that its operator has named,
+        is shown records of every namespace, but for sealed ones: `engram-node challenge --help`.
         """
         name = utf8(name, "NAME")
         model = None if model is None else utf8(model, "--model")
@@ -71,20 +74,32 @@ class Namespaces(Command):
         yes: Annotated[
             bool, Parameter(name=["--yes", "-y"], help="Do not ask.", negative="", show_default=False)
         ] = False,
+        erase: Annotated[
+            bool,
+            Parameter(
+                help="Overwrite the memories' bytes on the node's disk too, and of what was deleted from it before.",
+                negative="",
+                show_default=False,
+            ),
+        ] = False,
         where: Where = DEFAULT_WHERE,
     ) -> int:
         """Delete a namespace with every memory and key in it.
 
         Says what would be lost and asks first; where nobody can be asked, in a pipe or with --json, --yes must be
         there. The public namespace cannot be deleted. Cut short, the same again goes on.
+
+        With --erase no text, vector or metadata of it stays on the node's disk, but what other namespaces hold too; the
+        names of its keys, and its own, stay. Once it is gone it must be created again to be erased.
         """
         name = utf8(name, "NAME")
         with self.open(where) as target:
             if not yes and not _agreed(name, target.namespaces.list(), as_json=where.json):
                 complain("nothing was deleted")
                 return FAILED
-            gone = target.namespaces.delete(name)
-        deleted = f"deleted {printable(gone.name)} and {plural(gone.records, 'record')} in it"
+            gone = target.namespaces.delete(name, erase=erase)
+        did = "deleted and erased" if erase else "deleted"
+        deleted = f"{did} {printable(gone.name)} and {plural(gone.records, 'record')} in it"
         say(write(fields(gone)) if where.json else deleted)
         return OK
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from engram.wire import (
+        ChallengeStatus,
         Hit,
         IndexStatus,
         KeyInfo,
@@ -201,6 +202,7 @@ def status_rows(status: StatusResult) -> list[tuple[str, str]]:
         *([("", model.message)] if model.message else []),
         *((f"model {other.name}", _model(other)) for other in status.models),
         ("public index", _index(status.index)),
+        *([("challenges", said)] if (said := _challenges(status.challenges)) else []),
         ("writes waiting", f"{status.queue_length:,}"),
         ("disk", _scrub(status.scrub)),
         *(("damage", f"{each.file}, offset {each.offset:,}: {each.reason}") for each in status.scrub.damage),
@@ -208,6 +210,12 @@ def status_rows(status: StatusResult) -> list[tuple[str, str]]:
         ("node key", status.node_key),
     ]
     return [(name, printable(value)) for name, value in rows]
+
+
+def _challenges(challenges: ChallengeStatus) -> str:
+    """Say what has become of challenges of this node; nothing where there was none."""
+    counts = {name: challenges[name] for name in challenges.__struct_fields__ if challenges[name]}
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def _index(index: IndexStatus) -> str:

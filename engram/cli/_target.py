@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         NamespaceDeleteResult,
         NamespaceInfo,
         OnLong,
+        Proof,
         QueryResult,
         Record,
         StatusResult,
@@ -47,8 +48,8 @@ class Namespaces(Protocol):
         """List the namespaces that this caller can use."""
         ...
 
-    def delete(self, name: str) -> NamespaceDeleteResult:
-        """Delete a namespace with all that is in it."""
+    def delete(self, name: str, *, erase: bool = False) -> NamespaceDeleteResult:
+        """Delete a namespace with all that is in it; with `erase`, overwrite its bytes too."""
         ...
 
 
@@ -186,8 +187,8 @@ class Target(Protocol):
         """List memories, oldest first; with `chunks`, the chunks of long texts too."""
         ...
 
-    def delete(self, cid: str, /, *, namespace: str | None = None) -> bool:
-        """Delete one memory; False where there is none."""
+    def delete(self, cid: str, /, *, namespace: str | None = None, erase: bool = False) -> bool:
+        """Delete one memory; with `erase`, overwrite its bytes too, and say whether they are gone."""
         ...
 
     def embed(self, text: str, /, *, model: str | None = None) -> Sequence[float]:
@@ -196,6 +197,10 @@ class Target(Protocol):
 
     def reindex(self, namespace: str | None, /, *, into: str, model: str | None = None) -> Iterator[Reindexed]:
         """Embed a namespace's texts again into another; give what became of each memory."""
+        ...
+
+    def proof(self, cid: str | None = None, *, key: str | None = None, namespace: str | None = None) -> Proof:
+        """Prove that a memory is held, or what a key names."""
         ...
 
     def status(self) -> StatusResult:

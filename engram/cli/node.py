@@ -11,6 +11,8 @@ from cyclopts import App, Parameter
 
 from engram.cli._actors import actors
 from engram.cli._audit import audit
+from engram.cli._challenge import challenge
+from engram.cli._challenges import challenges
 from engram.cli._completion import add_completion
 from engram.cli._model import ModelDir, model_app
 from engram.cli._replay import replay
@@ -45,6 +47,11 @@ _REPLAY_EXAMPLES = (
     "engram-node replay ./engram-data --events record_stored record_deleted --json",
     "engram-node replay /srv/engram/data --follow",
 )
+_CHALLENGE_EXAMPLES = (
+    "engram-node challenge engram://127.0.0.1:8090 -m 64",
+    "engram-node challenge engram://5F…@10.0.0.2:8090 --data ~/memories --save transcript.json",
+    "engram-node challenge engram://127.0.0.1:8090 --cid v1::3f1c… --json | jq .verdict",
+)
 _AUDIT_EXAMPLES = (
     "engram-node audit ./engram-data",
     "engram-node audit /backup/engram --checkpoint kept/00000000000000001200 --json",
@@ -76,6 +83,8 @@ def build() -> App:
     _add(app, doctor, ("engram-node doctor", "engram-node doctor --config /etc/engram/node.toml --json"))
     _add(app, actors, ("engram-node actors", "engram-node actors --node engram://127.0.0.1:9000 --json"))
     _add(app, replay, _REPLAY_EXAMPLES)
+    _add(app, challenge, _CHALLENGE_EXAMPLES)
+    _add(app, challenges, ("engram-node challenges", "engram-node challenges --json | jq .nodes"))
     _add(app, audit, _AUDIT_EXAMPLES)
     _add(app, export, _EXPORT_EXAMPLES)
     app.command(model_app("engram-node", sort_key=len(list(app))))

@@ -16,6 +16,7 @@ from engram.cli._ingest import Ingest
 from engram.cli._key import Keys
 from engram.cli._model import model_app
 from engram.cli._namespace import Namespaces
+from engram.cli._prove import Prove
 from engram.cli._reindex import Reindex
 from engram.cli._shell import EXIT_CODES, epilogue, run
 from engram.cli._status import Status
@@ -68,6 +69,10 @@ _IMPORT = (
     "zcat notes.jsonl.gz | engram import - --json",
     "engram import clips.jsonl --namespace clips",
 )
+_PROVE = (
+    "engram prove v1::3f1c… > proof.json && engram verify proof.json",
+    "engram prove --key doc-17 --out proof.json",
+)
 _EVENTS = (
     "engram events --since 5021",
     "engram events --follow --types record_stored key_set --json",
@@ -109,14 +114,14 @@ def build(opener: Opener) -> App:
     _add(app, commands.query, _QUERY)
     _add(app, commands.get, ("engram get v1::3f1c… --json", "engram get sha256:9b74…"))
     _add(app, commands.list, ("engram list --limit 20 --offset 40", "engram list --filter 'source = \"notes\"'"))
-    _add(app, commands.delete, ("engram delete v1::3f1c…",))
+    _add(app, commands.delete, ("engram delete v1::3f1c…", "engram delete v1::3f1c… --erase"))
     _add(app, Status(opener).status, ("engram status", "engram status --watch", "engram status --json | jq .records"))
     _add(app, commands.embed, ('engram embed "a text" --json | jq .dim', 'engram embed "a text" --model mpnet'))
     namespace = _group(app, "namespace", "Create, list and delete namespaces.")
     namespaces = Namespaces(opener)
     _add(namespace, namespaces.create, _NAMESPACE_CREATE)
     _add(namespace, namespaces.list, ("engram namespace list",))
-    _add(namespace, namespaces.delete, ("engram namespace delete clips", "engram namespace delete clips --yes"))
+    _add(namespace, namespaces.delete, ("engram namespace delete clips", "engram namespace delete clips --erase --yes"))
     key = _group(app, "key", "Names that stand for one memory after another.")
     keys = Keys(opener)
     _add(key, keys.set, ("engram key set doc-17 v1::3f1c…", "engram key set doc-17 v1::3f1c… --expect v1::9b74…"))
@@ -124,6 +129,7 @@ def build(opener: Opener) -> App:
     _add(key, keys.list, ("engram key list", "engram key list --prefix doc-"))
     _add(key, keys.history, ("engram key history doc-17",))
     _add(key, keys.delete, ("engram key delete doc-17",))
+    _add(app, Prove(opener).prove, _PROVE, usage="Usage: engram prove [OPTIONS] CID | --key KEY")
     _add(app, Export(opener).export, _EXPORT, usage="Usage: engram export [OPTIONS] [FILE | -]")
     _add(app, Import(opener).import_, _IMPORT, name="import", usage="Usage: engram import [OPTIONS] FILE | -")
     _add(app, Feed(opener).events, _EVENTS)

@@ -9,10 +9,9 @@ from engram.events import _checkpoint as checkpoints
 from engram.events._segments import read_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    from engram.events._checkpoint import Checkpoint
     from engram.ports import Disk, File
 
 _VKEY, _LATEST, _ALL = "vkey", "checkpoint", "checkpoints"
@@ -39,8 +38,8 @@ class TileFolder:
         if self._lock is not None:
             self._lock.close()
 
-    def claim(self, public: bytes, signed: Mapping[int, Checkpoint]) -> None:
-        """Make the folder one of this log's, or refuse it before anything in it is changed."""
+    def claim(self, public: bytes, notes: Collection[bytes]) -> None:
+        """Make the folder one of the log with these checkpoints, or refuse it before anything in it is changed."""
         vkey = f"{checkpoints.vkey(public)}\n".encode()
         names = [name for name in self._disk.list(self._path) if not name.startswith(".")]
         if names and _VKEY not in names:
@@ -52,21 +51,22 @@ class TileFolder:
         if not self._lock.lock():
             raise FolderRefused(f"another export is writing to {self._path}. Wait for its end.")
         for name in [_LATEST, *(f"{_ALL}/{each}" for each in self._disk.list(self._path / _ALL))]:
-            self._refuse_another_history(name, public, signed)
+            self._refuse_another_history(name, public, notes)
         self._lock.write(0, vkey)
         self._lock.sync()
         self._disk.sync_folder(self._path)
 
-    def _refuse_another_history(self, name: str, public: bytes, signed: Mapping[int, Checkpoint]) -> None:
+    def _refuse_another_history(self, name: str, public: bytes, notes: Collection[bytes]) -> None:
         try:
-            held = checkpoints.parse(self.read(name), public)
+            if (note := self.read(name)) in notes:
+                return
+            held = checkpoints.parse(note, public)
         except (FileNotFoundError, LogCorrupt):
             return  # not there, or rotten: it is written again
-        if signed.get(held.size) != held:
-            raise FolderRefused(
-                f"{self._path / name} is a checkpoint of this log, of size {held.size}, which its folder has not: the "
-                "log was rolled back or changed. Keep both, they are evidence, and give a new folder."
-            )
+        raise FolderRefused(
+            f"{self._path / name} is a checkpoint of this log, of size {held.size}, which its folder has not: the "
+            "log was rolled back or changed. Keep both, they are evidence, and give a new folder."
+        )
 
     def read(self, place: str) -> bytes:
         """Give the bytes of a file; `FileNotFoundError` where there is none."""

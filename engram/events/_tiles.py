@@ -81,7 +81,7 @@ class _Export:
         first = self._log.read()
         public = self._owner(first)
         signed = self._checkpoints(public)
-        self._folder.claim(public, {size: checkpoint for size, (checkpoint, _) in signed.items()})
+        self._folder.claim(public, {note for _, note in signed.values()})
         size, root = max((checkpoint.size, checkpoint.root) for checkpoint, _ in signed.values())
         tiles = _Tiles(self._folder)
         self._hash(tiles, first, size, advance)
@@ -156,7 +156,7 @@ class _Tiles(Levels):
         self._size = 0
         self._events: list[bytes] = []
         self._rows = [bytearray() for _ in range(LEVELS)]  # of each level, what makes no full tile yet
-        self._last = ("", b"")
+        self._last: dict[int, tuple[int, bytes]] = {}  # of each level, the full tile that was read last
         self.count = 0
 
     def add(self, events: list[bytes]) -> None:
@@ -204,15 +204,18 @@ class _Tiles(Levels):
     def read(self, level: int, start: int, count: int) -> bytes:
         """Give hashes of a level: from the file of a full tile, or of what is behind them."""
         number, first = divmod(start, TILE_WIDTH)
-        place = _place(level, number)
         if number == self._size >> LEVEL_BITS * (level + 1):
             tile = bytes(self._rows[level])
-        elif self._last[0] == place:
-            tile = self._last[1]
         else:
-            tile = self._folder.read(place)
-            self._last = (place, tile)
+            tile = self._tile(level, number)
         return tile[first * HASH_BYTES : (first + count) * HASH_BYTES]
+
+    def _tile(self, level: int, number: int) -> bytes:
+        last, tile = self._last.get(level, (-1, b""))
+        if last != number:
+            tile = self._folder.read(_place(level, number))
+            self._last[level] = (number, tile)
+        return tile
 
 
 def _bundle(events: list[bytes]) -> bytes:

@@ -2,7 +2,8 @@
 
 from engram.node._actor_config import ActorSpec
 from engram.node._async import AsyncMemory
-from engram.node._challenge_config import ChallengeSpec
+from engram.node._challenge_config import ChallengeSpec, Peer, peer_of
+from engram.node._challenging import Challenged, Terms, challenge
 from engram.node._config import Config, default_toml, load_config, variable, variables
 from engram.node._embedded import Memory
 from engram.node._env_file import EnvFile, NotApplied, env_file
@@ -15,19 +16,24 @@ __all__ = [
     "ActorSpec",
     "AsyncMemory",
     "ChallengeSpec",
+    "Challenged",
     "Config",
     "EnvFile",
     "Memory",
     "NodeService",
     "NotApplied",
+    "Peer",
     "Place",
+    "Terms",
     "World",
+    "challenge",
     "default_toml",
     "env_file",
     "load_config",
     "main",
     "open_memory",
     "open_memory_async",
+    "peer_of",
     "real_world",
     "run",
     "running",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_TAKEN = ("store", "embedder", "asker", "indexer", "recall_checker", "scrubber")
+_TAKEN = ("store", "checkpointer", "embedder", "asker", "indexer", "recall_checker", "scrubber", "prover", "challenger")
 
 TEACHING = """
 # Actors of your own beside the node's, each under a name. Only what stands here is loaded; it runs with all that this

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engram.errors import BadRequest, EngramError
-from engram.identity import from_ss58
+from engram.identity import from_ss58, ss58
 from engram.limits import LIMITS
 from engram.node._keys import Key, Unfit, in_range, shown, value_of
 from engram.sdk import parse_url
@@ -24,10 +25,34 @@ TEACHING = """
 # node's key among their challengers. docs/proofs.md says what it costs and what is kept. Key by key:
 #
 # [challenge]
-# nodes = ["engram://10.0.0.2:8090"]   # their addresses
-# every_s = 600                        # seconds from one challenge of all of them to the next, 10 to 86400
-# m = 64                               # records that each has to show, 1 to 1024
+# nodes = ["engram://5F…@10.0.0.2:8090"]   # their addresses; with the node's key, where no CA vouches for it
+# every_s = 600                            # seconds from one challenge of all of them to the next, 10 to 86400
+# m = 64                                   # records that each has to show, 1 to 1024
 """
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """A node to challenge: its address, and its key where that is known beforehand."""
+
+    url: str
+    public: bytes | None = None
+
+    @property
+    def node_key(self) -> str | None:
+        """The key's ss58."""
+        return None if self.public is None else ss58(self.public)
+
+
+def peer_of(address: str) -> Peer:
+    """Read `engram://host:port`, or `engram://5F…@host:port` with the node's key. Raises an `EngramError`."""
+    found = _WITH_KEY.fullmatch(address)
+    peer = Peer(address) if found is None else Peer(found[1] + found[3], from_ss58(found[2]))
+    if parse_url(peer.url).scheme != "engram":
+        raise BadRequest(f"{address}: a challenge goes over engram://", field="url")
+    return peer
+
+
+_WITH_KEY = re.compile(r"(engram://)([1-9A-HJ-NP-Za-km-z]+)@(.+)")
 
 
 class ChallengeSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,11 +100,9 @@ def _nodes(value: list[str]) -> tuple[str, ...]:
         raise Unfit(len(value), "so many nodes")
     for at, url in enumerate(value):
         try:
-            scheme = parse_url(url).scheme
+            peer_of(url)
         except EngramError as error:
             raise Unfit(url, error.message) from None
-        if scheme != "engram":
-            raise Unfit(url, "a challenge goes over engram://")
         if url in value[:at]:
             raise Unfit(url, "it stands there twice")
     return tuple(value)

@@ -6,12 +6,11 @@ Engram's clients. Anybody may ask it of public memories, as anybody may read the
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from typing import TYPE_CHECKING
 
 from engram import cid as cids
 from engram.errors import BadRequest, Unprocessable
+from engram.proofs import embedding_hash_v1, key_v1, prove_v1
 from engram.store import PUBLIC
 from engram.wire import ChallengeV1Result, ProofV1
 
@@ -22,23 +21,24 @@ if TYPE_CHECKING:
     from engram.wire import ChallengeV1
 
 _KEY_BYTES = 32
+_NOTHING = ""
 
 
 def challenge_v1(store: Store, request: ChallengeV1) -> Callable[[], ChallengeV1Result]:
     """Look at a challenge; give what answers it."""
-    validator = bytes(_KEY_BYTES) if request.validator is None else request.validator
-    for field, value in (("nonce", request.nonce), ("validator", validator)):
-        if len(value) != _KEY_BYTES:
+    for field, value in (("nonce", request.nonce), ("validator", request.validator)):
+        if value is not None and len(value) != _KEY_BYTES:
             raise BadRequest(f"{field}: {len(value)} bytes; it has {_KEY_BYTES}", field=field)
     digests = [_digest(cid, f"cids[{at}]") for at, cid in enumerate(request.cids)]
-    key = hashlib.sha256(validator + request.nonce).digest()
+    key = key_v1(request.nonce) if request.validator is None else key_v1(request.nonce, request.validator)
 
     def answer() -> ChallengeV1Result:
         hashes = [_embedding_hash(store, digest) for digest in digests]
+        proofs = prove_v1(key, hashes, batch=request.batch)
         return ChallengeV1Result(
             proofs=[
-                None if found is None else ProofV1(embedding_hash=found, proof=_proof(key, found, at, request))
-                for at, found in enumerate(hashes)
+                ProofV1(embedding_hash=found, proof=proof) if found else None
+                for found, proof in zip(hashes, proofs, strict=True)
             ]
         )
 
@@ -52,11 +52,6 @@ def _digest(cid: str, field: str) -> bytes:
         raise Unprocessable(f"{field}: {error.message.removeprefix('cid: ')}", field=field) from None
 
 
-def _embedding_hash(store: Store, digest: bytes) -> str | None:
+def _embedding_hash(store: Store, digest: bytes) -> str:
     view = store.get(PUBLIC.ns, digest)
-    return None if view is None else hashlib.sha256(view.embedding).hexdigest()
-
-
-def _proof(key: bytes, embedding_hash: str, at: int, request: ChallengeV1) -> str:
-    index = at.to_bytes(4, "little") if request.batch else b""
-    return hmac.digest(key, index + embedding_hash.encode(), "sha256").hex()
+    return _NOTHING if view is None else embedding_hash_v1(bytes(view.embedding))

@@ -13,8 +13,12 @@ import msgspec
 import trio
 
 from engram.actors import (
+    CHALLENGER_LANE,
     EPOCH_S,
     INDEX_LANE,
+    PROVER_LANE,
+    ChallengeOnce,
+    ChallengerActor,
     Checkpointer,
     CheckpointOnce,
     ConfiguredModel,
@@ -22,23 +26,31 @@ from engram.actors import (
     Indexer,
     IndexOnce,
     Model,
+    ProverActor,
     RecallChecker,
     ReplayOnce,
     Scrubber,
     ScrubOnce,
     StoreActor,
+    Tally,
     keep_asking,
 )
 from engram.embed import REQUEST_TEXTS, OwnModel, RemoteSpec
 from engram.events import FORMAT, SEGMENT_BYTES
 from engram.gateway import Metered, Metrics, is_near, serve_rpc
+from engram.identity import from_ss58
 from engram.native._core import __version__
 from engram.node._certificate import certificate_of
+from engram.node._challenge_config import peer_of
+from engram.node._challenging import Challenged, Terms, challenge
 from engram.node._embedding import Embedding, Lane
+from engram.node._evidence import EvidenceFolder
 from engram.node._models import Models, Served
 from engram.node._plugins import Loaded, Plugins, lanes_of, load_plugins
 from engram.node._reports import actors_now
 from engram.node._service import NodeService, ServiceSettings
+from engram.node._stored_bodies import StoredBodies
+from engram.proofs import Prover
 from engram.runtime import LANE as LOG_LANE
 from engram.runtime import (
     Log,
@@ -63,6 +75,7 @@ if TYPE_CHECKING:
     from engram.gateway import Certificate, Serving
     from engram.node._config import Config
     from engram.ports import Clock, Disk, Network, Offload, Rng, Tables
+    from engram.runtime import Ref
 
     OnEvent = Callable[[str, dict[str, Any]], None]
 
@@ -142,7 +155,9 @@ async def running(
     threads = config.embedding_threads or max(1, (os.cpu_count() or 2) - 1)
     lanes = _lanes(config, threads)
     counts = {lane.name: lane.threads for own in lanes.values() for lane in (own.bulk, own.ask)}
-    single = dict.fromkeys(("writer", "search", "model", "scrub", INDEX_LANE, LOG_LANE), 1)
+    single = dict.fromkeys(("writer", "search", "model", "scrub", PROVER_LANE, INDEX_LANE, LOG_LANE), 1)
+    if config.challenge is not None:
+        single[CHALLENGER_LANE] = 1
     offload = world.offload(single | lanes_of(loaded) | counts)
     try:
         store = await _open_store(config.data_dir.absolute(), world, offload, on_event)
@@ -225,6 +240,9 @@ async def _actors(
         checkpointer = await supervisor.start("checkpointer", make, essential=False)
         nursery.start_soon(keep_asking, checkpointer, CheckpointOnce, world.clock)
         scrub = await _start_scrub(config, supervisor, nursery, offload, store, world.clock)
+        tally = Tally()
+        prover = await _start_prover(config, supervisor, offload, store, world.clock, tally)
+        await _start_challenger(config, supervisor, nursery, store, world)
         nursery.start_soon(own.prepare, world.model, config.model_dir, offload, world.clock, on_event)
         for name, model in configured.items():
             nursery.start_soon(model.load, offload, lanes[name].ask.name, world.clock, on_event)
@@ -235,6 +253,7 @@ async def _actors(
             data_dir=config.data_dir,
             write_queue_items=config.write_queue_items,
             on_long=config.on_long,
+            challengers=_challengers(config),
         )
         service = NodeService(
             settings,
@@ -247,6 +266,8 @@ async def _actors(
             world.rng,
             lambda: actors_now(supervisor, plugins.feeds, store.published.position),
             recall,
+            prover,
+            tally,
             scrub,
         )
         try:
@@ -271,6 +292,34 @@ async def _start_scrub(
     make = functools.partial(Scrubber, store, scrub, config.scrub_mb_s * 1e6)
     nursery.start_soon(keep_asking, await supervisor.start("scrubber", make, essential=False), ScrubOnce, clock)
     return scrub
+
+
+async def _start_prover(
+    config: Config, supervisor: Supervisor, offload: Offload, store: Store, clock: Clock, tally: Tally
+) -> Ref:
+    prover = Prover(store.key, StoredBodies(store), _challengers(config))
+    make = functools.partial(ProverActor, prover, lambda: store.proofs, offload, clock, tally)
+    return await supervisor.start("prover", make, essential=False)
+
+
+async def _start_challenger(
+    config: Config, supervisor: Supervisor, nursery: trio.Nursery, store: Store, world: World
+) -> None:
+    spec = config.challenge
+    if spec is None:
+        return
+    terms, keeper = Terms(m=spec.m), EvidenceFolder(world.disk, config.data_dir.absolute() / "evidence")
+
+    async def challenged(node: str) -> Challenged:
+        return await challenge(peer_of(node), store.key, terms, world.clock, world.rng)
+
+    make = functools.partial(ChallengerActor, spec.nodes, spec.every_s, challenged, keeper)
+    actor = await supervisor.start("challenger", make, essential=False)
+    nursery.start_soon(keep_asking, actor, ChallengeOnce, world.clock)
+
+
+def _challengers(config: Config) -> frozenset[bytes]:
+    return frozenset(from_ss58(address) for address in config.challengers)
 
 
 async def _start_indexing(supervisor: Supervisor, nursery: trio.Nursery, store: Store, world: World) -> None:

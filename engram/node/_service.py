@@ -32,6 +32,7 @@ from engram.node._checks import (
 from engram.node._disk_status import scrub_status
 from engram.node._facts import Facts
 from engram.node._legacy_tree import LegacyCommitments
+from engram.node._proving import Proving
 from engram.node._reads import Reads
 from engram.node._rights import Rights
 from engram.node._writing import Writer
@@ -40,6 +41,10 @@ from engram.wire import (
     METHODS,
     PROTOCOL,
     Actors,
+    Challenge,
+    ChallengeAnswer,
+    ChallengePayloads,
+    ChallengeStatus,
     ChallengeV1,
     ChallengeV1Result,
     Delete,
@@ -48,6 +53,8 @@ from engram.wire import (
     EmbedResult,
     Events,
     Get,
+    GetCommitment,
+    GetProof,
     Hello,
     HelloResult,
     History,
@@ -86,6 +93,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
     from pathlib import Path
 
+    from engram.actors import Tally
     from engram.identity import Caller
     from engram.node._models import Models
     from engram.node._reads import Search
@@ -114,6 +122,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     write_queue_items: int
     on_long: OnLong = "chunk"
     """What becomes of a text that is too long for one record, where the caller does not say."""
+    challengers: frozenset[bytes] = frozenset()
+    """The keys that may challenge this node, beside its own."""
 
 
 class NodeService:
@@ -131,9 +141,11 @@ class NodeService:
         rng: Rng,
         actors: Callable[[], ActorsResult],
         recall: RecallCheck,
+        prover: Ref,
+        tally: Tally,
         scrub: Scrub | None = None,
     ) -> None:
-        """`actors`: says how the actors are."""
+        """`actors`: says how the actors are. `tally`: what became of challenges, as the prover counts."""
         self._settings = settings
         self.reads = Reads(store, recall)
         """What needs no loop: an embedded memory calls it in its caller's thread."""
@@ -153,6 +165,19 @@ class NodeService:
         """The actors of one's own, by name, once they have been started."""
         self._rights = Rights(store.key.public)
         self._facts = Facts(store, self.reads, self._rights, tail, offload)
+        self._tally = tally
+        self._proving = Proving(
+            store,
+            self.reads,
+            self._rights,
+            clock,
+            offload,
+            store_ref,
+            prover,
+            settings.challengers,
+            self._beside,
+            self.reach,
+        )
         self._calls: dict[type, Callable[[Any, Caller], Awaitable[Answer]]] = {
             Ping: self._ping,
             Hello: self._hello,
@@ -169,6 +194,11 @@ class NodeService:
             KeyList: self._key_list,
             History: self._history,
             Events: self._facts.events,
+            GetProof: self._proving.proof,
+            GetCommitment: self._proving.commitment,
+            Challenge: self._proving.challenge,
+            ChallengeAnswer: self._proving.answer,
+            ChallengePayloads: self._proving.payloads,
             ChallengeV1: self._challenge_v1,
             NamespaceCreate: self._namespace_create,
             NamespaceList: self._namespace_list,
@@ -457,6 +487,12 @@ class NodeService:
             queue_length=self._writer.waiting,
             scrub=scrub_status(self._scrub.place if self._scrub is not None else None),
             index=index,
+            challenges=ChallengeStatus(
+                answered=self._tally.answered,
+                shown=self._tally.shown,
+                missing=self._tally.missing,
+                refused=self._tally.refused,
+            ),
         )
 
     async def _actors(self, request: Actors, caller: Caller) -> ActorsResult:

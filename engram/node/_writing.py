@@ -98,7 +98,7 @@ class Writer:
                         if (named := _named(item, space, found[0], signer)) is not None:
                             item.operation = named
                         else:
-                            item.outcome = Done(found[1], created=False)
+                            item.outcome = Done(found[1], created=False, frame=self._store.frame_of(found[1]))
                         if metadata is not item.metadata:  # found as a document
                             item.chunks = self._store.chunks(space.ns, item.digest)
                         break

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from engram.errors import EngramError, Internal, from_wire
-from engram.wire import Answer
+from engram.wire import Answer, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,13 +26,15 @@ class Health(Answer, frozen=True, kw_only=True):
 class Kept(Answer, frozen=True, kw_only=True):
     """A memory that was kept: its CID, and False in `created` where it was there already.
 
-    `tokens` of the whole text, None where nothing had to be embedded; `chunks` that a long text has, else 0.
+    `tokens` of the whole text, None where nothing had to be embedded; `chunks` that a long text has, else 0. `receipt`:
+    the node's signed word for it, where it was written just now.
     """
 
     cid: str
     created: bool
     tokens: int | None = None
     chunks: int = 0
+    receipt: Receipt | None = None
 
 
 class Reindexed(Answer, frozen=True, kw_only=True):
@@ -53,7 +55,7 @@ Outcome = str | EngramError
 
 def kept(done: PutResult) -> Kept:
     """Give what a put's answer says."""
-    return Kept(cid=done.cid, created=done.created, tokens=done.tokens, chunks=done.chunks)
+    return Kept(cid=done.cid, created=done.created, tokens=done.tokens, chunks=done.chunks, receipt=done.receipt)
 
 
 def cid_or_error(outcome: Kept | EngramError) -> Outcome:
@@ -79,4 +81,6 @@ def _outcome(result: ItemResult | None) -> Kept | EngramError:
         return from_wire(error.code, error.message, error.field, error.retry_after_s, error.current)
     if result is None or result.cid is None:
         return Internal("the node answered fewer items than were sent; what became of this one is unknown")
-    return Kept(cid=result.cid, created=result.created, tokens=result.tokens, chunks=result.chunks)
+    return Kept(
+        cid=result.cid, created=result.created, tokens=result.tokens, chunks=result.chunks, receipt=result.receipt
+    )

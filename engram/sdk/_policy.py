@@ -22,6 +22,7 @@ from msgspec import UNSET
 from engram.errors import Busy, DeadlineExceeded, EngramError, RateLimited, Unavailable
 from engram.wire import (
     Answer,
+    Challenge,
     Delete,
     DeleteResult,
     Events,
@@ -57,7 +58,7 @@ class LinkLost(Exception):
 def repeatable(request: Request[Any]) -> bool:
     """Say whether a request does no harm when it is made again after it may have happened."""
     match request:
-        case Delete() | KeyDelete() | NamespaceDelete():
+        case Delete() | KeyDelete() | NamespaceDelete() | Challenge():
             return False
         case Put() | KeySet():
             return request.expect is UNSET

@@ -19,7 +19,7 @@ from engram.events import SEGMENT_BYTES, SegmentWriter, create, cut_torn_tail, m
 from engram.index import BodyMaps
 from engram.native import _core
 from engram.store._frames import HEADER, ID, KIND, Body, is_erased, segment_name
-from engram.store._overwriting import erase, may_mend, mend, overwrite
+from engram.store._overwriting import erase, may_mend, mend, overwrite, remove_torn_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -142,6 +142,11 @@ class Bodies:
         with self._failing("erase"):
             erase(self._disk, self._folder, bodies, self.tail)
         self._being_erased = frozenset()
+
+    def forget_torn(self) -> None:
+        """Keep no copies of torn tails, where something was erased: they may hold the same. Raises `StorageFailed`."""
+        with self._failing("erase"):
+            remove_torn_copies(self._disk, self._folder)
 
     @contextlib.contextmanager
     def _failing(self, what: str) -> Iterator[None]:

@@ -49,6 +49,8 @@ class Committer:
         self._prepared: tuple[int, Tries] | None = None
         self._trust = 0
         """Grows when what was read from the tables so far is not to be trusted."""
+        self._last: tuple[int, tuple[bytes, list[bytes]] | None] | None = None
+        """The log's last event with its path, of a log of this size."""
         self._snapshot_leaves = leaves
         self._snapshot_position = 0
         self.checkpoint_size = checkpoint.size if checkpoint else 0
@@ -63,9 +65,11 @@ class Committer:
         return self._tries is not None or (self._prepared is not None and self._prepared[0] == self._trust)
 
     def prepare(self, open_tables: Callable[[], sqlite3.Connection]) -> None:
-        """Load the tries, so that the writer's thread need not; any one thread may."""
+        """Load what the first commitment needs, so that the writer's thread need not; any one thread may."""
         if self.is_ready:
             return
+        if self._log.size == self.checkpoint_size:
+            self._last = self._log.size, self._last_event()
         trust = self._trust
         with contextlib.closing(open_tables()) as connection:
             self._prepared = trust, self._load(connection)
@@ -140,7 +144,8 @@ class Committer:
         """Take up the checkpoint of an earlier process, where the log has nothing behind it and the tries are its."""
         if self.proofs.latest is not None or self._log.size != self.checkpoint_size:
             return
-        found = self._last_event()
+        last, self._last = self._last, None
+        found = last[1] if last and last[0] == self._log.size else self._last_event()
         if found is None:
             return
         event, path = found

@@ -69,6 +69,7 @@ class Fold:
         self._new: dict[str, list[tuple[Any, ...]]] = {}
         self._erasing: set[bytes] = set()
         self._bodyless: dict[bytes, int] = {}
+        self._found = False
         self.changes = 0
         """Grows with each change of a row."""
         self._leaves: Leaves | None = None
@@ -139,6 +140,7 @@ class Fold:
         """Record where bodies are. The last place of an id counts: one is written again only where it was erased."""
         rest = (body for body in bodies if body.kind != ERASED)
         while some := list(itertools.islice(rest, _EXPECTED)):
+            self._found = True
             self._expect_bodies([body.id for body in some])
             for body in some:
                 self.add_body(body.id, body.kind, body.location)
@@ -211,6 +213,9 @@ class Fold:
         """
         for body_id, position in self._bodyless.items():
             raise _no_body(body_id, position)
+        if self._found:  # it may be of a put after an erasure, whose event was lost
+            self._erasing.update(tables.standing_though_erased(self.connection))
+            self._found = False
         erased = [
             Body(*row)
             for digest in sorted(self._erasing)
@@ -236,6 +241,7 @@ class Fold:
         self.take_leaves()
         self._erasing.clear()
         self._bodyless.clear()
+        self._found = False
         self._forget_expected()
         if self._digest is not None:
             self._digest.forget()

@@ -18,7 +18,7 @@ from engram.errors import Conflict, EngramError, Forbidden, NotFound, Unprocessa
 from engram.identity import head_key, namespace_id
 from engram.store import _tables as tables
 from engram.store._frames import PATCH, RECORD
-from engram.store._receipts import Frame, Receipt
+from engram.store._receipts import Frame, Receipt, RecentFrames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -116,7 +116,15 @@ class MeasureOperation(msgspec.Struct, frozen=True):
     measured: events.RecallMeasured
 
 
-Operation = PutOperation | KeyOperation | DeleteOperation | CreateOperation | DropOperation | MeasureOperation
+class JudgeOperation(msgspec.Struct, frozen=True):
+    """Keep how this node's challenge of another has ended."""
+
+    judged: events.ChallengeJudged
+
+
+Operation = (
+    PutOperation | KeyOperation | DeleteOperation | CreateOperation | DropOperation | MeasureOperation | JudgeOperation
+)
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -135,7 +143,7 @@ class Done(msgspec.Struct, frozen=True):
 
     @property
     def receipt(self) -> Receipt | None:
-        """The receipt of the event; None where it was there before the group that this was an operation of."""
+        """The receipt of the event; None where it stands since long ago."""
         return None if self.frame is None else self.frame.receipt(self.position)
 
 
@@ -150,8 +158,10 @@ class Group:
         position: int,
         now_ns: int,
         is_damaged: Callable[[int], bool],
+        recent: RecentFrames,
     ) -> None:
         self._is_damaged = is_damaged
+        self._recent = recent
         self._fold = fold
         self._bodies = bodies
         self._namespaces = namespaces
@@ -184,8 +194,10 @@ class Group:
         self, key: NodeKey, before: LogState, committed: events.Committed, outcomes: Sequence[Done | EngramError]
     ) -> None:
         """Make the receipts of what was carried out, once it is durable. `before`: the log's state before the frame."""
-        positions = {outcome.position for outcome in outcomes if isinstance(outcome, Done) and outcome.frame}
+        done = (outcome for outcome in outcomes if isinstance(outcome, Done))
+        positions = {outcome.position for outcome in done if outcome.frame is self.frame}
         self.frame.sign(key, before, self.events, committed, positions)
+        self._recent.note(self.frame, positions)
 
     @property
     def _full(self) -> bool:
@@ -215,6 +227,8 @@ class Group:
                     self._there(operation.measured.ns)
                     self.measured[operation.measured.ns] = operation.measured
                     return self._emit(operation.measured)
+                case JudgeOperation():
+                    return self._emit(operation.judged)
         except EngramError as error:
             if self._fold.changes != before:
                 # Half of it is in the tables, and would be committed with what comes after it.
@@ -427,7 +441,8 @@ class Group:
 
     def _stands(self, position: int) -> Done:
         """Say that what an operation asks for stands already, since an event of this frame or of an earlier one."""
-        return Done(position, False, frame=self.frame if position >= self._position else None)
+        frame = self.frame if position >= self._position else self._recent.frame_of(position)
+        return Done(position, False, frame=frame)
 
     def _read(self, location: int) -> memoryview:
         staged = self._staged.get(location)

@@ -23,6 +23,7 @@ from engram.store import _tables as tables
 from engram.store import _trie_file as trie_file
 from engram.store._bodies import Bodies
 from engram.store._fold import Fold
+from engram.store._named import named_bodies
 from engram.store._place import load as scrub_place
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def open_parts(folder: DataFolder, port: Tables, rng: Rng, segment_bytes: int) -
             disk,
             path / "bodies",
             known_to=progress.body_tail if progress else 0,
-            named=lambda: _named(log),
+            named=lambda: named_bodies(lambda: (events.decode(data) for _, data in log.read())),
             held=lambda: _held(connection) if progress else set(),
             segment_bytes=segment_bytes,
         )
@@ -122,6 +123,8 @@ def fold_log(fold: Fold, log: Log, bodies: Bodies, position: int) -> None:
         for at, event in some:
             fold.apply(at, event, bodies.read)
     bodies.erase(fold.take_erased())
+    if tables.erases(fold.connection):
+        bodies.forget_torn()
     fold.advance(log.size, log.root, bodies.tail, log.segment_start)
 
 
@@ -177,15 +180,3 @@ def _open_log(
 def _agrees(progress: Progress, log: Log) -> bool:
     """Say whether the tables are of this log: it had their root at their position."""
     return log.durable_root == progress.root
-
-
-def _named(log: Log) -> set[bytes]:
-    """Collect the ids of bodies that events name."""
-    named = set()
-    for _, data in log.read():
-        match events.decode(data):
-            case events.RecordStored(cid=cid):
-                named.add(cids.digest_of(cid))
-            case events.NamespaceCreated(name=patch) | events.KeySet(key=patch):
-                named.add(patch)
-    return named

@@ -46,7 +46,7 @@ def erase(disk: Disk, folder: Path, bodies: Iterable[Body], tail: int) -> None:
     for body in bodies:
         by_segment.setdefault(body.location // SEGMENT_BYTES, []).append(body)
     if by_segment:
-        _remove_torn_copies(disk, folder)
+        remove_torn_copies(disk, folder)
     for number, some in sorted(by_segment.items()):
         file = disk.open(folder / segment_name(number))
         try:
@@ -105,8 +105,8 @@ def _size(file: File, body_id: bytes, offset: int, end: int) -> int:
     return max(0, to_next_sound(rest, 0) - HEADER)
 
 
-def _remove_torn_copies(disk: Disk, folder: Path) -> None:
-    """Overwrite and remove what was kept of tails that nobody was told of."""
+def remove_torn_copies(disk: Disk, folder: Path) -> None:
+    """Overwrite and remove what was kept of torn tails. Raises `OSError`."""
     copies = [name for name in disk.list(folder) if _TORN_COPY.fullmatch(name)]
     for name in copies:
         file = disk.open(folder / name)

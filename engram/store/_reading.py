@@ -167,8 +167,17 @@ class Reader:
         return view
 
     def body(self, location: int) -> bytes | None:
-        """Give the payload at a location, for a proof; None where it is not what was written any more."""
-        return None if self.is_damaged(location) else self._bodies.proved(location)
+        """Give the payload at a location, for a proof; None where it is not what was written any more.
+
+        Of a record that was erased there and put again since, the same payload from where it is now.
+        """
+        if self.is_damaged(location):
+            return None
+        body = self._bodies.proved(location)
+        if body is None and self._bodies.is_erased(location):
+            row = self._row("SELECT location FROM bodies WHERE id = ?", (self._bodies.id_at(location),))
+            return None if row is None or self.is_damaged(row[0]) else self._bodies.proved(row[0])
+        return body
 
     def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
         """Give the digests, lowest first, of a namespace's records with this content; at most `limit`."""

@@ -27,6 +27,7 @@ from engram.store._opening import Opened, fold_log, mended, open_parts
 from engram.store._parts import sealed_of
 from engram.store._place import load as scrub_place
 from engram.store._reading import PUBLIC, Published, Reader
+from engram.store._receipts import Frame, RecentFrames
 from engram.store._spaces import Spaces
 from engram.store._verify_bodies import ranges_of, still_damaged
 
@@ -65,6 +66,7 @@ class Store(Reader):
         """What of them opening the folder found unfit, and filled anew from the bodies."""
         self.indexes = Spaces(parts.bodies, self.index_files, self.is_damaged, self.meet_damage)
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
+        self._recent = RecentFrames()
         self._failed: str | None = None
         self._failed_as: type[EngramError] = StorageFailed
         self._committer = Committer(folder, parts.key, parts.log, parts.checkpoint, snapshot_leaves)
@@ -175,7 +177,7 @@ class Store(Reader):
             raise StorageFailed(self._failed)
         self._check_trusted()
         before = self._log.state
-        group = Group(self._fold, self._bodies, self._namespaces, before.size, now_ns, self.is_damaged)
+        group = Group(self._fold, self._bodies, self._namespaces, before.size, now_ns, self.is_damaged, self._recent)
         try:
             self._writer.execute("BEGIN")
             outcomes = group.carry_out(operations)
@@ -235,9 +237,10 @@ class Store(Reader):
         try:
             self._writer.execute("BEGIN")
             self._fold.add_bodies(unnamed)
+            self._bodies.erase(self._fold.take_erased())
             self._advance()
             self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StorageFailed) as error:
             raise self._tables_failed(error) from error
         self._publish(())
 
@@ -381,11 +384,8 @@ class Store(Reader):
             raise self._tables_failed(error) from error
 
     def tombstone_of(self, digest: bytes) -> bytes | None:
-        """Give the last event by which somebody who held a record had it erased; None where nobody did.
-
-        The body may live on, where others hold it.
-        """
-        positions = self._look(lambda connection: tables.erasures(connection, digest))
+        """Give the last event by which somebody who held a record had it erased; None where it is not erased."""
+        positions = self._look(lambda connection: tables.erased_by(connection, digest))
         if not positions:
             return None
         [(_, _, event)] = self._log.reader(positions[-1]).read(limit_events=1)
@@ -432,6 +432,10 @@ class Store(Reader):
     def skipped(self) -> frozenset[str]:
         """The types of events in the log that this build does not know, and did not fold."""
         return self._fold.skipped
+
+    def frame_of(self, position: int) -> Frame | None:
+        """Give the frame of an event that was answered with of late, for its receipt; any thread may ask."""
+        return self._recent.frame_of(position)
 
     def sizes(self) -> tuple[int, int]:
         """Give the sizes of log and bodies in bytes."""

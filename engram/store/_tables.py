@@ -389,6 +389,26 @@ def erasures(connection: sqlite3.Connection, digest: bytes) -> list[int]:
     return [position for (position,) in rows]
 
 
+def erases(connection: sqlite3.Connection) -> bool:
+    """Say whether anybody wants anything erased."""
+    return connection.execute("SELECT 1 FROM erasures LIMIT 1").fetchone() is not None
+
+
+def standing_though_erased(connection: sqlite3.Connection) -> list[bytes]:
+    """Give the records that are erased, and whose body stands somewhere all the same."""
+    rows = connection.execute(
+        """SELECT DISTINCT e.digest FROM erasures e CROSS JOIN bodies b ON b.id = e.digest
+           WHERE NOT EXISTS (SELECT 1 FROM records r WHERE r.digest = e.digest)"""
+    )
+    return [digest for (digest,) in rows]
+
+
+def erased_by(connection: sqlite3.Connection, digest: bytes) -> list[int]:
+    """Give the positions of the deletions for which a record is erased, lowest first; none while it is not."""
+    kept = connection.execute("SELECT 1 FROM records WHERE digest = ?", (digest,)).fetchone()
+    return [] if kept else erasures(connection, digest)
+
+
 def is_empty(connection: sqlite3.Connection, ns: bytes) -> bool:
     """Say whether no membership and no key of a namespace is alive."""
     found = connection.execute(

@@ -97,18 +97,26 @@ def remove(disk: Disk, path: Path) -> None:
         disk.sync_folder(file.parent)
 
 
-def _decoded(data: memoryview, root_at: Callable[[int], bytes | None]) -> Tries | None:
+def header_of(data: memoryview) -> tuple[Header, memoryview]:
+    """Give the header of a snapshot and what stands behind it. `ValueError` or `MsgspecError` where it is none."""
     checksum, rest = data[:_HASH], data[_HASH:]
     if hashlib.sha256(rest).digest() != checksum:
-        return None
+        raise ValueError("its checksum does not hold")
     at = _LENGTH + int.from_bytes(rest[:_LENGTH])
-    header = msgspec.msgpack.decode(rest[_LENGTH:at], type=Header)
+    return msgspec.msgpack.decode(rest[_LENGTH:at], type=Header), rest[at:]
+
+
+def tries_of(header: Header, rest: memoryview) -> Tries:
+    """Load the tries that stand behind a header. `ValueError` where they are not those that it names."""
+    records = _core.Trie.load(rest[: header.records_bytes])
+    heads = _core.Trie.load(rest[header.records_bytes :])
+    if (records.commit().root, heads.commit().root) != (header.records, header.heads):
+        raise ValueError("its tries have other roots than it says")
+    return Tries(records, heads, header.position)
+
+
+def _decoded(data: memoryview, root_at: Callable[[int], bytes | None]) -> Tries | None:
+    header, rest = header_of(data)
     if (header.name, header.fold_version) != (NAME, FOLD_VERSION) or any(map(is_known, header.skipped)):
         return None
-    if root_at(header.position) != header.root:
-        return None
-    records = _core.Trie.load(rest[at : at + header.records_bytes])
-    heads = _core.Trie.load(rest[at + header.records_bytes :])
-    if (records.commit().root, heads.commit().root) != (header.records, header.heads):
-        return None
-    return Tries(records, heads, header.position)
+    return tries_of(header, rest) if root_at(header.position) == header.root else None

@@ -22,6 +22,7 @@ from engram.errors import EngramError
 from engram.testing import _plan as plan
 from engram.testing._client import NoAnswer
 from engram.testing._embedder import vector_of
+from engram.testing._erasing import check_erased, erases
 from engram.testing._image import Life, LogImage, check_events, content_of, plain_metadata, space_of
 from engram.testing._keys import Keys
 from engram.testing._oracle import Violation
@@ -45,7 +46,8 @@ _BAD_REFUSED = {"bad_request", "unprocessable", "not_found", "too_large", "unkno
 
 def check_history(calls: Sequence[Call], memories: Sequence[Memory], files: Mapping[str, bytes], folder: str) -> None:
     """Check every call against the log in `folder`. Raises `Violation`."""
-    log = LogImage(files, folder)
+    log = LogImage(files, folder, memories)
+    check_erased(files, folder, memories)
     known = {memory.number: memory for memory in memories}
     check_events(log, calls, known)
     keys = Keys(log)
@@ -115,9 +117,9 @@ def _upper_bounds(calls: Sequence[Call], size: int) -> dict[int, int]:
 
 def _appended(call: Call) -> int:
     match call.answer:
-        case wire.PutResult(position=position, created=True) | wire.DeleteResult(position=position):
+        case wire.DeleteResult(position=position) if not erases(call):
             return position
-        case wire.KeyResult(position=position, created=True):
+        case wire.PutResult(position=position, created=True) | wire.KeyResult(position=position, created=True):
             return position
     return 1 << 62
 
@@ -139,6 +141,8 @@ def _check_error(call: Call, error: EngramError, known: Mapping[int, Memory], lo
     elif error.code == "not_found" and isinstance(call.request, wire.Get | wire.Delete):
         life = log.records.get((space, call.request.cid))
         gone = life is None or any(life.at(size) is None for size in _moments(life, window))
+        if life is not None and erases(call):
+            gone = life.positions[0] >= window.start  # what was there once can be erased
         if not (gone):
             raise Violation(f"{call.who}: {call.request.cid}, which lives, was not found ({_named(call, known)})")
     else:
@@ -176,7 +180,10 @@ def _check_answer(call: Call, known: Mapping[int, Memory], log: LogImage, window
                     if error.code not in _MAY_BE_REFUSED:
                         raise Violation(f"{call.who}: memory {number} was refused: {error}")
         case wire.DeleteResult() as gone:
-            _check_position(call, log, gone.position, "record_deleted.1", gone.cid, window, created=True)
+            erase = erases(call)
+            _check_position(call, log, gone.position, "record_deleted.1", gone.cid, window, created=not erase)
+            if gone.erased != erase:
+                raise Violation(f"{call.who} was told that {gone.cid} is {'not ' * erase}erased")
         case wire.Record() as got:
             _check_got(call, known[call.memories[0]], got, log, window)
         case wire.QueryResult() as found:

@@ -91,9 +91,11 @@ class Client:
                 await self._put_many(numbers)
             case plan.Together(memories=numbers):
                 await self._put_all(numbers)
-            case plan.Delete(memory=number):
+            case plan.Delete(memory=number, erase=erase):
                 if (cid := self._shared.cids.get(number)) is not None:
-                    await self._call(wire.Delete(cid=cid, namespace=self._space(number)), (number,))
+                    await self._call(wire.Delete(cid=cid, namespace=self._space(number), erase=erase), (number,))
+            case plan.Anew(memory=number):
+                await self._put_anew(number)
             case plan.Get(memory=number):
                 if number in self._shared.cids:
                     await self._call(self._get(number), (number,))
@@ -136,12 +138,16 @@ class Client:
         named = (naming.told(call, naming.KEYS[key]) for call in reversed(self._shared.history.calls))
         return None if expect == "none" else next((cid for cid in named if cid is not None), None)
 
+    async def _put_anew(self, number: int) -> None:
+        requests: list[wire.Request[Any]] = [_put(self._shared.memories[number])]
+        if (cid := self._shared.cids.get(number)) is not None:
+            requests.insert(0, wire.Delete(cid=cid, namespace=self._space(number), erase=True))
+        *_, call = await self._calls(requests, [(number,)] * len(requests))
+        if isinstance(call.outcome, wire.PutResult):
+            self._shared.cids[number] = call.outcome.cid
+
     async def _put_all(self, numbers: Sequence[int]) -> None:
-        memories = [self._shared.memories[number] for number in numbers]
-        puts = [
-            wire.Put(text=each.text, vector=each.vector, metadata=each.metadata, namespace=_name(each.space))
-            for each in memories
-        ]
+        puts = [_put(self._shared.memories[number]) for number in numbers]
         for number, call in zip(numbers, await self._calls(puts, [(number,) for number in numbers]), strict=True):
             if isinstance(call.outcome, wire.PutResult):
                 self._shared.cids[number] = call.outcome.cid
@@ -203,6 +209,10 @@ class Client:
 
     def _space(self, number: int) -> str | None:
         return _name(self._shared.memories[number].space)
+
+
+def _put(memory: plan.Memory) -> wire.Put:
+    return wire.Put(text=memory.text, vector=memory.vector, metadata=memory.metadata, namespace=_name(memory.space))
 
 
 def _name(space: int) -> str | None:

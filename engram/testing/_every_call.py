@@ -19,6 +19,7 @@ from engram.testing import _plan as plan
 from engram.testing._checks import check_history
 from engram.testing._clock import START_NS
 from engram.testing._commitments import check_commitments
+from engram.testing._erasing import check_acknowledged
 from engram.testing._index import check_index
 from engram.testing._losses import KeepFirst, KeepOnly, LoseAll, LoseFirst, LoseNothing, LoseSome
 from engram.testing._machine import DATA, SNAPSHOT_LEAVES
@@ -81,6 +82,8 @@ def _planned(seed: int, operations: int) -> plan.Plan:
     steps: list[plan.Step] = []
     while len(steps) < operations:
         step = plan.step(len(steps), rng, memories, _CLIENTS)
+        if isinstance(step.action, plan.Get) or (isinstance(step.action, plan.Delete) and rng.random() < 0.5):
+            step = msgspec.structs.replace(step, action=plan.Delete(step.action.memory, erase=True))
         if rng.random() < _NAMING:
             step = msgspec.structs.replace(step, action=naming.draw(rng, plan.public_of(memories)))
         if isinstance(step.action, writes) or rng.random() < 0.2:
@@ -108,6 +111,11 @@ class _Crash:
             self._outcome.crashes += 1
             image = disk.image(loss)
             image.hook = _let
+            try:
+                check_acknowledged(self._simulation.history.calls, image.files(), self._simulation.plan.memories)
+            except Violation as violation:
+                self._outcome.failure = f"a crash at call {self._outcome.calls} ({what}), {name}: {violation}"
+                return
             tables = _TABLES[(self._outcome.calls + number) % len(_TABLES)]
             key = hashlib.sha256(repr((acknowledged, tables)).encode())
             for path, data in image.files().items():

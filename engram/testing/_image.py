@@ -14,6 +14,7 @@ import msgspec
 
 from engram import wire
 from engram.testing import _plan as plan
+from engram.testing._contents import contents
 from engram.testing._oracle import PUBLIC, Event, Payload, Violation, bodies_of, events_of, payload_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ class Life(msgspec.Struct):
 
 
 class LogImage:
-    def __init__(self, files: Mapping[str, bytes], folder: str) -> None:
+    """`memories`: what of those may have been erased since is known from them."""
+
+    def __init__(self, files: Mapping[str, bytes], folder: str, memories: Sequence[Memory]) -> None:
+        self._contents = contents(memories)
         self.events: list[Event] = events_of(files, f"{folder}/events")
         self.bodies = bodies_of(files, f"{folder}/bodies")
         self.size = len(self.events)
@@ -62,10 +66,12 @@ class LogImage:
             self.created[plan.SPACES.index(name)] = event.position
         elif event.type in ("record_stored.1", "record_deleted.1"):
             life = self.records.setdefault((self.spaces[fields["ns"]], fields["cid"]), Life([], []))
+            if self._is_again(life, event):
+                return
             life.positions.append(event.position)
             life.lives.append(event.type == "record_stored.1")
             if event.type == "record_stored.1" and fields["cid"] not in self.payloads:
-                payload = payload_of(self._body(bytes.fromhex(fields["cid"][4:]), event))
+                payload = self._payload(fields["cid"], event)
                 self.payloads[fields["cid"]] = payload
                 if payload.parent is not None:
                     self.chunks[payload.parent].append(fields["cid"])
@@ -77,9 +83,24 @@ class LogImage:
             return records, chunks
         cid = event.fields["cid"]
         before = self._lives[cid] > 0
+        if not before and event.type == "record_deleted.1":
+            return records, chunks
         self._lives[cid] += 1 if event.type == "record_stored.1" else -1
         change = (self._lives[cid] > 0) - before
         return records + change, chunks + change * (self.payloads[cid].parent is not None)
+
+    @staticmethod
+    def _is_again(life: Life, event: Event) -> bool:
+        """Say whether a deletion is of what was deleted before, to have it erased."""
+        dead = bool(life.lives) and not life.lives[-1]
+        return dead and event.type == "record_deleted.1" and event.fields["erase"]
+
+    def _payload(self, cid: str, event: Event) -> Payload:
+        """Give what a record is: its body where that stands, or else what was put, which may have been erased since."""
+        body_id = bytes.fromhex(cid[4:])
+        if body_id in self.bodies or cid not in self._contents:
+            return payload_of(self._body(body_id, event))
+        return self._contents[cid]
 
     def _body(self, body_id: bytes, event: Event) -> bytes:
         if body_id not in self.bodies:

@@ -19,6 +19,7 @@ _LOG_HEADER = struct.Struct("<4sIIIQQ32s")
 _BODY_HEADER = struct.Struct("<4sIIB3s32s16s")
 _PAYLOAD_HEADER = struct.Struct("<4sBBHIH2sI12s32s")
 PUBLIC = bytes(32)
+_ERASED = 2
 
 
 class Violation(Exception):
@@ -103,15 +104,26 @@ def frames_of(files: Mapping[str, bytes], folder: str) -> Iterator[Frame]:
 
 
 def bodies_of(files: Mapping[str, bytes], folder: str) -> dict[bytes, bytes]:
-    """Give the bytes of every body in `folder` by its id; the first place of an id counts."""
+    """Give the bytes of every body in `folder` by its id, but for those that are erased; the first place counts."""
     found: dict[bytes, bytes] = {}
+    for kind, body_id, data in _frames(files, folder):
+        if kind != _ERASED:
+            found.setdefault(body_id, data)
+    return found
+
+
+def erased_of(files: Mapping[str, bytes], folder: str) -> list[tuple[bytes, bytes]]:
+    """Give the id and the bytes, which should be zeros, of every body in `folder` that is erased."""
+    return [(body_id, data) for kind, body_id, data in _frames(files, folder) if kind == _ERASED]
+
+
+def _frames(files: Mapping[str, bytes], folder: str) -> Iterator[tuple[int, bytes, bytes]]:
     for _, data in _segments(files, folder, ".seg"):
         at = 0
         while data[at : at + 4] == b"EGB1":
-            _, _, length, _, _, body_id, _ = _BODY_HEADER.unpack_from(data, at)
-            found.setdefault(body_id, data[at + 64 : at + 64 + length])
+            _, _, length, kind, _, body_id, _ = _BODY_HEADER.unpack_from(data, at)
+            yield kind, body_id, data[at + 64 : at + 64 + length]
             at += (64 + length + 63) // 64 * 64
-    return found
 
 
 def payload_of(data: bytes) -> Payload:

@@ -37,6 +37,7 @@ _WORDS = (
 _ASKING = 0.6
 _NEVER_SEALED = 0.3
 _NAMING = 0.35
+_ERASING = 0.4
 
 Kind = Literal["text", "long", "vector"]
 Loss = Literal["all", "nothing", "some", "few", "most", "first", "last"]
@@ -102,9 +103,10 @@ class Put(msgspec.Struct, frozen=True, tag=True):
 
 
 class Delete(msgspec.Struct, frozen=True, tag=True):
-    """Delete a memory, if somebody has learnt its CID."""
+    """Delete a memory, if somebody has learnt its CID; `erase`: with its bytes."""
 
     memory: int
+    erase: bool = False
 
 
 class Get(msgspec.Struct, frozen=True, tag=True):
@@ -149,7 +151,13 @@ class Together(msgspec.Struct, frozen=True, tag=True):
     memories: tuple[int, ...]
 
 
-Action = Put | Delete | Get | Query | ListSpace | Create | Bad | Ask | Together | naming.Action
+class Anew(msgspec.Struct, frozen=True, tag=True):
+    """Erase a memory, if somebody has learnt its CID, and put it again, both at once."""
+
+    memory: int
+
+
+Action = Put | Delete | Get | Query | ListSpace | Create | Bad | Ask | Together | Anew | naming.Action
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -208,12 +216,30 @@ def draw(seed: int) -> Plan:
     return Plan(
         seed,
         memories,
-        (*steps, *_naming_steps(stream(seed, "naming"), memories, count, clients)),
+        (*_erasing(stream(seed, "erasing"), steps), *_naming_steps(stream(seed, "naming"), memories, count, clients)),
         tuple(_life(number, rng) for number in range(rng.randint(1, 4))),
         rng.choice([12_288, 16_384, 32_768, 65_536, 1 << 26]),
         stream(seed, "asking").random() < _ASKING,
         draw_index_limits(stream(seed, "index limits")),
     )
+
+
+def _erasing(rng: Random, steps: Sequence[Step]) -> list[Step]:
+    """Have deletions erase, and some gets be such ones, in some of the seeds."""
+    if rng.random() >= _ERASING:
+        return list(steps)
+    return [msgspec.structs.replace(step, action=_erasing_action(rng, step.action)) for step in steps]
+
+
+def _erasing_action(rng: Random, action: Action) -> Action:
+    match action:
+        case Delete(memory=memory):
+            return Delete(memory, rng.random() < 0.8)
+        case Get(memory=memory) if rng.random() < 0.5:
+            return Delete(memory, erase=True)
+        case Query(memory=memory) if rng.random() < 0.4:
+            return Anew(memory)
+    return action
 
 
 def draw_index_limits(rng: Random) -> IndexLimits:

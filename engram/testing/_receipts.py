@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from engram import wire
+from engram.testing._erasing import erases
 from engram.testing._oracle import Violation, frames_of
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _written(call: Call) -> Iterator[tuple[int | None, str | None, bool, wire.Re
         case wire.PutResult() | wire.KeyResult() as done:
             yield done.position, done.cid, done.created, done.receipt
         case wire.DeleteResult() as done:
-            yield done.position, done.cid, True, done.receipt
+            yield done.position, done.cid, not erases(call), done.receipt
         case wire.PutManyResult() as done:
             for item in done.items:
                 if item.error is None:

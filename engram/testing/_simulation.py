@@ -22,6 +22,7 @@ from engram.testing._clients import HOST, PORT, Client, Shared
 from engram.testing._commitments import check_commitments
 from engram.testing._damage import check_damage
 from engram.testing._durable import check_durable
+from engram.testing._erasing import check_acknowledged, check_erased
 from engram.testing._frames import check_frames
 from engram.testing._history import History
 from engram.testing._image import LogImage
@@ -104,7 +105,7 @@ class Simulation:
         check_commitments(files, str(DATA))
         check_testimony(self._testimony, events_of(files, f"{DATA}/events"))
         if self._asking:
-            self._asking.check(LogImage(files, str(DATA)))
+            self._asking.check(LogImage(files, str(DATA), self.plan.memories))
 
     async def _all_lives(self) -> None:
         network = SimNetwork(stream(self.plan.seed, "network"))
@@ -116,6 +117,7 @@ class Simulation:
             for life in (*self.plan.lives, *calm):
                 if life.flip:
                     check_damage(self.machine, life, self.history.note)
+                check_acknowledged(self.history.calls, self.machine.disk.files(), self.plan.memories)
                 await self._live(life, network, shared, done)
                 if done.is_set():
                     break
@@ -203,6 +205,7 @@ class Simulation:
         self.history.note("node", event)
         if event == "opened" and shared.life:  # in the first there was nothing to be found
             check_durable(self.machine.disk)
+            check_erased(self.machine.disk.image(LoseAll()).files(), str(DATA), self.plan.memories)
             if facts["index_dropped"] and not self.machine.faulty:
                 raise Violation(f"a node has lost parts of its index: {facts['index_dropped']}")
         elif event == "listening":

@@ -116,10 +116,12 @@ class _Tally(Plugin):
 
     @apply
     def deleted(self, event: RecordDeleted, position: int) -> None:
-        """Note that it lives no more."""
+        """Note that it lives no more, if it did: what was deleted before may be deleted again, to be erased."""
         del position
         self.book.may_crash(0.02)
-        self.state.cids[event.ns.hex()].remove(event.cid)
+        living = self.state.cids[event.ns.hex()]
+        if event.cid in living:
+            living.remove(event.cid)
 
     @react
     async def on_deleted(self, event: RecordDeleted, position: int) -> None:

@@ -117,7 +117,7 @@ def shown(text: str) -> str:
 
 
 def _unknown_field(name: str, path: str, kind: type[msgspec.Struct], method: str) -> BadRequest:
-    known = Item.__struct_fields__ if path else kind.__struct_fields__
+    known = Item.__struct_encode_fields__ if path else kind.__struct_encode_fields__
     near = difflib.get_close_matches(name[:_SHOWN], known, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"the fields are {', '.join(known) or 'none'}"
     where = f" in `{path}`" if path else ""

@@ -73,12 +73,13 @@ def _segment(name: str) -> str:
 
 
 def _fields(request: msgspec.Struct) -> list[tuple[str, Any, Any]]:
-    return [(name, getattr(request, name), default) for name, default in _defaults(type(request))]
+    return [(sent, getattr(request, name), default) for sent, name, default in _defaults(type(request))]
 
 
 @functools.cache
-def _defaults(kind: type[msgspec.Struct]) -> list[tuple[str, Any]]:
-    return [(field.name, field.default) for field in msgspec.structs.fields(kind)]
+def _defaults(kind: type[msgspec.Struct]) -> list[tuple[str, str, Any]]:
+    """Give each field's name on the wire, its name here, and its default."""
+    return [(field.encode_name, field.name, field.default) for field in msgspec.structs.fields(kind)]
 
 
 def _as_text(name: str, value: Any) -> str:

@@ -165,14 +165,26 @@ def node_key_of(log: Log) -> bytes:
 
 
 class Named:
-    """The ids of bodies that events name."""
+    """The ids of bodies that events name, but for what was erased since: when nobody held it, and one wanted it so."""
 
     def __init__(self, log: Log) -> None:
         self.ids: set[bytes] = set()
+        holds: dict[bytes, set[object]] = {}
+        wants: dict[bytes, set[object]] = {}
         for event in map(decode, log.events):
             match event["type"]:
                 case "record_stored.1":
-                    self.ids.add(digest_of(event.get("cid")))
+                    digest, who = digest_of(event.get("cid")), (event.get("ns"), event.get("signer"))
+                    holds.setdefault(digest, set()).add(who)
+                    wants.setdefault(digest, set()).discard(who)
+                    self.ids.add(digest)
+                case "record_deleted.1":
+                    digest, who = digest_of(event.get("cid")), (event.get("ns"), event.get("signer"))
+                    holds.setdefault(digest, set()).discard(who)
+                    if event.get("erase"):
+                        wants.setdefault(digest, set()).add(who)
+                    if wants.get(digest) and not holds[digest]:
+                        self.ids.discard(digest)
                 case "namespace_created.1":
                     self.ids.add(event.get("name", b""))
                 case "key_set.1":

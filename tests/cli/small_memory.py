@@ -45,6 +45,7 @@ class SmallNamespaces:
 class SmallMemory:
     def __init__(self):
         self.namespaces = SmallNamespaces()
+        self.held_elsewhere = False
         self.records = {}
         self.filters = []
         self.chunks = {}
@@ -128,8 +129,10 @@ class SmallMemory:
         self.with_chunks = chunks
         return [self.get(cid) for cid in list(self.records)[offset : offset + limit]]
 
-    def delete(self, cid, namespace=None):
-        return self.records.pop(cid, None) is not None
+    def delete(self, cid, namespace=None, *, erase=False):
+        if self.records.pop(cid, None) is None:
+            raise NotFound(f"no record {cid} in this namespace", field="cid")
+        return not (erase and self.held_elsewhere)
 
     def embed(self, text, model=None):
         return [0.5, -0.25]

@@ -319,8 +319,17 @@ def test_delete_says_what_it_did(engram, three, memory):
     assert three[0] not in memory.records
     ran = engram("delete", three[0])
     assert ran.code == 1
-    assert ran.err == f"error: no memory {three[0]} here; nothing was deleted\n"
+    assert ran.err == f"error: cid: no record {three[0]} in this namespace\n"
     assert json.loads(engram("delete", three[1], "--json").out) == {"cid": three[1], "deleted": True}
+
+
+def test_delete_with_erase_says_whether_the_bytes_are_gone(engram, three, memory):
+    assert engram("delete", three[0], "--erase") == (0, f"deleted and erased {three[0]}\n", "")
+    memory.held_elsewhere = True
+    ran = engram("delete", three[1], "--erase")
+    assert ran == (0, f"deleted {three[1]}; its bytes stay while another namespace or key holds the same\n", "")
+    ran = engram("delete", three[2], "--erase", "--json")
+    assert json.loads(ran.out) == {"cid": three[2], "deleted": True, "erased": False}
 
 
 def test_list_pages(engram, three):

@@ -22,10 +22,15 @@ from engram.sdk import AsyncEngramClient, EngramClient
 from engram.wire import (
     METHODS,
     ROUTES,
+    Challenge,
+    ChallengeAnswer,
+    ChallengePayloads,
+    ChallengeV1,
     Delete,
     Embed,
     Events,
     Get,
+    GetProof,
     History,
     Item,
     KeyDelete,
@@ -45,6 +50,11 @@ LONG = 10**6 + 1
 DEEP: list = []
 for _ in range(16):
     DEEP = [DEEP]
+
+ASKED = Challenge(
+    epoch=0, mode=0, m=1, validator=b"v" * 32, miner=b"m" * 32, log_size=1, nonce=bytes(32), issued_unix_ms=0,
+    t1_ms=1, t2_ms=1, signature=bytes(64),
+)  # fmt: skip
 
 RAW = [
     # (method, params, code, field)
@@ -68,6 +78,16 @@ RAW = [
     ("namespace_create", {"name": None}, "bad_request", "name"),
     ("key_set", {"key": "k"}, "bad_request", "cid"),
     ("key_set", {"key": "k", "cid": UNKNOWN, "value": 1}, "bad_request", "value"),
+    ("proof", {"cids": UNKNOWN}, "bad_request", "cids"),
+    ("commitment", {"cid": UNKNOWN}, "bad_request", "cid"),
+    ("challenge", {"m": 1}, "bad_request", "epoch"),
+    ("challenge", {"m": "1"}, "bad_request", "m"),
+    ("challenge_answer", {}, "bad_request", "chal_id"),
+    ("challenge_payloads", {"start": 0}, "bad_request", "start"),
+    ("challenge_payloads", {"from": "0"}, "bad_request", "from"),
+    ("challenge_v1", {"cids": [UNKNOWN]}, "bad_request", "nonce"),
+    ("challenge_v1", {"cids": [UNKNOWN] * 1001}, "too_large", "cids"),
+    ("challenge_v1", {"cids": UNKNOWN}, "bad_request", "cids"),
 ]
 
 TYPED = [
@@ -135,6 +155,21 @@ TYPED = [
     (NamespaceCreate(name="n", dim=0, model_version="m/1"), "unprocessable", "dim"),
     (NamespaceCreate(name="n", dim=5000, model_version="m/1"), "unprocessable", "dim"),
     (NamespaceCreate(name="n", model_version="v 1", dim=3), "unprocessable", "model_version"),
+    (GetProof(), "bad_request", "cid"),
+    (GetProof(cid=UNKNOWN, key="k"), "bad_request", "cid"),
+    (GetProof(cid="v2::00"), "unprocessable", "cid"),
+    (GetProof(cid="sha256:" + "0" * 64), "not_found", "cid"),
+    (GetProof(cid=UNKNOWN, namespace="nowhere"), "not_found", "namespace"),
+    (GetProof(key="k" * 513), "unprocessable", "key"),
+    (GetProof(cid=UNKNOWN, min_position=-1), "unprocessable", "min_position"),
+    (GetProof(key="taken", min_position=10**9), "unavailable", "min_position"),
+    (ASKED, "forbidden", "validator"),
+    (ChallengeAnswer(chal_id=b""), "unprocessable", None),
+    (ChallengeAnswer(chal_id=bytes(32)), "unprocessable", None),
+    (ChallengePayloads(chal_id=bytes(32), start=2**40), "unprocessable", None),
+    (ChallengeV1(cids=["v2::00"], nonce=bytes(32)), "unprocessable", "cids[0]"),
+    (ChallengeV1(cids=[UNKNOWN], nonce=bytes(31)), "bad_request", "nonce"),
+    (ChallengeV1(cids=[UNKNOWN], nonce=bytes(32), validator=b""), "bad_request", "validator"),
     (NamespaceDelete(name="nowhere"), "not_found", "name"),
     (NamespaceDelete(name="public"), "forbidden", "name"),
 ]

@@ -355,3 +355,18 @@ def test_a_disk_that_fails_in_the_middle_ends_the_store_and_the_next_start_goes_
         else:
             assert "events" in disk.failed
         again.close(NOW)
+
+
+def test_a_prover_is_given_the_body_or_the_tombstone(store):
+    secret, other = put(store, SECRET), put(store, "something else")
+    store.commit([secret, other], NOW)
+    location = store._fold.location_of(secret.digest)
+    store.commit([ended(secret, erase=False)], NOW)
+    assert store.body(location) == secret.payload  # deleted, and kept for who may have to prove it
+    store.commit([ended(secret)], NOW)
+    assert store.body(location) is None
+    assert store.body_at(location) == secret.digest
+    assert events.decode(store.tombstone_of(secret.digest)).erase
+    store.commit([secret], NOW)
+    assert store.body(location) == secret.payload  # of an older commitment, from where it is now
+    assert store.tombstone_of(secret.digest) is None

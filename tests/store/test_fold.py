@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,13 +12,18 @@ from store.test_digest import COLUMNS, SIGNERS, WHAT, append, expected, operatio
 from store.test_store import NOW, open_store, put
 
 from engram import cid, events
-from engram.store import PUBLIC
+from engram.store import PUBLIC, Done
 from engram.store._digest import EMPTY, RowDigest, digest_of
 from engram.store._rows import insert_rows, select_among
 
 
 def rows(store) -> dict[str, list]:
     return {table: sorted(store._writer.execute(f"SELECT * FROM {table}"), key=repr) for table in COLUMNS}
+
+
+def without_frame(outcome):
+    """What it did, whatever other operations were in its frame."""
+    return msgspec.structs.replace(outcome, frame=None) if isinstance(outcome, Done) else repr(outcome)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -35,7 +41,7 @@ def test_how_operations_are_grouped_changes_no_row_and_no_outcome(tmp_path_facto
         outcomes += grouped.commit(left[:size], NOW)
         left = left[size:]
     for each, outcome in zip(wanted, outcomes, strict=True):
-        assert repr(alone.commit([each], NOW)) == repr([outcome])
+        assert without_frame(alone.commit([each], NOW)[0]) == without_frame(outcome)
     found = rows(grouped)
     assert found == rows(alone) | {"bodies": found["bodies"]}
     assert sorted(body[0] for body in found["bodies"]) == sorted(body[0] for body in rows(alone)["bodies"])

@@ -16,6 +16,7 @@ from engram.native import _core
 from engram.node._checks import receipt_of
 from engram.runtime import RealRng
 from engram.store import PUBLIC, DeleteOperation, KeyOperation, PutOperation, Store
+from engram.store._receipts import RECENT
 from engram.testing import SimDisk, SimTables
 from engram.testing._losses import LoseNothing
 from engram.testing._oracle import Violation
@@ -85,12 +86,25 @@ def test_a_long_text_and_a_named_put_have_that_of_the_event_they_answer_with(sto
         assert receipts.check(receipt_of(done), "test")["type"] == "key_set.1"
 
 
-def test_what_stands_since_this_frame_has_its_receipt_and_since_an_earlier_one_none(store, disk):
+def test_what_stands_already_is_answered_with_its_first_receipt(store, disk):
     first, again = store.commit([put(store, 1), put(store, 1)], NOW)
-    assert again.receipt == first.receipt
     assert (first.created, again.created) == (True, False)
+    assert again.receipt == first.receipt
+    store.commit([put(store, 2, key="doc")], NOW)
     [later] = store.commit([put(store, 1)], NOW)
-    assert (later.position, later.created, later.receipt) == (first.position, False, None)
+    assert (later.position, later.created, later.receipt) == (first.position, False, first.receipt)
+    [named] = store.commit([KeyOperation(PUBLIC.ns, "doc", payload(2)[0], store.key.public)], NOW)
+    assert judge(disk).check(receipt_of(named), "test")["type"] == "key_set.1"
+
+
+def test_only_the_receipts_of_late_are_remembered(store):
+    [first] = store.commit([put(store, 0)], NOW)
+    store.commit([put(store, number) for number in range(1, RECENT)], NOW)
+    assert store.commit([put(store, 0)], NOW)[0].receipt == first.receipt
+    store.commit([put(store, RECENT)], NOW)
+    again, other = store.commit([put(store, 0), put(store, 1)], NOW)
+    assert (again.position, again.created, again.receipt) == (first.position, False, None)
+    assert other.receipt.position == other.position == first.position + 1
 
 
 def test_what_was_refused_beside_it_does_not_matter(store, disk):

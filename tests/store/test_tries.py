@@ -215,6 +215,19 @@ def test_the_checkpoint_of_the_last_process_stands_where_nothing_is_behind_it(ma
     check(machine, commitment)
 
 
+@pytest.mark.parametrize("writes", [0, 1])
+def test_what_was_prepared_stands_if_nothing_came_meanwhile(machine, writes):
+    fill(machine)
+    machine.reopen()
+    size = machine.store.log.size
+    machine.store.prepare_commitment()
+    if writes:
+        machine.do(put(20, machine.store.key.public))
+    commitment = machine.commit()
+    assert commitment.size == size + 2 * writes
+    check(machine, commitment)
+
+
 def test_an_empty_store_commits_to_that_it_is_empty(machine):
     commitment = machine.commit()
     assert len(commitment.records) == 0

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from engram.gateway._service import Service
     from engram.identity import Caller
     from engram.ports import Clock
-    from engram.wire import Request
+    from engram.wire import ChallengeStatus, Request
 
 _TEXT_CHARACTERS = 8192
 _TOP_K = 100
@@ -233,7 +233,7 @@ class HttpV1:
             uid=None,
             queries_today=self._queries,
             p50_latency_ms=round(statistics.median(self._latencies_ms), 1) if self._latencies_ms else None,
-            proof_rate=None,
+            proof_rate=_proof_rate(status.challenges),
             uptime_pct=round(min(1.0, status.uptime_s / _DAY_S), 4),
             block=None,
             avg_score=None,
@@ -282,6 +282,12 @@ def _within(field: str, value: int | None, least: int, most: int, default: int) 
     if not least <= value <= most:
         raise Unprocessable(f"{field}: {value} is not from {least} to {most}, as this API has it", field=field)
     return value
+
+
+def _proof_rate(challenges: ChallengeStatus) -> float | None:
+    """Give the part of the challenges of this node that it answered with its records; None where there was none."""
+    answered = challenges.answered + challenges.missing
+    return round(min(1.0, challenges.shown / answered), 4) if answered else None
 
 
 def _hex32(field: str, text: str) -> bytes:

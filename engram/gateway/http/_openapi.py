@@ -42,6 +42,7 @@ _TAGS = {
     "Keys": "Names that stand for one memory at a time, and what they have stood for.",
     "Namespaces": "Rooms of one's own.",
     "Events": "What happened, from any position on.",
+    "Proofs": "What the node holds, shown to who holds nothing.",
     "Node": "How the node is.",
     "OpenAI": "What OpenAI's clients ask for.",
     "First Engram": "The API of the first Engram, as its clients speak it.",
@@ -217,7 +218,8 @@ def _operation(name: str, tag: str, words: str) -> Node:
 
 def _tag(path: str) -> str:
     part = path.split("/")[2]
-    return {"status": "Node", "actors": "Node"}.get(part) or (part.title() if part.title() in _TAGS else "Memories")
+    named = {"status": "Node", "actors": "Node", "proof": "Proofs", "commitment": "Proofs", "challenges": "Proofs"}
+    return named.get(part) or (part.title() if part.title() in _TAGS else "Memories")
 
 
 def _content(schema: Node, example: Any = None) -> Node:

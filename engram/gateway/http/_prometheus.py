@@ -44,6 +44,8 @@ def _node(status: StatusResult) -> Iterable[str]:
     yield _one("scrub_checked_bytes", "gauge", "Bytes that the scrub's pass has been over.", status.scrub.checked_bytes)
     yield _one("index_rows", "gauge", "Living rows of the public namespace's index.", status.index.rows)
     yield _one("index_sealed_parts", "gauge", "Sealed parts of the public namespace's index.", status.index.sealed)
+    outcomes = [({"outcome": name}, status.challenges[name]) for name in status.challenges.__struct_fields__]
+    yield _family("challenges", "counter", "Challenges of this node, by what has become of them.", outcomes)
     if status.index.recall is not None:
         help_ = "Share of the nearest rows that fast queries have found, by replaying them exactly."
         yield _one("index_recall", "gauge", help_, status.index.recall.recall)

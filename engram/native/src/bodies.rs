@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::hash::{Digest, sha256};
 use crate::jcs;
 use crate::record;
-use crate::segment::{Status, Stop, all_zero, digest_at, looks_unfinished, u32_at};
+use crate::segment::{Looks, Status, Stop, all_zero, digest_at, looks_unfinished, u32_at};
 
 pub const HEADER: usize = 64;
 pub const ALIGN: usize = 64;
@@ -184,12 +184,17 @@ fn unsound(segment: &[u8], at: usize, known: Known, last: bool, before: &[Frame]
             .is_none_or(|named| named.contains(id) && !held(id))
     };
     // The id first: whoever fills a body with headers of frames must not have us take the CRC of each.
-    let later = (at + ALIGN..segment.len().saturating_sub(HEADER)).step_by(ALIGN);
-    if later
-        .filter(|&next| counts(&digest_at(segment, next + 16)))
-        .any(|next| sound(segment, next).is_some())
-    {
-        return Stop::damaged(at, "an unsound frame before a sound one");
+    let mut looks = Looks::default();
+    for next in (at + ALIGN..segment.len().saturating_sub(HEADER)).step_by(ALIGN) {
+        if &segment[next..next + 4] != b"EGB1" || !counts(&digest_at(segment, next + 16)) {
+            continue;
+        }
+        if !looks.afford(extent(segment, next)) {
+            return Stop::damaged(at, Looks::TOO_MANY);
+        }
+        if sound(segment, next).is_some() {
+            return Stop::damaged(at, "an unsound frame before a sound one");
+        }
     }
     Stop::torn(at)
 }

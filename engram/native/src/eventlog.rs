@@ -6,7 +6,7 @@
 //! ```
 use crate::hash::Digest;
 use crate::msgpack::event_type;
-use crate::segment::{Stop, all_zero, digest_at, looks_unfinished, u32_at, u64_at};
+use crate::segment::{Looks, Stop, all_zero, digest_at, looks_unfinished, u32_at, u64_at};
 use crate::tree::Frontier;
 
 pub const HEADER: usize = 64;
@@ -212,14 +212,17 @@ fn unsound(segment: &[u8], at: usize, state: &State, last: bool, covered: u64) -
     if !looks_unfinished(segment, at, extent(segment, at)) {
         return Stop::damaged(at, "an unsound frame that was written whole");
     }
-    let later = |next: &usize| {
-        sound(segment, *next).is_some() && u64_at(segment, next + 16) > state.tree.size
-    };
-    if (at + 8..segment.len().saturating_sub(HEADER))
-        .step_by(8)
-        .any(|next| later(&next))
-    {
-        return Stop::damaged(at, "an unsound frame before a sound one");
+    let mut looks = Looks::default();
+    for next in (at + 8..segment.len().saturating_sub(HEADER)).step_by(8) {
+        if &segment[next..next + 4] != b"EGL1" || u64_at(segment, next + 16) <= state.tree.size {
+            continue;
+        }
+        if !looks.afford(extent(segment, next)) {
+            return Stop::damaged(at, Looks::TOO_MANY);
+        }
+        if sound(segment, next).is_some() {
+            return Stop::damaged(at, "an unsound frame before a sound one");
+        }
     }
     Stop::torn(at)
 }

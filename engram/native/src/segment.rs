@@ -55,6 +55,30 @@ impl Stop {
     }
 }
 
+/// How much is read of what may be frames behind an unsound one. Whoever fills a segment with headers of large frames must
+/// not have us take the checksum of each; an unfinished write leaves none of them.
+pub struct Looks(usize);
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self(4 * SEGMENT_LIMIT)
+    }
+}
+
+impl Looks {
+    pub const TOO_MANY: &str =
+        "an unsound frame before more that look like frames than a write leaves";
+
+    /// Take `bytes` off; false where there are not as many left.
+    pub fn afford(&mut self, bytes: usize) -> bool {
+        match self.0.checked_sub(bytes) {
+            Some(left) => self.0 = left,
+            None => return false,
+        }
+        true
+    }
+}
+
 /// Say whether an unsound frame looks unfinished: the file ends inside it, or its part of some aligned 512-byte block
 /// is all zero, as a disk leaves it that never wrote that block.
 pub fn looks_unfinished(segment: &[u8], offset: usize, extent: usize) -> bool {

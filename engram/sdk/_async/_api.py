@@ -24,12 +24,15 @@ from engram.wire import (
     Actors,
     ActorsResult,
     Answer,
+    Commitment,
     Delete,
     Embed,
     Events,
     EventsResult,
     Expect,
     Get,
+    GetCommitment,
+    GetProof,
     History,
     Hit,
     Item,
@@ -50,6 +53,7 @@ from engram.wire import (
     OnLong,
     Ping,
     Pong,
+    Proof,
     Put,
     PutMany,
     Query,
@@ -87,7 +91,9 @@ class AsyncNamespaces:
     async def create(self, name: str, dim: int | None = None, model: str | None = None) -> NamespaceInfo:
         """Create a namespace, bound to one model and dimension; without them it takes texts.
 
-        `model` may be one of the node's configuration: then it takes texts, embedded by that model.
+        `model` may be one of the node's configuration: then it takes texts, embedded by that model. What is kept in it
+        is its owner's to read; but a challenge shows payloads of every namespace, but for sealed records, to the keys
+        that the node's operator has named as `challengers`.
 
         Raises `Conflict` if it exists with others.
         """
@@ -98,12 +104,13 @@ class AsyncNamespaces:
         """Give every namespace that this caller can use, the public one first."""
         return (await self._api._call(NamespaceList())).namespaces  # noqa: SLF001 - a part of `Api`
 
-    async def delete(self, name: str) -> NamespaceDeleteResult:
+    async def delete(self, name: str, *, erase: bool = False) -> NamespaceDeleteResult:
         """Delete a namespace with every memory and key in it. Raises `NotFound`.
 
-        Cut short, it is called again, and goes on.
+        Cut short, it is called again, and goes on. `erase`: overwrite the memories' bytes too, and those of what was
+        deleted from it before; the names of keys stay.
         """
-        return await self._api._call(NamespaceDelete(name=name))  # noqa: SLF001 - a part of `Api`
+        return await self._api._call(NamespaceDelete(name=name, erase=erase))  # noqa: SLF001 - a part of `Api`
 
 
 class AsyncKeys:
@@ -296,13 +303,15 @@ class AsyncApi(NotYet, ABC):
                     number = numbers.popleft()
                     yield number, at_line(number, outcome) if isinstance(outcome, EngramError) else outcome
 
-    async def delete(self, cid: str, namespace: str | None = None) -> bool:
+    async def delete(self, cid: str, namespace: str | None = None, *, erase: bool = False) -> bool:
         """Delete a memory; give True. Raises `NotFound` if there is none of this CID in the namespace.
 
-        A long text's chunks go with it; for one of them alone it raises `Unprocessable`.
+        A long text's chunks go with it; for one of them alone it raises `Unprocessable`. `erase`: overwrite its bytes
+        too, also of one that was deleted before; then it gives whether they are gone, which they are not while another
+        namespace or another key holds the same.
         """
-        await self._call(Delete(cid=cid, namespace=namespace))
-        return True
+        done = await self._call(Delete(cid=cid, namespace=namespace, erase=erase))
+        return done.erased if erase else True
 
     # -- reading --
 
@@ -431,6 +440,20 @@ class AsyncApi(NotYet, ABC):
         """
         return reindex(self._call, self._ingest, namespace, into, model)
 
+    # -- proofs --
+
+    async def proof(self, cid: str | None = None, *, key: str | None = None, namespace: str | None = None) -> Proof:
+        """Give the proof that a memory is held, or of what a key names: `engram.proofs` verifies it without the node.
+
+        It is against a signed checkpoint that knows of what this client has written. Raises `NotFound` where there is
+        no such memory or key; the operator, and who may challenge the node, get the proof that there is none.
+        """
+        return await self._call(GetProof(cid=cid, key=key, namespace=namespace))
+
+    async def commitment(self) -> Commitment:
+        """Give what the node stands by: its latest checkpoint that can be challenged, and the roots of its tries."""
+        return await self._call(GetCommitment())
+
     # -- the node --
 
     @property
@@ -470,6 +493,10 @@ class AsyncApi(NotYet, ABC):
         named = None if types is None else builtins.list(many(types, "types"))
         request = Events(since=since, types=named, namespace=namespace)
         return AsyncEventStream(self._call, self._call_again, request, follow=follow)
+
+    async def call(self, request: Request[R]) -> R:
+        """Carry out a request of `engram.wire` that has no method here, and give its answer. Raises its error."""
+        return await self._call(request)
 
     async def ping(self) -> Pong:
         """Find out whether the memory answers, and nothing else. Raises `Unavailable` where there is none."""

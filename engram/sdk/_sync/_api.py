@@ -25,12 +25,15 @@ from engram.wire import (
     Actors,
     ActorsResult,
     Answer,
+    Commitment,
     Delete,
     Embed,
     Events,
     EventsResult,
     Expect,
     Get,
+    GetCommitment,
+    GetProof,
     History,
     Hit,
     Item,
@@ -51,6 +54,7 @@ from engram.wire import (
     OnLong,
     Ping,
     Pong,
+    Proof,
     Put,
     PutMany,
     Query,
@@ -88,7 +92,9 @@ class Namespaces:
     def create(self, name: str, dim: int | None = None, model: str | None = None) -> NamespaceInfo:
         """Create a namespace, bound to one model and dimension; without them it takes texts.
 
-        `model` may be one of the node's configuration: then it takes texts, embedded by that model.
+        `model` may be one of the node's configuration: then it takes texts, embedded by that model. What is kept in it
+        is its owner's to read; but a challenge shows payloads of every namespace, but for sealed records, to the keys
+        that the node's operator has named as `challengers`.
 
         Raises `Conflict` if it exists with others.
         """
@@ -99,12 +105,13 @@ class Namespaces:
         """Give every namespace that this caller can use, the public one first."""
         return (self._api._call(NamespaceList())).namespaces  # noqa: SLF001 - a part of `Api`
 
-    def delete(self, name: str) -> NamespaceDeleteResult:
+    def delete(self, name: str, *, erase: bool = False) -> NamespaceDeleteResult:
         """Delete a namespace with every memory and key in it. Raises `NotFound`.
 
-        Cut short, it is called again, and goes on.
+        Cut short, it is called again, and goes on. `erase`: overwrite the memories' bytes too, and those of what was
+        deleted from it before; the names of keys stay.
         """
-        return self._api._call(NamespaceDelete(name=name))  # noqa: SLF001 - a part of `Api`
+        return self._api._call(NamespaceDelete(name=name, erase=erase))  # noqa: SLF001 - a part of `Api`
 
 
 class Keys:
@@ -295,13 +302,15 @@ class Api(NotYet, ABC):
                     number = numbers.popleft()
                     yield number, at_line(number, outcome) if isinstance(outcome, EngramError) else outcome
 
-    def delete(self, cid: str, namespace: str | None = None) -> bool:
+    def delete(self, cid: str, namespace: str | None = None, *, erase: bool = False) -> bool:
         """Delete a memory; give True. Raises `NotFound` if there is none of this CID in the namespace.
 
-        A long text's chunks go with it; for one of them alone it raises `Unprocessable`.
+        A long text's chunks go with it; for one of them alone it raises `Unprocessable`. `erase`: overwrite its bytes
+        too, also of one that was deleted before; then it gives whether they are gone, which they are not while another
+        namespace or another key holds the same.
         """
-        self._call(Delete(cid=cid, namespace=namespace))
-        return True
+        done = self._call(Delete(cid=cid, namespace=namespace, erase=erase))
+        return done.erased if erase else True
 
     # -- reading --
 
@@ -428,6 +437,20 @@ class Api(NotYet, ABC):
         """
         return reindex(self._call, self._ingest, namespace, into, model)
 
+    # -- proofs --
+
+    def proof(self, cid: str | None = None, *, key: str | None = None, namespace: str | None = None) -> Proof:
+        """Give the proof that a memory is held, or of what a key names: `engram.proofs` verifies it without the node.
+
+        It is against a signed checkpoint that knows of what this client has written. Raises `NotFound` where there is
+        no such memory or key; the operator, and who may challenge the node, get the proof that there is none.
+        """
+        return self._call(GetProof(cid=cid, key=key, namespace=namespace))
+
+    def commitment(self) -> Commitment:
+        """Give what the node stands by: its latest checkpoint that can be challenged, and the roots of its tries."""
+        return self._call(GetCommitment())
+
     # -- the node --
 
     @property
@@ -467,6 +490,10 @@ class Api(NotYet, ABC):
         named = None if types is None else builtins.list(many(types, "types"))
         request = Events(since=since, types=named, namespace=namespace)
         return EventStream(self._call, self._call_again, request, follow=follow)
+
+    def call(self, request: Request[R]) -> R:
+        """Carry out a request of `engram.wire` that has no method here, and give its answer. Raises its error."""
+        return self._call(request)
 
     def ping(self) -> Pong:
         """Find out whether the memory answers, and nothing else. Raises `Unavailable` where there is none."""

@@ -11,7 +11,7 @@ audit's own. In order:
     bodies       every frame, every id; where each is goes into the audit's database
     the events   read again: each against its body, and what stands before it; the state tries at every commitment;
                  fresh tables folded as far as state.db has come, whose digest must be its own
-    the rest     the index's MANIFEST and parts, and what others say that they have folded
+    the rest     the index's MANIFEST and parts, the snapshot of the tries, and what others say that they have folded
 
 What a node writes meanwhile is behind what is read, or is read whole. Damage ends what cannot be known behind it, and
 nothing else: of a log that breaks off at event n all before it is judged.
@@ -33,15 +33,18 @@ from engram.store._audit._index import check_index, read_manifest
 from engram.store._audit._log import Frame, LogPass, log_bytes
 from engram.store._audit._notes import GivenCheckpoint, Notes
 from engram.store._audit._report import AuditReport, Ledger, PartName, Status, Tell
-from engram.store._audit._state import EventsPass, body_ids
+from engram.store._audit._state import EventsPass
 from engram.store._audit._tables import Refold, Tables, scratch_tables
 from engram.store._audit._tree import TreePass
+from engram.store._audit._trie import TrieSnapshot
 from engram.store._format import format_of
+from engram.store._named import named_bodies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from engram.events import AnyEvent, Unknown
     from engram.ports import Disk
 
 _TORN = 1
@@ -117,6 +120,8 @@ class _Audit:
         wanted = {claim.size for claim in order.claims}
         wanted |= {tables.progress.position} if tables.progress else set()
         wanted |= {manifest.position} if manifest else set()
+        snapshot = TrieSnapshot(self._disk, self._path, ledger)
+        wanted |= {snapshot.position} if snapshot.position is not None else set()
         notes = Notes(self._disk, self._path, order.given, ledger)
         tree = TreePass(self._disk, self._path, ledger, self._opened)
         proved = self._prove_log(notes, tree, wanted)
@@ -130,6 +135,7 @@ class _Audit:
         found.run()
 
         events = EventsPass(connection, bodies, reader, ledger, notes.proved, proved.key)
+        events.tries_at = {snapshot.position: None} if snapshot.position is not None else {}
         refold = None
         root = proved.roots.get(tables.progress.position) if tables.progress else None
         if tables.hold(proved.log.size, root, found.end, whole=proved.whole) and tables.progress:
@@ -144,6 +150,9 @@ class _Audit:
         if manifest is not None:
             known = manifest.position <= proved.log.size
             check_index(self._disk, self._path, manifest, proved.roots.get(manifest.position), ledger, known=known)
+        if snapshot.position is not None:
+            at, tries = snapshot.position, events.tries_at[snapshot.position]
+            snapshot.hold(proved.log.size, proved.roots.get(at), tries, whole=proved.whole)
         self._check_claims(proved)
         return AuditReport(
             node_key=ss58(proved.key) if proved.key else "",
@@ -266,12 +275,15 @@ class _Audit:
 
     def _named(self, ids: set[bytes]) -> set[bytes]:
         """Give which of these ids an event of the log names."""
-        named: set[bytes] = set()
+        return named_bodies(self._readable, ids)
+
+    def _readable(self) -> Iterator[AnyEvent | Unknown]:
+        """Give every event of the log that can be read."""
         for frames in self._pass().frames():
             for frame in frames:
                 for data in _core.frame_events(frame.data):
-                    named.update(ids.intersection(body_ids(data)))
-        return named
+                    with contextlib.suppress(LogCorrupt, msgspec.MsgspecError):
+                        yield decode(data)
 
     # -- the events ---------------------------------------------------------------------------------------------------
 

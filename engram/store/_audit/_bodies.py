@@ -210,7 +210,7 @@ class BodiesPass:
         """
         for look in range(_LOOKS):
             rest = opened.read(0, SEGMENT_BYTES)
-            _, _, (status, at, reason) = _core.scan_bodies(rest, offset, set(), True, False)
+            _, _, (status, at, reason) = _core.scan_bodies(rest, offset, set(), True, True)
             if at > offset or not status:  # written meanwhile, or nothing but zeros
                 return None
             if not first:
@@ -219,7 +219,7 @@ class BodiesPass:
                 self._pause()
         ids = {rest[at : at + 32] for at in range(offset + 16, len(rest) - 47, 64)}
         held = {body_id for body_id, found in self._table.among(ids).items() if found.kind != ERASED}
-        _, _, (status, _, reason) = _core.scan_bodies(rest, offset, self._named(ids), True, False, held=held)
+        _, _, (status, _, reason) = _core.scan_bodies(rest, offset, self._named(ids), True, True, held=held)
         if status == _DAMAGED:
             return reason
         self._ledger.found("bodies", file, offset, reason, status="torn")

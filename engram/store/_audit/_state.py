@@ -6,6 +6,7 @@ is judged all the same.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -40,6 +41,7 @@ from engram.limits import LIMITS
 from engram.native import _core
 from engram.store._audit._tries import Tries
 from engram.store._frames import ERASED, PATCH, RECORD, segment_name
+from engram.store._named import names
 from engram.store._reading import PUBLIC
 
 if TYPE_CHECKING:
@@ -56,6 +58,10 @@ _ANY = _REMOVED = bytes(32)
 _DIGEST = 32
 _TRIES = ("records", "edges", "heads")
 _texts = msgspec.json.Decoder(dict[str, str])
+
+
+digest_of = functools.lru_cache(8192)(cids.digest_of)
+"""That of a CID, which is asked for several times an event."""
 
 
 class _Wrong(Exception):
@@ -92,8 +98,8 @@ class EventsPass:
         """The position of the last commitment that is right."""
         self.holds: int | None = None
         """The size of the largest checkpoint that holds, with what it commits to."""
-        self.sound = True
-        """Whether every event so far fits, so that the tables can be folded from them."""
+        self.tries_at: dict[int, dict[str, TrieRoot] | None] = {}
+        """The tries at sizes that somebody wants to know of, where a frame ends there."""
         self.complete = True
         """Whether every body that an event names was found, if only erased."""
         connection.execute(
@@ -104,11 +110,11 @@ class EventsPass:
     def frames(self, frames: Sequence[Frame]) -> list[tuple[int, AnyEvent | Unknown]]:
         """Take frames in; give their events, decoded, but for those that cannot be."""
         decoded = [(frame, self._decoded(frame)) for frame in frames]
-        named = (body_id for _, found in decoded for _, event in found for body_id in _names(event))
+        named = (body_id for _, found in decoded for _, event in found for body_id in names(event))
         self._found = self._bodies.among(named)
         for frame, found in decoded:
+            sound = 0
             for position, event in found:
-                self._ledger.count("events")
                 try:
                     self._take(frame, position, event)
                 except _Wrong as wrong:
@@ -116,8 +122,11 @@ class EventsPass:
                 except EngramError as error:
                     self._tell("events", frame, position, error.message)
                 else:
-                    self._ledger.count("events", 0, 1)
+                    sound += 1
+            self._ledger.count("events", len(found), sound)
             self._checkpoints(frame, found)
+            if frame.end in self.tries_at:
+                self.tries_at[frame.end] = self._tries.roots()
         return [one for _, found in decoded for one in found]
 
     def end(self) -> None:
@@ -131,7 +140,6 @@ class EventsPass:
             else:
                 continue
             self._ledger.found("bodies", file, offset, reason, position=position)
-            self.sound = False
         bound = self._bindings[PUBLIC_NAMESPACE]
         if bound and bound[0] != PUBLIC.model_version:
             self._ledger.note(
@@ -168,7 +176,7 @@ class EventsPass:
                 self._unknown = True
 
     def _stored(self, frame: Frame, position: int, event: RecordStored) -> None:
-        digest = cids.digest_of(event.cid)
+        digest = digest_of(event.cid)
         self._inside[event.ns] = self._inside.get(event.ns, 0) + self._tries.fold.stored(
             event.ns, digest, event.signer, event.issued_unix_ms, event.payload
         )
@@ -195,7 +203,7 @@ class EventsPass:
                 )
 
     def _deleted(self, event: RecordDeleted) -> None:
-        digest = cids.digest_of(event.cid)
+        digest = digest_of(event.cid)
         self._inside[event.ns] = self._inside.get(event.ns, 0) + self._tries.fold.deleted(
             event.ns, digest, event.signer, event.issued_unix_ms
         )
@@ -207,7 +215,7 @@ class EventsPass:
             self._verify(event.signer, message, event.signature)
 
     def _key_set(self, event: KeySet) -> None:
-        digest = cids.digest_of(event.cid) if event.cid else None
+        digest = digest_of(event.cid) if event.cid else None
         self._inside[event.ns] = self._inside.get(event.ns, 0) + self._tries.fold.key_set(
             event.k, digest, event.issued_unix_ms
         )
@@ -308,29 +316,7 @@ class EventsPass:
         return found
 
     def _tell(self, part: PartName, frame: Frame, position: int, reason: str) -> None:
-        self.sound = False
         self._ledger.found(part, frame.file, frame.offset, f"event {position}: {reason}", position=position)
-
-
-def body_ids(data: bytes) -> list[bytes]:
-    """Give the ids of the bodies that an encoded event names; none where it cannot be read."""
-    try:
-        return _names(decode(data))
-    except (LogCorrupt, msgspec.MsgspecError):
-        return []
-
-
-def _names(event: AnyEvent | Unknown) -> list[bytes]:
-    """Give the ids of the bodies that an event names."""
-    match event:
-        case RecordStored(cid=cid):
-            try:
-                return [cids.digest_of(cid)]
-            except EngramError:  # told when the event is taken
-                return []
-        case KeySet(key=patch) | NamespaceCreated(name=patch):
-            return [patch]
-    return []
 
 
 def _place(body: Found) -> str:

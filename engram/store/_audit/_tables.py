@@ -19,6 +19,7 @@ from engram.errors import EngramError, StorageFailed
 from engram.events import SEGMENT_BYTES, LogStart, RecordStored
 from engram.store import _tables as tables
 from engram.store._audit._log import folder_bytes
+from engram.store._audit._state import digest_of as digest_of_cid
 from engram.store._digest import digest_of
 from engram.store._fold import Fold
 from engram.store._frames import segment_name
@@ -138,7 +139,7 @@ class Refold:
         known = [(position, event) for position, event in entries if position < self._said.position]
         try:
             puts = [event for _, event in known if isinstance(event, RecordStored)]
-            self._fold.expect([(put.ns, cids.digest_of(put.cid), put.signer) for put in puts])
+            self._fold.expect([(put.ns, digest_of_cid(put.cid), put.signer) for put in puts])
             for position, event in known:
                 self._fold.apply(position, event, self._reader.read)
         except _FAILURES as error:

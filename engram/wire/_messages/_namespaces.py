@@ -31,6 +31,8 @@ class NamespaceCreate(Request[NamespaceInfo], frozen=True, kw_only=True):
     """Create a namespace. Without `dim` and `model_version` it takes texts, by the node's own embedder.
 
     `model_version` may be the name of a model that the node is configured with: then it takes texts, by that model.
+    What is kept in it is its owner's to read; but who may challenge the node is shown payloads of every namespace, but
+    for sealed records.
     """
 
     method: ClassVar[str] = "namespace_create"

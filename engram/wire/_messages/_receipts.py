@@ -5,7 +5,7 @@ from __future__ import annotations
 from engram.wire._messages._base import Answer
 
 
-class Receipt(Answer, frozen=True, kw_only=True, tag_field="format", tag="engram/receipt/1"):
+class Receipt(Answer, frozen=True, kw_only=True, gc=False, tag_field="format", tag="engram/receipt/1"):
     """A node's word for a durable write: `event` stands at `position` of its log, which had `size` events and `root`.
 
     `path`: the event's inclusion path in that tree, from the leaf upwards. `signature`: the node key's, over size, root

@@ -81,6 +81,19 @@ class IndexStatus(Answer, frozen=True, kw_only=True):
     """Absent until a query was answered approximately."""
 
 
+class ChallengeStatus(Answer, frozen=True, kw_only=True):
+    """What has become of challenges of this node since it was started."""
+
+    answered: int = 0
+    """Phase A: it walked over the records."""
+    shown: int = 0
+    """Phase B: it proved them, and sent the first of them."""
+    missing: int = 0
+    """A record's bytes were not there, or not whole."""
+    refused: int = 0
+    """Who asked may not, or what was asked cannot be answered."""
+
+
 class StatusResult(Answer, frozen=True, kw_only=True):
     """What the node is and holds."""
 
@@ -108,6 +121,7 @@ class StatusResult(Answer, frozen=True, kw_only=True):
     """The configured models beside the node's own."""
     scrub: ScrubStatus = ScrubStatus(state="off")
     index: IndexStatus = IndexStatus(rows=0)
+    challenges: ChallengeStatus = ChallengeStatus()
 
 
 class Status(Request[StatusResult], frozen=True, kw_only=True):

@@ -1,6 +1,4 @@
 //! The log's tree, for Python: hashes, inclusion and consistency.
-use std::collections::HashMap;
-
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -69,12 +67,13 @@ fn frame_paths<'py>(
     }
     let before = before.tree();
     let frame = FramePaths::new(&before, hash_all(py, &events));
-    let mut shared: HashMap<(usize, usize), Bound<'py, PyBytes>> = HashMap::new();
+    let mut shared: Vec<Vec<Option<Bound<'py, PyBytes>>>> =
+        frame.widths().map(|width| vec![None; width]).collect();
     let paths = PyList::empty(py);
     for number in wanted {
-        let hash = |place| {
-            let made = shared.entry(place);
-            made.or_insert_with(|| PyBytes::new(py, frame.hash(place)))
+        let hash = |place: (usize, usize)| {
+            let made = &mut shared[place.0][place.1];
+            made.get_or_insert_with(|| PyBytes::new(py, frame.hash(place)))
                 .clone()
         };
         paths.append(PyList::new(

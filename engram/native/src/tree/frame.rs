@@ -59,6 +59,11 @@ impl FramePaths {
         path
     }
 
+    /// How many nodes each level has.
+    pub fn widths(&self) -> impl Iterator<Item = usize> + '_ {
+        self.levels.iter().map(|level| level.nodes.len())
+    }
+
     pub fn hash(&self, (height, index): (usize, usize)) -> &Digest {
         &self.levels[height].nodes[index]
     }
