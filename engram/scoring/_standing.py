@@ -21,15 +21,21 @@ if TYPE_CHECKING:
 LEAST_RATE = 0.5
 """The seeds' rule: below it the weight is 0."""
 
-ERASED_A_WINDOW = 3
-"""How many records of one owner a miner may have had erased in a window before they count as missing."""
+ERASED_A_WINDOW, ERASED_OF_ALL = 3, 12
+"""How many records of one owner, and of all, a miner may have had erased in a window before they count as missing.
+
+Whose a record is stands in the miner's log, not in the tombstone: anyone signs one for any record. So all are counted.
+"""
 
 WINDOW_EPOCHS = 8
 _TEST = RatioTest()
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict as it is counted. `records`: those asked for. `owner`: who had one erased, of an ERASED."""
+    """A verdict as it is counted. `records`: of a PASS those that were shown, else those that were asked for.
+
+    `owner`: who had one erased, of an ERASED.
+    """
 
     outcome: Outcome
     records: int
@@ -111,7 +117,7 @@ def _erased(standing: Standing, verdict: Verdict, test: RatioTest) -> Standing:
     counts: Mapping[bytes, int] = {who: many for at, who, many in standing.erased if at == window}
     many = counts.get(owner, 0) + 1
     erased = tuple((window, who, count) for who, count in {**counts, owner: many}.items())
-    after = msgspec.structs.replace(standing, erased=erased)
-    if many <= ERASED_A_WINDOW:
+    after = msgspec.structs.replace(standing, erased=erased[:ERASED_OF_ALL])
+    if many <= ERASED_A_WINDOW and sum(counts.values()) < ERASED_OF_ALL:
         return after
     return _sampled(_counted(after), test, test.missing(verdict.records), misses=1)

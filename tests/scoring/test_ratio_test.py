@@ -6,7 +6,7 @@ import random
 import pytest
 
 from engram.proofs import Outcome
-from engram.scoring import ERASED_A_WINDOW, RatioTest, Standing, Verdict, condemn, detection, fold
+from engram.scoring import ERASED_A_WINDOW, ERASED_OF_ALL, RatioTest, Standing, Verdict, condemn, detection, fold
 
 TEST = RatioTest()
 
@@ -116,6 +116,16 @@ def test_an_owner_that_has_ever_more_erased_hides_what_is_lost():
         standing = fold(standing, Verdict(outcome=Outcome.ERASED, records=64, owner=b"o", epoch=epoch + 8))
     assert standing.misses == 2
     assert len(standing.erased) == 1
+
+
+def test_owners_that_nobody_knows_do_not_hide_more():
+    """Anyone can sign a tombstone: a miner that makes an owner for each lost record gets as far as this."""
+    standing = Standing()
+    for number in range(200):
+        standing = fold(standing, Verdict(outcome=Outcome.ERASED, records=64, owner=number.to_bytes(32)))
+    assert standing.misses == 200 - ERASED_OF_ALL
+    assert standing.weight == 0
+    assert len(standing.erased) <= ERASED_OF_ALL
 
 
 def test_who_mends_its_ways_is_tested_anew():
