@@ -92,6 +92,7 @@ def _audit(folder: Path, result: Audit) -> None:
     state.check_living(log)
     for name, note in sorted(notes.items()):
         check_note(name, note, key, log)
+    state.check_erased()
     unnamed = sum(body.kind != ERASED and key not in named.ids for key, body in bodies.items())
     result.counts |= {"bodies": len(bodies), "unnamed_bodies": unnamed, **state.counts(), "checkpoints": len(notes)}
 

@@ -140,7 +140,7 @@ class DictService:
         self._find(request)
         del self.records[request.namespace, request.cid]
         self.position += 1
-        return DeleteResult(cid=request.cid, position=self.position - 1)
+        return DeleteResult(cid=request.cid, position=self.position - 1, erased=request.erase)
 
     def _find(self, request):
         try:

@@ -13,7 +13,7 @@ from engram.cli._json import write
 from engram.cli._shell import OK, UNREACHABLE, complain, say, utf8
 from engram.cli._target import Unreachable, UsageError
 from engram.cli._text import duration, plural, printable, size
-from engram.errors import EngramError, Unavailable
+from engram.errors import EngramError, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +78,13 @@ def challenge(
             done = trio.run(challenge_node, peer, key, terms, world.clock, world.rng, on_part)
     except Unavailable as error:
         raise Unreachable(f"{node}: {error.message}") from None
+    except Unauthenticated as error:
+        if error.field != "node_key":
+            raise
+        raise UsageError(
+            f"{node}: nobody vouches for its certificate; put the node's key, which `engram status` there says, into "
+            "the address: engram://5F…@host:port"
+        ) from None
     transcript = done.transcript(keep=save is not None)
     if save is not None:
         from engram.proofs import write as document
@@ -187,7 +194,7 @@ def _shown(facts: dict[str, Any]) -> str:
 def _sheet(facts: dict[str, Any]) -> str:
     from engram.cli._results import rows_lines, rows_sheet
 
-    found = ", ".join(f"{float(share):g} of them {chance:.1%}" for share, chance in facts["detects"].items())
+    found = ", ".join(f"{float(share):.1%} {chance:.1%}" for share, chance in facts["detects"].items())
     rows = [
         ("verdict", f"{facts['verdict']}: {facts['reason']}"),
         ("node", f"{facts['node_key']} at {facts['node']}"),
@@ -201,8 +208,8 @@ def _sheet(facts: dict[str, Any]) -> str:
         ("phase B", f"{duration(facts['b_ms'] / 1000)} of {duration(facts['t2_ms'] / 1000)}"),
         ("shown", _shown(facts)),
     ]
-    if facts["by"] == "lot":
-        rows.append(("would find", f"of a node that has lost {found}"))
+    if facts["by"] == "lot" and facts["verdict"] == "PASS":
+        rows.append(("would fail", f"a node that has lost this much of its records, so often: {found}"))
     rows = [(name, printable(value)) for name, value in rows]
     return rows_sheet(rows) if sys.stdout.isatty() else rows_lines(rows)
 

@@ -112,7 +112,7 @@ class Ingest(Command):
 
 def _write_receipt(kept: Kept, file: Path, node_key: str) -> int:
     if kept.receipt is None:
-        complain("no receipt: it was here before, and only what is written has one")
+        complain("no receipt: it was here before, and the node remembers those of its latest writes alone")
         return FAILED
     from engram.proofs import write as document
 

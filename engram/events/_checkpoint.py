@@ -165,7 +165,7 @@ def largest(disk: Disk, folder: Path, public: bytes) -> Checkpoint | None:
     path = folder / found[-1]
     file = disk.open(path, writable=False)
     try:
-        checkpoint = parse(file.read(0, file.size()), public)
+        checkpoint = parse(file.read(0, _NOTE_BYTES + 1), public)
     finally:
         file.close()
     if file_name(checkpoint.size) != path.name:

@@ -222,11 +222,11 @@ def _is_rest(tail: bytes, kept: bytes, offset: int) -> bool:
     )
 
 
-def read_whole(disk: Disk, path: Path) -> bytes:
-    """Read a whole file."""
+def read_whole(disk: Disk, path: Path, most: int = SEGMENT_BYTES) -> bytes:
+    """Read a whole file; of one over `most` bytes that many and one more, so that who reads it sees that it is."""
     file = disk.open(path, writable=False)
     try:
-        return file.read(0, file.size())
+        return file.read(0, min(file.size(), most + 1))
     finally:
         file.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Self
 
 from engram.errors import FolderRefused, LogCorrupt
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from engram.ports import Disk, File
 
+_WIDTH = re.compile(r"[1-9][0-9]{0,2}")
 _VKEY, _LATEST, _ALL = "vkey", "checkpoint", "checkpoints"
 
 
@@ -115,8 +117,10 @@ class TileFolder:
             self._remove(self._path / place, widths)
 
     def _remove(self, folder: Path, but: set[str]) -> None:
+        """Remove partial tiles, and nothing else that may stand there: the folder may lead to somebody's own files."""
         names = set(self._disk.list(folder))
-        for name in names - but:
+        gone = {name for name in names - but if _WIDTH.fullmatch(name)}
+        for name in gone:
             self._disk.remove(folder / name)
-        if not names & but:
+        if names == gone:
             self._disk.remove_folder(folder)

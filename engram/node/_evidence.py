@@ -84,7 +84,7 @@ class EvidenceFolder:
         file = self._disk.open(path, writable=False)
         try:
             return msgspec.json.decode(file.read(0, min(file.size(), _CHECKPOINTS_BYTES)), type=list[_Known])
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return []  # it is what is remembered, and no more
         finally:
             file.close()

@@ -93,8 +93,8 @@ class Prover:
 
         Raises `Forbidden`, `Unauthenticated`, `Unprocessable`, `Conflict` (it was asked before), or `Busy`.
         """
+        self._check_parties(challenge)  # first: whoever may not ask costs next to nothing
         self._forget(now_unix_ms)
-        self._check_parties(challenge)
         self._check_terms(challenge, now_unix_ms)
         state = _state_of(challenge, states)
         if (refused := why_refused(challenge, len(state.records))) is not None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engram.ports import Disk
 
 _MAGIC = b"EGP1"
+_BYTES = 1 << 30
 _HEADER_BYTES = len(_MAGIC) + 32
 _AUDITED_BYTES = 1 << 30
 """More than a state of one Struct is read for nobody but its actor."""
@@ -85,7 +86,7 @@ def load(disk: Disk, path: Path, kind: type[Kept]) -> Kept | None:
         return None
     file = disk.open(path, writable=False)
     try:
-        data = file.read(0, file.size())
+        data = file.read(0, min(file.size(), _BYTES + 1))
     finally:
         file.close()
     body = data[_HEADER_BYTES:]

@@ -27,7 +27,7 @@ class Kept(Answer, frozen=True, kw_only=True):
     """A memory that was kept: its CID, and False in `created` where it was there already.
 
     `tokens` of the whole text, None where nothing had to be embedded; `chunks` that a long text has, else 0. `receipt`:
-    the node's signed word for it, where it was written just now.
+    the node's signed word for it, where it was written of late.
     """
 
     cid: str

@@ -220,7 +220,7 @@ class Bodies:
         last = name == self._writer.name  # which alone may hold no frame
         file = self._disk.open(self._folder / name, writable=False)
         try:
-            data = file.read(0, self._writer.end if last else file.size())
+            data = file.read(0, self._writer.end if last else min(file.size(), SEGMENT_BYTES + 1))
         finally:
             file.close()
         frames, _, (status, offset, reason) = _core.scan_bodies(data, 0, None, last, content=False)
@@ -276,7 +276,7 @@ def _verify(disk: Disk, path: Path, known: _Known, found: list[Body], *, last: b
     number = int(path.name[:20])
     file = disk.open(path)
     try:
-        data = file.read(0, file.size())
+        data = file.read(0, min(file.size(), SEGMENT_BYTES + 1))
         frames, again, (status, offset, reason) = _core.scan_bodies(data, 0, set(), last, content=True)
         if status:  # only now is it worth a walk over the log to know what its events name
             frames, again, (status, offset, reason) = _core.scan_bodies(

@@ -97,7 +97,7 @@ class Committer:
         return self._tries.views()
 
     def _load(self, connection: sqlite3.Connection) -> Tries:
-        tries = trie_file.load(self._folder.disk, self._folder.path, self._log.root_at)
+        tries = trie_file.load(self._folder.disk, self._folder.path, self._log.root_at, self._log.size)
         if tries is not None and self._log.size - tries.position < len(tries):
             self._snapshot_position = tries.position
             return tries

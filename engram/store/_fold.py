@@ -192,11 +192,6 @@ class Fold:
         return None
 
     @property
-    def is_erasing(self) -> bool:
-        """Whether bodies are to be overwritten, so that none of them may be named again before."""
-        return bool(self._erasing)
-
-    @property
     def lacks_bodies(self) -> bool:
         """Whether records that were not erased, as far as was folded, have no body."""
         return bool(self._bodyless)
@@ -413,7 +408,7 @@ class Fold:
         Give its location, whether it is indexed, whether it is a chunk, and its lives.
         """
         location = self._place_of(digest, position)
-        self._erasing.discard(digest)
+        self._erasing.discard(digest)  # put again before anybody overwrote it
         row = None
         if digest in self._no_records:
             self._no_records.discard(digest)

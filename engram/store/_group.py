@@ -18,7 +18,7 @@ from engram.errors import Conflict, EngramError, Forbidden, NotFound, Unprocessa
 from engram.identity import head_key, namespace_id
 from engram.store import _tables as tables
 from engram.store._frames import PATCH, RECORD
-from engram.store._receipts import Frame, Receipt, RecentFrames
+from engram.store._receipts import Frame, Receipt, RecentFrames, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -183,8 +183,6 @@ class Group:
             some = operations[len(outcomes) : len(outcomes) + _EXPECTED]
             self._expect(some)
             for operation in some:
-                if self._fold.is_erasing and isinstance(operation, PutOperation):
-                    return outcomes  # it may name what is to be overwritten, and goes into the next group
                 outcomes.append(self._carry_out(operation))
                 if self._full:
                     break
@@ -196,8 +194,9 @@ class Group:
         """Make the receipts of what was carried out, once it is durable. `before`: the log's state before the frame."""
         done = (outcome for outcome in outcomes if isinstance(outcome, Done))
         positions = {outcome.position for outcome in done if outcome.frame is self.frame}
-        self.frame.sign(key, before, self.events, committed, positions)
-        self._recent.note(self.frame, positions)
+        written = Written(before, self.events, committed)
+        self.frame.sign(key, written, positions)
+        self._recent.note(written, self.frame.signature)
 
     @property
     def _full(self) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engram.ports import Disk
 
 NAME = "scrub"
+_BYTES = 16 << 20
 
 Part = Literal["log", "bodies", "tables"]
 
@@ -74,7 +75,7 @@ def load(disk: Disk, folder: Path) -> Place:
         return Place()
     file = disk.open(path, writable=False)
     try:
-        return msgspec.json.decode(file.read(0, file.size()), type=Place)
+        return msgspec.json.decode(file.read(0, _BYTES + 1), type=Place)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Place()
     finally:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER, NAME = "trie", "tries"
 _HASH, _LENGTH = 32, 4
+_HEAD_BYTES, _LEAF_BYTES = 1 << 20, 104
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -78,13 +79,16 @@ def save(disk: Disk, path: Path, committed: Commitment, skipped: Iterable[str]) 
         raise
 
 
-def load(disk: Disk, path: Path, root_at: Callable[[int], bytes | None]) -> Tries | None:
-    """Read the snapshot; None where there is none that counts. `root_at` gives the log's root at a size."""
+def load(disk: Disk, path: Path, root_at: Callable[[int], bytes | None], log_size: int) -> Tries | None:
+    """Read the snapshot; None where there is none that counts. `root_at` gives the log's root at a size.
+
+    `log_size`: how many events there are. None adds more than a leaf to each trie, so a longer file is not read.
+    """
     file = path / FOLDER / NAME
     if not disk.exists(file):
         return None
     try:
-        return _decoded(memoryview(read_whole(disk, file)), root_at)
+        return _decoded(memoryview(read_whole(disk, file, _HEAD_BYTES + 2 * _LEAF_BYTES * log_size)), root_at)
     except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
         return None
 

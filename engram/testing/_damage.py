@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from engram.errors import BodiesCorrupt, LogCorrupt
 from engram.events import judge
 from engram.native import _core
-from engram.store import Store
+from engram.store import PutOperation, Store
 from engram.testing._clock import START_NS
+from engram.testing._erasing import holders_of
 from engram.testing._machine import DATA
-from engram.testing._oracle import Violation, events_of
+from engram.testing._oracle import Violation, bodies_of, events_of, frames_at, payload_of
 from engram.testing._rng import SimRng, stream
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from engram.testing._tables import SimTables
 
 _TABLES = DATA / "state.db"
+_RECORD = 0
 _LOST = 0.3
 """The share of damages to the log that are a lost end."""
 
@@ -46,7 +48,28 @@ def check_damage(machine: Machine, life: plan.LifePlan, note: Callable[[str, str
         note("machine", f"  the whole verification says: {named}")
         _require_named(named, path, offset)
         _open(disk, tables, copied, path, machine.segment_bytes)
+    _rot(disk, tables, machine, rng, note)
     tables.close()
+
+
+def _rot(disk: SimDisk, tables: SimTables, machine: Machine, rng: Random, note: Callable[[str, str], None]) -> None:
+    """Flip a bit of a body beneath a copy that is open already: nobody has looked at it since."""
+    segments = _segments(disk, "bodies")
+    found = [(path, at + 64, size) for path, at, size, kind in frames_at(segments, f"{DATA}/bodies") if kind == _RECORD]
+    if not found:
+        return
+    path, start, size = rng.choice(found)
+    offset, bit = start + rng.randrange(size), rng.randrange(8)
+    copied = disk.copy()
+    beside = tables.copy(copied, _TABLES)
+    store = _opened(copied, beside, machine.segment_bytes)
+    try:
+        note("machine", f"bit {bit} of byte {offset} of {path} flips, in an open copy")
+        copied.flip(path, offset, bit)
+        _check_rot(store, disk)
+    finally:
+        store.close(START_NS)
+        beside.close()
 
 
 def _lose_end(
@@ -94,9 +117,9 @@ def judge_folder(disk: SimDisk, folder: str) -> tuple[str, int] | None:
     named = _bodies_named(disk)
     held: set[bytes] = set()
     for path in sorted(files):
-        frames, _, (status, offset, _) = _core.scan_bodies(files[path], 0, named, path == max(files), content=True)
+        frames, again, (status, offset, _) = _core.scan_bodies(files[path], 0, named, path == max(files), content=True)
         if status:
-            return path, offset
+            return path, min([offset, *again])
         held.update(body_id for *_, body_id in frames)
     return None if named <= held else (max(files), 0)
 
@@ -119,8 +142,12 @@ def _open(disk: SimDisk, tables: SimTables, copied: SimDisk, path: str, segment_
             raise Violation(f"{path} is damaged, and opening says: {error.message}") from error
         return
     opened_at = store.published.position
-    store.close(START_NS)
-    beside.close()
+    try:
+        if "/bodies/" in path:
+            _check_rot(store, disk)
+    finally:
+        store.close(START_NS)
+        beside.close()
     if opened_at < committed:
         raise Violation(f"{path} is damaged; {committed} events were committed, and opening has kept {opened_at}")
     if "/events/" in path:
@@ -128,6 +155,32 @@ def _open(disk: SimDisk, tables: SimTables, copied: SimDisk, path: str, segment_
     after = {event.position: event.fields for event in events_of(copied.files(), f"{DATA}/events")}
     if any(after[position] != before.get(position) for position in range(opened_at)):
         raise Violation(f"after a flipped bit in {path} the log says something else")
+
+
+def _check_rot(store: Store, disk: SimDisk) -> None:
+    """Read every record: each is what it was, or refused, and then a put of the same mends it. `disk`: before."""
+    files = disk.files()
+    bodies = bodies_of(files, f"{DATA}/bodies")
+    for cid, holders in holders_of(events_of(files, f"{DATA}/events")).items():
+        digest = bytes.fromhex(cid[4:])
+        for ns, signer in sorted(holders.alive):
+            if not _reads(store, ns, digest, bodies[digest]):
+                [done] = store.commit([PutOperation(ns, digest, bodies[digest], signer)], START_NS)
+                if isinstance(done, Exception) or not _reads(store, ns, digest, bodies[digest]):
+                    raise Violation(f"{cid} has rotten and was put again, and it is not mended: {done}")
+
+
+def _reads(store: Store, ns: bytes, digest: bytes, payload: bytes) -> bool:
+    """Say whether a record is given, and not refused; it may not be another. Raises `Violation`."""
+    try:
+        view = store.get(ns, digest)
+    except BodiesCorrupt:
+        return False
+    told = payload_of(payload)
+    given = None if view is None else (bytes(view.embedding), bytes(view.metadata).decode(), view.text)
+    if given != (told.vector, told.metadata_json, told.text):
+        raise Violation(f"v1::{digest.hex()} has rotten, and is given as {given}")
+    return True
 
 
 def _segments(disk: SimDisk, folder: str) -> Mapping[str, bytes]:

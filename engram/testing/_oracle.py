@@ -106,7 +106,7 @@ def frames_of(files: Mapping[str, bytes], folder: str) -> Iterator[Frame]:
 def bodies_of(files: Mapping[str, bytes], folder: str) -> dict[bytes, bytes]:
     """Give the bytes of every body in `folder` by its id, but for those that are erased; the first place counts."""
     found: dict[bytes, bytes] = {}
-    for kind, body_id, data in _frames(files, folder):
+    for kind, body_id, data in _bodies(files, folder):
         if kind != _ERASED:
             found.setdefault(body_id, data)
     return found
@@ -114,16 +114,23 @@ def bodies_of(files: Mapping[str, bytes], folder: str) -> dict[bytes, bytes]:
 
 def erased_of(files: Mapping[str, bytes], folder: str) -> list[tuple[bytes, bytes]]:
     """Give the id and the bytes, which should be zeros, of every body in `folder` that is erased."""
-    return [(body_id, data) for kind, body_id, data in _frames(files, folder) if kind == _ERASED]
+    return [(body_id, data) for kind, body_id, data in _bodies(files, folder) if kind == _ERASED]
 
 
-def _frames(files: Mapping[str, bytes], folder: str) -> Iterator[tuple[int, bytes, bytes]]:
-    for _, data in _segments(files, folder, ".seg"):
+def frames_at(files: Mapping[str, bytes], folder: str) -> Iterator[tuple[str, int, int, int]]:
+    """Give where the frames of the bodies in `folder` are: path, offset, bytes of the body, kind."""
+    for path, data in _segments(files, folder, ".seg"):
         at = 0
         while data[at : at + 4] == b"EGB1":
-            _, _, length, kind, _, body_id, _ = _BODY_HEADER.unpack_from(data, at)
-            yield kind, body_id, data[at + 64 : at + 64 + length]
+            _, _, length, kind, _, _, _ = _BODY_HEADER.unpack_from(data, at)
+            yield path, at, length, kind
             at += (64 + length + 63) // 64 * 64
+
+
+def _bodies(files: Mapping[str, bytes], folder: str) -> Iterator[tuple[int, bytes, bytes]]:
+    for path, at, length, kind in frames_at(files, folder):
+        data = files[path]
+        yield kind, data[at + 16 : at + 48], data[at + 64 : at + 64 + length]
 
 
 def payload_of(data: bytes) -> Payload:

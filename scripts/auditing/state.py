@@ -27,6 +27,7 @@ class State:
         self._folder = folder
         self._bodies = bodies
         self._bindings: dict[bytes, tuple[str, int] | None] = {PUBLIC: None}
+        self._wants: dict[bytes, set[tuple[bytes, bytes]]] = {}
         self._members: dict[tuple[bytes, bytes, bytes], tuple[int, bool]] = {}
         self._lives: dict[bytes, int] = {}
         self._inside: dict[bytes, int] = {}
@@ -102,6 +103,7 @@ class State:
         before = self._members.get((ns, digest, signer))
         if before is None or (issued, False) > before:
             self._members[ns, digest, signer] = (issued, False)
+            self._wants.get(digest, set()).discard((ns, signer))
             self._live(ns, digest, 1 if before is None or before[1] else 0)
 
     def _deleted(self, event: dict[str, Any]) -> None:
@@ -112,6 +114,8 @@ class State:
         before = self._members.get((ns, digest, signer))
         if before is None or (issued, True) > before:
             self._members[ns, digest, signer] = (issued, True)
+            if event["erase"] and before:
+                self._wants.setdefault(digest, set()).add((ns, signer))
             self._live(ns, digest, -1 if before and not before[1] else 0)
 
     def _live(self, ns: bytes, digest: bytes, change: int) -> None:
@@ -182,6 +186,13 @@ class State:
                 gone = "is in no body segment" if body is None else f"was erased: {body.file}, offset {body.offset}"
                 reason = f"event {self._stored_at[digest]}: the body of v1::{digest.hex()}, which lives, {gone}"
                 raise Damage(*log.place(self._stored_at[digest]), reason)
+
+    def check_erased(self) -> None:
+        """Check that of what was erased, and nobody put again, no bytes are here."""
+        for digest, wants in self._wants.items():
+            body = self._bodies.get(digest)
+            if wants and not self._lives.get(digest) and body is not None and body.kind != ERASED:
+                raise Damage(body.file, body.offset, f"the log has v1::{digest.hex()} erased, and its bytes are here")
 
 
 def key_of(digest: bytes) -> bytes:

@@ -179,9 +179,10 @@ def test_malformed_notes_are_refused(case):
 
 
 def test_a_checkpoint_is_never_rewritten(tmp_path):
-    path = checkpoints.write(RealDisk(), tmp_path, Checkpoint(6, bytes(32)), NODE)
-    before = path.read_bytes()
-    assert checkpoints.write(RealDisk(), tmp_path, CHECKPOINT, NODE) == path
+    path = tmp_path / checkpoints.file_name(6)
+    before = checkpoints.write(RealDisk(), tmp_path, Checkpoint(6, bytes(32)), NODE)
+    assert path.read_bytes() == before
+    checkpoints.write(RealDisk(), tmp_path, CHECKPOINT, NODE)
     assert path.read_bytes() == before
     assert checkpoints.largest(RealDisk(), tmp_path, NODE.public) == Checkpoint(6, bytes(32))
 

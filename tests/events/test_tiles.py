@@ -353,3 +353,18 @@ def test_the_log_is_left_as_it_was(node, tmp_path):
     before = {name: hashlib.sha256(data).digest() for name, data in contents(node.path).items()}
     export_tiles(RealDisk(), node.path, tmp_path / "out")
     assert before == {name: hashlib.sha256(data).digest() for name, data in contents(node.path).items()}
+
+
+def test_an_export_removes_nothing_but_its_own_partial_tiles(node, tmp_path):
+    """Who prepared the folder for us may have had a place for partial tiles lead to files of ours."""
+    node.append(20, sign=True)
+    export_tiles(RealDisk(), node.path, tmp_path / "out")
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    (ours / "thesis.txt").write_text("years of work")
+    partial = tmp_path / "out" / "tile" / "0" / "000.p"
+    shutil.rmtree(partial)
+    partial.symlink_to(ours)
+    node.append(500, sign=True)
+    export_tiles(RealDisk(), node.path, tmp_path / "out")
+    assert (ours / "thesis.txt").read_text() == "years of work"

@@ -32,7 +32,10 @@ async def test_a_memory_is_put_found_and_deleted():
         assert struct.unpack(f"<{DIM}f", base64.b64decode(got.json["vector"])) == pytest.approx(embed("the cat"))
         listed = await ask(server, "GET", "/v1/memories?limit=5")
         assert [record["cid"] for record in listed.json["records"]] == [put.json["cid"]]
-        assert (await ask(server, "DELETE", f"/v1/memories/{put.json['cid']}")).status == 200
+        wrong = await ask(server, "DELETE", f"/v1/memories/{put.json['cid']}?erase=yes")
+        assert (wrong.status, wrong.json["field"]) == (400, "erase")
+        deleted = await ask(server, "DELETE", f"/v1/memories/{put.json['cid']}?erase=true")
+        assert (deleted.status, deleted.json["erased"]) == (200, True)
         gone = await ask(server, "GET", f"/v1/memories/{put.json['cid']}")
         assert (gone.status, gone.json) == (404, {"error": "no such record", "code": "not_found", "field": "cid"})
 

@@ -34,6 +34,7 @@ from engram.gateway._http_v1 import _bodies as v1_bodies
 from engram.gateway._http_v1 import _signatures as v1_signatures
 from engram.native import _core
 from engram.node import load_config
+from engram.node._evidence import EvidenceFolder
 from engram.runtime import MemoryDisk, RealDisk, RealRng, RealTables, _snapshot
 from engram.runtime._snapshot import Cursor, Snapshot
 from engram.sdk._address import parse_url
@@ -204,7 +205,12 @@ def index_manifest(data: bytes) -> None:
 
 def saved_tries(data: bytes) -> None:
     for content in (data, hashlib.sha256(data).digest() + data):
-        _trie_file.load(file_of(content, "trie/tries"), HOME, lambda _: bytes(32))
+        _trie_file.load(file_of(content, "trie/tries"), HOME, lambda _: bytes(32), 9)
+
+
+def remembered(data: bytes) -> None:
+    name = f"{identity.ss58(NODE.public)}/checkpoints.json"
+    EvidenceFolder(file_of(data, name), HOME).largest(NODE.public)
 
 
 def packed(data: bytes) -> None:
@@ -240,6 +246,9 @@ PLACE = msgspec.json.encode(_place.Place(part="log", findings=[_place.Finding("l
 SNAPSHOT = msgspec.msgpack.encode(Snapshot("n", "f", 3, 4, bytes(32), ["x.1"], b"state"))
 MANIFEST = msgspec.msgpack.encode(_index_files.Manifest(1, 0, bytes(32), {bytes(32): [bytes(32), b"x" * 300]}))
 
+REMEMBERED = msgspec.json.encode(
+    [{"size": 6, "root": bytes(32), "commitment": {"checkpoint": NOTE, "event": EVENTS[0], "path": [bytes(32)]}}]
+)
 TRIE = _core.Trie(bytes(72)).commit()
 TRIE_HEADER = _trie_file.Header("tries", FOLD_VERSION, 1, bytes(32), TRIE.root, TRIE.root, len(TRIE.save()), [])
 TRIES = msgspec.msgpack.encode(TRIE_HEADER)
@@ -272,6 +281,7 @@ DECODERS: dict[str, tuple[Callable[..., object], Sequence[bytes]]] = {
     "projections/": (follower, [SNAPSHOT, b"EGP1" + hashlib.sha256(SNAPSHOT).digest() + SNAPSHOT]),
     "index/MANIFEST": (index_manifest, [MANIFEST]),
     "trie/tries": (saved_tries, [TRIES]),
+    "evidence/": (remembered, [b"[]", REMEMBERED]),
     "packed file": (packed, [good_archive()]),
 }  # fmt: skip
 """Each decoder, as the table names it, and good inputs."""
@@ -315,6 +325,7 @@ def judged(decode: Callable[[bytes], object], data: bytes) -> None:
         ("index/MANIFEST", b"\x81\xa1a" * 2000),
         ("projections/", b"\x91" * 3000),
         ("scrub", b'{"log":' * 3000),
+        ("evidence/", b"[" * 4000),
         ("trie/tries", (4000).to_bytes(4) + b"\x91" * 4000),
     ],
 )

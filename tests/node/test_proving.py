@@ -151,7 +151,7 @@ async def test_a_proof_is_of_one_thing(service, fields):
 async def test_a_write_is_answered_with_its_receipt(service):
     done = await put(service, 1.0)
     assert check_receipt(done.receipt, service._store.key.public)
-    assert (await put(service, 1.0)).receipt is None
+    assert (await put(service, 1.0)).receipt == done.receipt  # whose answer was lost, perhaps
 
 
 # -- challenges -------------------------------------------------------------------------------------------------------
@@ -197,6 +197,20 @@ async def test_a_challenge_shows_other_peoples_namespaces(service):
     assert challenger.conclude().slow.payloads[0].count(vector(1.0)) == 1
 
 
+async def test_what_is_too_large_for_one_message_comes_in_parts(service):
+    await service.call(NamespaceCreate(name="large", dim=1, model_version="mine/1"), of(ADA))
+    for number in range(7):
+        await service.call(Put(text=f"{number} " * 450_000, vector=[1.0], namespace="large"), of(ADA))
+    challenger = await challenger_of(service, m=64)
+    parts = []
+    while challenger.request is not None:
+        answer = await service.call(challenger.request, of(VALIDATOR))
+        parts.append(len(getattr(answer, "payloads", ())))
+        challenger.take(answer, 1)
+    assert challenger.judged.outcome == Outcome.PASS
+    assert parts == [0, 4, 3]
+
+
 async def test_a_stranger_may_not_challenge(service):
     await many(service)
     challenger = await challenger_of(service, STRANGER)
@@ -238,18 +252,18 @@ async def test_a_challenge_of_records_that_went_meanwhile_is_answered(service):
 
 
 async def test_a_flipped_body_is_missing_and_the_node_lives(service, tmp_path):
-    kept = await many(service, 3)
-    challenger = await challenger_of(service)
+    await many(service, 3)
+    challengers = [await challenger_of(service) for _ in range(20)]
     [segment] = (tmp_path / "data" / "bodies").glob("*.seg")
     data = bytearray(segment.read_bytes())
     for at in range(64 + 64, len(data), 512):
         data[at] ^= 1
     with segment.open("r+b") as file:
         file.write(data)
-    with pytest.raises(NotFound, match="not here, or not whole"):
-        await service.call(challenger.request, of(VALIDATOR))
-    assert (await service.call(Status())).challenges.missing == 1
-    assert len(kept) == 3
+    for challenger in challengers:  # each leaves its place to the next: they are more than a validator may have open
+        with pytest.raises(NotFound, match="not here, or not whole"):
+            await service.call(challenger.request, of(VALIDATOR))
+    assert (await service.call(Status())).challenges.missing == 20
 
 
 async def test_a_thousand_challenges_at_once_are_answered_or_told_to_come_again(service):

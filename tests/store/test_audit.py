@@ -111,6 +111,12 @@ def test_a_copy_without_keys_and_tables_is_judged_by_the_key_that_the_log_names(
     assert "next start folds them" in next(part.note for part in report.parts if part.name == "tables")
 
 
+@pytest.mark.parametrize("seed", [bytes(32), b"short", bytes(33)])
+def test_another_node_key_than_the_logs_is_told(folder, seed):
+    (folder / "keys" / "node.key").write_bytes(seed)
+    assert found(look(folder)) == [("format", "keys/node.key", 0)]
+
+
 def test_the_key_may_be_pinned(folder):
     key = NodeKey(bytes(range(32))).public
     assert look(folder, node_key=key).status == "sound"
@@ -674,6 +680,54 @@ def test_a_folder_that_is_written_to_meanwhile_is_sound(tmp_path):
         store.close(NOW * 2)
     assert not failed
     assert report.events > 25
+
+
+class Moving(ReadOnlyDisk):
+    """Calls `move` between the copy of the database and that of its WAL, once."""
+
+    def __init__(self, move):
+        self.opened = 0
+        self._move = move
+
+    def open(self, path, **how):
+        if path.name == "state.db-wal":
+            self.opened += 1
+            if self.opened == 2:
+                self._move()
+        return super().open(path, **how)
+
+
+def test_tables_whose_wal_began_anew_while_they_were_copied_are_copied_again(tmp_path):
+    store = rich_folder.open_store(tmp_path / "data")
+
+    def move():
+        connection = sqlite3.connect(tmp_path / "data" / "state.db")
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        connection.close()
+        store.commit([rich_folder.text_put(store, f"more {number}") for number in range(20)], NOW * 2)
+
+    rich_folder.fill(store)
+    disk = Moving(move)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            report = audit(disk, AuditOrder(tmp_path / "data", Path(scratch)), lambda *_: None, lambda: None)
+    finally:
+        store.close(NOW * 3)
+    assert (report.findings, counts(report)["tables"]) == ([], (1, 1))
+    assert disk.opened > 3
+
+
+@pytest.mark.parametrize(
+    "change", [changed("recall_measured.1", 0, found=29), lambda frames: frames[:-1]], ids=["another", "shorter"]
+)
+def test_a_log_that_changes_while_it_is_read_is_told(whole, change):
+    def tell(part, *_):
+        if part == "bodies":
+            forge(whole, change, sign=False)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        report = audit(ReadOnlyDisk(), AuditOrder(whole, Path(scratch)), tell, lambda: None)
+    assert "it changed while it was read" in reasons(report)
 
 
 # -- hostile folders --------------------------------------------------------------------------------------------------

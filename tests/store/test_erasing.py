@@ -1,24 +1,31 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import itertools
 import random
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from disks import FaultyDisk
+from rich_folder import look
 
 from engram import cid, documents, events, record
 from engram import filter as filters
 from engram.errors import BodiesCorrupt, Forbidden, NotFound, StorageFailed
 from engram.events import SEGMENT_BYTES
 from engram.identity import namespace_id
+from engram.native import _core
 from engram.runtime import MemoryDisk, MemoryTables, RealDisk, RealRng, RealTables
 from engram.store import PUBLIC, CreateOperation, DeleteOperation, PutOperation, Store
 from engram.store import _tables as tables
 from engram.store._frames import RECORD, Body, segment_name
 from engram.store._overwriting import erase
+
+sys.path.append(str(Path(__file__).parents[2] / "scripts"))  # where a script finds what it imports when it is run
+independent = importlib.import_module("audit")
 
 NOW = 1_700_000_000_000_000_000
 SECRET = "the vault opens with 4711 " * 40
@@ -370,3 +377,47 @@ def test_a_prover_is_given_the_body_or_the_tombstone(store):
     store.commit([secret], NOW)
     assert store.body(location) == secret.payload  # of an older commitment, from where it is now
     assert store.tombstone_of(secret.digest) is None
+
+
+def test_a_torn_tail_of_what_was_erased_before_is_not_kept(tmp_path):
+    """It was put again, and the machine stopped in the middle: nobody was told that it is back."""
+    folder = tmp_path / "data"
+    store = open_store(folder)
+    secret = put(store, SECRET)
+    store.commit([secret, put(store, "something else")], NOW)
+    store.commit([ended(secret)], NOW)
+    tail = store._bodies.tail
+    store.close(NOW)
+    frame = bytearray(_core.encode_body(RECORD, secret.digest, secret.payload))
+    lost = 512 - tail % 512 + 512  # a sector that was not written
+    frame[lost : lost + 512] = bytes(512)
+    for torn in (bytes(frame), _core.encode_body(RECORD, secret.digest, secret.payload)):
+        with (folder / "bodies" / segment_name(0)).open("r+b") as file:
+            file.seek(tail)
+            file.write(torn)
+        assert kept(folder)
+        again = open_store(folder)
+        assert again.get(PUBLIC.ns, secret.digest) is None
+        assert not kept(folder)
+        tail = again._bodies.tail
+        again.close(NOW)
+
+
+def test_both_auditors_tell_of_erased_bytes_that_came_back_from_a_backup(tmp_path):
+    folder = tmp_path / "data"
+    store = open_store(folder)
+    secret = put(store, SECRET)
+    store.commit([secret, put(store, "something else")], NOW)
+    segment = folder / "bodies" / segment_name(0)
+    backup = segment.read_bytes()
+    store.commit([ended(secret)], NOW)
+    store.close(NOW)
+    assert look(folder).findings == []
+    assert independent.audit(folder).findings == []
+    segment.write_bytes(backup)
+    for findings in (look(folder).findings, independent.audit(folder).findings):
+        assert any("erased, and its bytes are here" in finding.reason for finding in findings)
+    (folder / "state.db").unlink()
+    store = open_store(folder)  # folded anew, it finds and overwrites them
+    store.close(NOW)
+    assert not kept(folder)

@@ -16,7 +16,7 @@ from engram.native import _core
 from engram.node._checks import receipt_of
 from engram.runtime import RealRng
 from engram.store import PUBLIC, DeleteOperation, KeyOperation, PutOperation, Store
-from engram.store._receipts import RECENT
+from engram.store._receipts import RECENT_EVENTS, RECENT_FRAMES
 from engram.testing import SimDisk, SimTables
 from engram.testing._losses import LoseNothing
 from engram.testing._oracle import Violation
@@ -99,12 +99,27 @@ def test_what_stands_already_is_answered_with_its_first_receipt(store, disk):
 
 def test_only_the_receipts_of_late_are_remembered(store):
     [first] = store.commit([put(store, 0)], NOW)
-    store.commit([put(store, number) for number in range(1, RECENT)], NOW)
+    half = RECENT_EVENTS // 2
+    second = store.commit([put(store, number) for number in range(1, half)], NOW)
     assert store.commit([put(store, 0)], NOW)[0].receipt == first.receipt
-    store.commit([put(store, RECENT)], NOW)
-    again, other = store.commit([put(store, 0), put(store, 1)], NOW)
-    assert (again.position, again.created, again.receipt) == (first.position, False, None)
-    assert other.receipt.position == other.position == first.position + 1
+    store.commit([put(store, number) for number in range(half, 2 * half)], NOW)
+    assert [done.receipt for done in store.commit([put(store, n) for n in (5, 1)], NOW)] == [
+        second[4].receipt,
+        second[0].receipt,
+    ]
+    store.commit([put(store, 2 * half)], NOW)
+    old, late = store.commit([put(store, 0), put(store, 2 * half - 1)], NOW)
+    assert (old.position, old.created, old.receipt) == (first.position, False, None)
+    assert late.receipt.position == late.position
+
+
+def test_so_many_frames_are_remembered_at_most(store):
+    [first] = store.commit([put(store, 0)], NOW)
+    for number in range(1, RECENT_FRAMES):
+        store.commit([put(store, number)], NOW)
+    assert store.commit([put(store, 0)], NOW)[0].receipt == first.receipt
+    store.commit([put(store, RECENT_FRAMES)], NOW)
+    assert store.commit([put(store, 0)], NOW)[0].receipt is None
 
 
 def test_what_was_refused_beside_it_does_not_matter(store, disk):
