@@ -29,13 +29,6 @@ _CHECKSUM = 2
 _KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
 _SR25519_MARK = 0x80
-_P = 2**255 - 19
-_SMALL_ORDER = {
-    0, 1, _P - 1, _P, _P + 1,
-    0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
-    0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
-}  # fmt: skip
-"""Ed25519's points of small order, each in every way of writing it: the number, without the sign's bit."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -96,20 +89,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """
     if len(signature) == _SIGNATURE_BYTES and signature[-1] & _SR25519_MARK:
         return _core.sr25519_verify(public, message, signature)
-    return _verify_ed25519(public, message, signature)
-
-
-def _verify_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-
-    if int.from_bytes(public, "little") & ~(1 << 255) in _SMALL_ORDER:
-        return False  # whoever likes can sign for it: nobody is it
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    return _core.ed25519_verify(public, message, signature)
 
 
 def load_or_create(disk: Disk, path: Path, rng: Rng) -> NodeKey:

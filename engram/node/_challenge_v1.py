@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from engram.wire import ChallengeV1
 
 _KEY_BYTES = 32
-_NOTHING = ""
 
 
 def challenge_v1(store: Store, request: ChallengeV1) -> Callable[[], ChallengeV1Result]:
@@ -37,7 +36,7 @@ def challenge_v1(store: Store, request: ChallengeV1) -> Callable[[], ChallengeV1
         proofs = prove_v1(key, hashes, batch=request.batch)
         return ChallengeV1Result(
             proofs=[
-                ProofV1(embedding_hash=found, proof=proof) if found else None
+                None if found is None or proof is None else ProofV1(embedding_hash=found, proof=proof)
                 for found, proof in zip(hashes, proofs, strict=True)
             ]
         )
@@ -52,6 +51,6 @@ def _digest(cid: str, field: str) -> bytes:
         raise Unprocessable(f"{field}: {error.message.removeprefix('cid: ')}", field=field) from None
 
 
-def _embedding_hash(store: Store, digest: bytes) -> str:
+def _embedding_hash(store: Store, digest: bytes) -> str | None:
     view = store.get(PUBLIC.ns, digest)
-    return _NOTHING if view is None else embedding_hash_v1(bytes(view.embedding))
+    return None if view is None else embedding_hash_v1(bytes(view.embedding))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import hmac
+
 import golden
 import pytest
 from hypothesis import given
@@ -12,6 +15,7 @@ from engram.native import _core
 CASES = golden.FORMATS["challenge"]["cases"]
 CHAIN = golden.load("trie")["chain"]
 ID = sha(b"a challenge")
+V1 = golden.FORMATS["challenge"]["v1_hmac_absent_validator"]
 
 
 def payload_of(number: int) -> tuple[bytes, bytes]:
@@ -104,3 +108,32 @@ def test_seeds_and_ids_have_32_bytes(length):
     ):
         with pytest.raises(ValueError, match="32 bytes"):
             call()
+
+
+# -- version 1 --------------------------------------------------------------------------------------------------------
+
+
+def test_golden_version_1():
+    key = sha(bytes(32) + bytes.fromhex(V1["nonce_hex"]))
+    assert key.hex() == V1["hmac_key_hex"]
+    assert _core.hmac_v1(key, sha(bytes.fromhex(V1["f32le_hex"])).hex()) == V1["proof_hex"]
+
+
+@given(st.binary(min_size=32, max_size=32), st.lists(st.none() | st.binary(max_size=8), max_size=20))
+def test_version_1_is_the_standard_librarys_hmac(key, found):
+    hashes = [None if data is None else sha(data).hex() for data in found]
+    expected = [
+        hashed and hmac.digest(key, at.to_bytes(4, "little") + hashed.encode(), hashlib.sha256).hex()
+        for at, hashed in enumerate(hashes)
+    ]
+    assert _core.hmac_v1_batch(key, hashes) == expected
+    for hashed in filter(None, hashes):
+        assert _core.hmac_v1(key, hashed) == hmac.digest(key, hashed.encode(), "sha256").hex()
+
+
+def test_version_1_takes_a_key_of_32_bytes_and_hashes_of_64_digits():
+    for call in (_core.hmac_v1, lambda key, found: _core.hmac_v1_batch(key, [found])):
+        with pytest.raises(ValueError, match="32 bytes"):
+            call(bytes(31), "0" * 64)
+        with pytest.raises(ValueError, match="64 digits"):
+            call(bytes(32), "0" * 63)

@@ -8,16 +8,26 @@ import pytest
 from bittensor_wallet import Keypair
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engram import identity
 from engram.errors import Unprocessable
 from engram.identity import Hotkey, NodeKey
+from engram.native import _core
 
 SIGNED = golden.FORMATS["signed"]
 NAMES = golden.FORMATS["names"]
 NODE = NodeKey(bytes(range(32)))
 USER = NodeKey(bytes(range(0x40, 0x60)))
 HOTKEY = Hotkey(bytes(range(0x60, 0x80)))
+P = 2**255 - 19
+# Ed25519's points of small order, each in every way of writing it: the number, without the sign's bit.
+SMALL_ORDER = {
+    0, 1, P - 1, P, P + 1,
+    0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+    0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", golden.FORMATS["ss58"]["accepted"], ids=lambda case: case["address"][:8])
@@ -114,7 +124,7 @@ def test_what_is_no_signature_verifies_nothing(public, signature):
 
 
 @pytest.mark.parametrize("sign", [0, 1 << 255], ids=["plus", "minus"])
-@pytest.mark.parametrize("number", sorted(identity._SMALL_ORDER), ids=lambda number: hex(number)[:12])
+@pytest.mark.parametrize("number", sorted(SMALL_ORDER), ids=lambda number: hex(number)[:12])
 def test_nobody_signs_for_a_point_of_small_order(number, sign):
     """R = 1, s = 0 verifies wherever the challenge is a multiple of the order: for one message in eight, at least."""
     public, forged = (number | sign).to_bytes(32, "little"), b"\1" + bytes(63)
@@ -131,7 +141,21 @@ def test_without_that_rule_they_would():
                 return True
         return False
 
-    assert all(forgeable(number) for number in identity._SMALL_ORDER)
+    assert all(forgeable(number) for number in SMALL_ORDER)
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=80), st.integers(0, 96 * 8 - 1))
+def test_ed25519_is_verified_as_another_implementation_does(seed, message, at):
+    key = NodeKey(seed)
+    whole = key.public + key.sign(message)
+    flipped = (int.from_bytes(whole, "big") ^ 1 << at).to_bytes(96, "big")
+    for public, signature in ((whole[:32], whole[32:]), (flipped[:32], flipped[32:])):
+        try:
+            Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+            holds = True
+        except (InvalidSignature, ValueError):
+            holds = False
+        assert _core.ed25519_verify(public, message, signature) == holds
 
 
 def test_hotkeys_never_print_their_secrets():

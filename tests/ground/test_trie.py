@@ -360,8 +360,17 @@ def test_a_subtree_deeper_than_its_keys_is_refused():
     assert _core.verify_multiproof(view.root, 2, opened, multiproof, None) == [0, 1]
     with pytest.raises(ValueError, match="deeper"):
         _core.verify_multiproof(view.root, 2, opened, b"\x01" * (1 << 22), None)
+
+
+def test_a_subtree_with_more_leaves_than_keys_is_refused_though_it_hashes_to_the_root():
+    leaf, two = bytes(64), sha(b"two leaves where one key is")
+    root = reference.node_hash((1, sha(b"\x02" + leaf)), (2, two))
+    for _ in range(255):
+        root = reference.node_hash((3, root), (0, bytes(32)))
+    proof = root, 3, [leaf], b"\x01" * 255 + b"\x02\x00\x02" + two + b"\x00\x00" * 255, None
     with pytest.raises(ValueError, match="more leaves than"):
-        _core.verify_multiproof(view.root, 3, opened[:1], b"\x01" * 255 + b"\x02\x00\x02" + bytes(32), None)
+        _core.verify_multiproof(*proof)
+    assert verdict(reference.verify, *proof) is None
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------

@@ -155,3 +155,5 @@ def test_a_batch_of_the_first_engrams_proofs_has_the_number_before_each():
     batch = proofs.prove_v1(key, hashes, batch=True)
     assert proofs.verify_v1(key, hashes, batch, batch=True) == [True] * 3
     assert proofs.verify_v1(key, hashes, batch[::-1], batch=True) == [False, True, False]
+    assert proofs.prove_v1(key, [None, *hashes[1:]], batch=True) == [None, *batch[1:]]
+    assert proofs.verify_v1(key, ["", "é" * 64, hashes[2]], batch, batch=True) == [False, False, True]

@@ -4,10 +4,12 @@
 //! seed_0 = H("engram/pos/2/seed\n" | chal_id)        rank_j = (u128be(seed_j[0:16]) * count) >> 128
 //! seed_j+1 = H("engram/pos/2/next\n" | seed_j | payload_j)
 //! ```
+//!
+//! And version 1, the first Engram's: a code over the hash of an embedding, in hex, after its place in a batch.
 use std::collections::HashMap;
 
-use crate::hash::{Digest, hex, sha256};
-use crate::record;
+use crate::hash::{Digest, Hmac, hex_of, sha256, sha256_each};
+use crate::record::{self, Sizes};
 
 /// The most links of a chain.
 pub const LINKS: usize = 1024;
@@ -100,15 +102,31 @@ pub fn chain<P: AsRef<[u8]>>(chal_id: &Digest, payloads: &[P]) -> Result<Walked,
     })
 }
 
+/// The leaves of records: (K, H(payload)). The payloads are certified.
 fn leaves_of<P: AsRef<[u8]>>(payloads: &[P]) -> Result<Vec<(Digest, Digest)>, String> {
-    let leaf = |(at, payload): (usize, &P)| {
-        leaf_of(payload.as_ref()).map_err(|reason| format!("payload {at}: {reason}"))
-    };
-    payloads.iter().enumerate().map(leaf).collect()
+    let records = payloads.iter().enumerate().map(|(at, payload)| {
+        let record = record::checked(payload.as_ref());
+        let record = record.map_err(|reason| format!("payload {at}: {reason}"))?;
+        Ok((Sizes::of(&record), record))
+    });
+    let records: Vec<_> = records.collect::<Result<_, String>>()?;
+    let preimages: Vec<_> = records
+        .iter()
+        .map(|(sizes, record)| sizes.preimage(record))
+        .collect();
+    let digits: Vec<_> = sha256_each(&preimages).iter().map(hex_of).collect();
+    let digits: Vec<[&[u8]; 1]> = digits.iter().map(|digits| [&digits[..]]).collect();
+    let payloads: Vec<_> = payloads.iter().map(|payload| [payload.as_ref()]).collect();
+    Ok(sha256_each(&digits)
+        .into_iter()
+        .zip(sha256_each(&payloads))
+        .collect())
 }
 
-/// The leaf of a record: (K, H(payload)). The payload is certified.
-fn leaf_of(payload: &[u8]) -> Result<(Digest, Digest), String> {
-    let (digest, _) = record::decode(payload)?;
-    Ok((sha256(&[hex(&digest).as_bytes()]), sha256(&[payload])))
+/// The proof of an embedding's hash, which is given in hex; `index`: its place in a batch.
+pub fn proof_v1(key: &Hmac, embedding_hash: &[u8; 64], index: Option<u32>) -> Digest {
+    match index {
+        Some(index) => key.of(&[&index.to_le_bytes(), embedding_hash]),
+        None => key.of(&[embedding_hash]),
+    }
 }

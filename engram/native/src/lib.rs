@@ -9,6 +9,7 @@ pub mod attributes;
 pub mod bodies;
 pub mod challenge;
 pub mod digest;
+pub mod ed25519;
 pub mod embed;
 pub mod eventlog;
 pub mod hash;

@@ -47,22 +47,40 @@ pub fn check_embedding(bytes: &[u8]) -> Result<(), String> {
             bytes.len() / 4
         ));
     }
-    let mut any = bytes.is_empty();
-    for (index, raw) in bytes.chunks_exact(4).enumerate() {
-        let bits = u32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]);
-        if bits & 0x7f80_0000 == 0x7f80_0000 {
-            return Err(not_finite(index, f32::from_bits(bits).into()));
-        }
-        if bits == 0x8000_0000 {
-            return Err(format!("number {index} is -0.0"));
-        }
-        any |= bits != 0;
+    let numbers = bytes.as_chunks().0.iter().copied().map(u32::from_le_bytes);
+    // Without a branch for each number, so that many are looked at in one step.
+    let (any, wrong) = numbers.clone().fold((0, false), |(any, wrong), bits| {
+        (
+            any | bits,
+            wrong | is_not_finite(bits) | (bits == NEGATIVE_ZERO),
+        )
+    });
+    if wrong {
+        return Err(what_is_wrong(numbers));
     }
-    if any {
+    if any != 0 || bytes.is_empty() {
         Ok(())
     } else {
         Err("the vector is zero".to_owned())
     }
+}
+
+const NEGATIVE_ZERO: u32 = 0x8000_0000;
+
+fn is_not_finite(bits: u32) -> bool {
+    bits & 0x7f80_0000 == 0x7f80_0000
+}
+
+fn what_is_wrong(numbers: impl Iterator<Item = u32>) -> String {
+    for (index, bits) in numbers.enumerate() {
+        if is_not_finite(bits) {
+            return not_finite(index, f32::from_bits(bits).into());
+        }
+        if bits == NEGATIVE_ZERO {
+            return format!("number {index} is -0.0");
+        }
+    }
+    unreachable!("a wrong number was seen")
 }
 
 /// Say which number is NaN or infinite.
@@ -91,17 +109,50 @@ pub fn digest(
     metadata: &[u8],
     model_version: &[u8],
 ) -> Digest {
-    sha256(&[
-        b"engram/cid/1\n",
-        &((embedding.len() / 4) as u32).to_le_bytes(),
+    let record = Record {
+        flags,
         embedding,
-        content,
-        &[flags],
-        &(metadata.len() as u32).to_le_bytes(),
         metadata,
-        &(model_version.len() as u32).to_le_bytes(),
         model_version,
-    ])
+        blob: &[],
+        content,
+    };
+    let sizes = Sizes::of(&record);
+    sha256(&sizes.preimage(&record))
+}
+
+/// The numbers among what a CID hashes, as bytes.
+pub struct Sizes {
+    dim: [u8; 4],
+    flags: [u8; 1],
+    metadata: [u8; 4],
+    model_version: [u8; 4],
+}
+
+impl Sizes {
+    pub fn of(record: &Record<'_>) -> Self {
+        Self {
+            dim: (record.dim() as u32).to_le_bytes(),
+            flags: [record.flags],
+            metadata: (record.metadata.len() as u32).to_le_bytes(),
+            model_version: (record.model_version.len() as u32).to_le_bytes(),
+        }
+    }
+
+    /// What the record's CID is the hash of.
+    pub fn preimage<'a>(&'a self, record: &Record<'a>) -> [&'a [u8]; 9] {
+        [
+            b"engram/cid/1\n",
+            &self.dim,
+            record.embedding,
+            record.content,
+            &self.flags,
+            &self.metadata,
+            record.metadata,
+            &self.model_version,
+            record.model_version,
+        ]
+    }
 }
 
 /// Encode a payload. `content` is ignored where there is a blob to hash. Gives the CID's digest and the bytes.
@@ -140,16 +191,16 @@ pub fn encode(
 
 /// Decode a payload and certify it: every rule checked, the CID's digest recomputed.
 pub fn decode(payload: &[u8]) -> Result<(Digest, Record<'_>), String> {
+    let record = checked(payload)?;
+    let digest = sha256(&Sizes::of(&record).preimage(&record));
+    Ok((digest, record))
+}
+
+/// Decode a payload, every rule checked: what is left to certify it is to compute its CID.
+pub fn checked(payload: &[u8]) -> Result<Record<'_>, String> {
     let record = split(payload)?;
     check(&record)?;
-    let digest = digest(
-        record.embedding,
-        record.content,
-        record.flags,
-        record.metadata,
-        record.model_version,
-    );
-    Ok((digest, record))
+    Ok(record)
 }
 
 fn split(payload: &[u8]) -> Result<Record<'_>, String> {

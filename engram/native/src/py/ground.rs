@@ -6,7 +6,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::jcs::{self, Refusal, Value};
-use crate::{digest, record, sr25519, trie};
+use crate::{digest, ed25519, record, sr25519};
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(canonical, module)?)?;
@@ -16,9 +16,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(cid_digest, module)?)?;
     module.add_function(wrap_pyfunction!(encode_record, module)?)?;
     module.add_function(wrap_pyfunction!(decode_record, module)?)?;
-    module.add_function(wrap_pyfunction!(trie_root, module)?)?;
     module.add_function(wrap_pyfunction!(crc32c_of, module)?)?;
     module.add_function(wrap_pyfunction!(sum_of_hashes, module)?)?;
+    module.add_function(wrap_pyfunction!(ed25519_verify, module)?)?;
     module.add_function(wrap_pyfunction!(sr25519_verify, module)?)?;
     module.add_function(wrap_pyfunction!(sr25519_public, module)?)?;
     module.add_function(wrap_pyfunction!(sr25519_sign, module)?)?;
@@ -333,23 +333,17 @@ fn decode_record<'py>(py: Python<'py>, payload: PyBuffer<u8>) -> PyResult<Parts<
     ))
 }
 
-/// The root of a state trie over `leaves`, 64 bytes each (K | value) in any order: (root, count).
-#[pyfunction]
-fn trie_root<'py>(py: Python<'py>, leaves: &[u8]) -> PyResult<(Bound<'py, PyBytes>, u64)> {
-    if !leaves.len().is_multiple_of(64) {
-        return Err(PyValueError::new_err("a leaf is 64 bytes: K and value"));
-    }
-    let rows = leaves.chunks_exact(64).flat_map(|leaf| [leaf, &[0; 8]]);
-    let rows: Vec<u8> = rows.flatten().copied().collect();
-    let snapshot = py.detach(|| trie::Trie::build(&rows).map(|mut trie| trie.commit()));
-    let snapshot = snapshot.map_err(PyValueError::new_err)?;
-    Ok((PyBytes::new(py, &snapshot.root()), snapshot.count()))
-}
-
 /// CRC-32C (Castagnoli) of a buffer.
 #[pyfunction]
 fn crc32c_of(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
+}
+
+/// Whether `signature` is that of `message` under an Ed25519 key; under one of small order, for which anybody can sign,
+/// none is.
+#[pyfunction]
+fn ed25519_verify(py: Python<'_>, public: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    py.detach(|| ed25519::verify(public, message, signature))
 }
 
 /// Whether `signature` is that of `message` under an sr25519 key, in Substrate's context.

@@ -4,13 +4,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::sync::MutexExt;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 
 use super::maps::digest_of;
 use crate::challenge;
-use crate::hash::Digest;
+use crate::hash::{Digest, Hmac, hex_of};
 use crate::trie::{self, GROUP_BITS, Leaf, Proof, Snapshot, Wanted};
 
 /// Leaves whose change or hashing takes about 20 µs; below, the GIL is kept.
@@ -28,6 +28,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pos_next, module)?)?;
     module.add_function(wrap_pyfunction!(pos_walk, module)?)?;
     module.add_function(wrap_pyfunction!(pos_chain, module)?)?;
+    module.add_function(wrap_pyfunction!(hmac_v1, module)?)?;
+    module.add_function(wrap_pyfunction!(hmac_v1_batch, module)?)?;
     Ok(())
 }
 
@@ -383,4 +385,48 @@ fn walked_for(py: Python<'_>, walked: challenge::Walked) -> PyWalked<'_> {
     let leaves = walked.leaves.iter();
     let leaves = leaves.map(|(key, value)| opened(py, key, value)).collect();
     (PyBytes::new(py, &walked.seed), walked.ranks, leaves)
+}
+
+/// The first Engram's proof of an embedding by its hash, both in hex. `key`: H(validator key | nonce).
+#[pyfunction]
+fn hmac_v1<'py>(
+    py: Python<'py>,
+    key: &[u8],
+    embedding_hash: &str,
+) -> PyResult<Bound<'py, PyString>> {
+    let key = Hmac::new(&digest_of(key)?);
+    proof_v1(py, &key, embedding_hash, None)
+}
+
+/// The proofs of a batch, each over its place in it too; None where there is no hash.
+#[pyfunction]
+fn hmac_v1_batch<'py>(
+    py: Python<'py>,
+    key: &[u8],
+    embedding_hashes: Vec<Option<PyBackedStr>>,
+) -> PyResult<Vec<Option<Bound<'py, PyString>>>> {
+    let key = Hmac::new(&digest_of(key)?);
+    let proof = |(hash, index): (&Option<PyBackedStr>, u32)| {
+        let hash = hash.as_deref();
+        hash.map(|hash| proof_v1(py, &key, hash, Some(index)))
+            .transpose()
+    };
+    embedding_hashes.iter().zip(0..).map(proof).collect()
+}
+
+fn proof_v1<'py>(
+    py: Python<'py>,
+    key: &Hmac,
+    embedding_hash: &str,
+    index: Option<u32>,
+) -> PyResult<Bound<'py, PyString>> {
+    let Ok(hash) = embedding_hash.as_bytes().try_into() else {
+        let text = format!(
+            "an embedding's hash has 64 digits, not {}",
+            embedding_hash.len()
+        );
+        return Err(PyValueError::new_err(text));
+    };
+    let code = hex_of(&challenge::proof_v1(key, hash, index));
+    PyString::from_bytes(py, &code)
 }

@@ -10,7 +10,6 @@
 use super::hashing::{Place, ZERO};
 use super::snapshot::Snapshot;
 use super::tree::{LEAF_ROW, Sorted, Trie, grown, leaf_of};
-use crate::hash::Digest;
 
 /// Bytes of a leaf in the file.
 pub const ROW: usize = LEAF_ROW + 32;
@@ -90,8 +89,8 @@ impl Stored<'_> {
 }
 
 impl Sorted for Stored<'_> {
-    fn key(&self, at: usize) -> Digest {
-        self.row(at)[..32].try_into().expect("32 bytes")
+    fn bit(&self, at: usize, depth: usize) -> bool {
+        self.row(at)[depth / 8] & (0x80 >> (depth % 8)) != 0
     }
 
     fn place(&self, at: usize) -> Place {

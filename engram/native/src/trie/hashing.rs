@@ -32,17 +32,29 @@ pub fn leaf_hash(key: &Digest, value: &Digest) -> Digest {
 
 /// The hash of a node over two subtrees, each given as (count, hash).
 pub fn node_hash(left: (u64, Digest), right: (u64, Digest)) -> Digest {
-    sha256(&[
-        &[3],
-        &left.0.to_be_bytes(),
-        &right.0.to_be_bytes(),
-        &left.1,
-        &right.1,
-    ])
+    sha256(&[&node_preimage(left, right)])
+}
+
+/// Bytes that a node hashes.
+pub const NODE_PREIMAGE: usize = 1 + 2 * 8 + 2 * 32;
+
+pub fn node_preimage(left: (u64, Digest), right: (u64, Digest)) -> [u8; NODE_PREIMAGE] {
+    let mut bytes = [3; NODE_PREIMAGE];
+    bytes[1..9].copy_from_slice(&left.0.to_be_bytes());
+    bytes[9..17].copy_from_slice(&right.0.to_be_bytes());
+    bytes[17..49].copy_from_slice(&left.1);
+    bytes[49..].copy_from_slice(&right.1);
+    bytes
 }
 
 pub fn bit(key: &Digest, depth: usize) -> bool {
     key[depth / 8] & (0x80 >> (depth % 8)) != 0
+}
+
+/// Whether the first `depth` bits of two keys are the same.
+pub fn agree(a: &Digest, b: &Digest, depth: usize) -> bool {
+    let (whole, bits) = (depth / 8, depth % 8);
+    a[..whole] == b[..whole] && (bits == 0 || (a[whole] ^ b[whole]) >> (8 - bits) == 0)
 }
 
 /// Where the leaves whose key has a one at `depth` begin.
@@ -88,17 +100,19 @@ pub fn is_stale(run: &[Place]) -> bool {
     run.len() > 1 && run[division(run).1 - 1].node == ZERO
 }
 
-/// Compute the hashes that are missing within the run.
-pub fn settle_run(run: &mut [Place]) {
-    if !is_stale(run) {
-        return;
+/// Compute the hashes that are missing within the run, and give its own, seen from `depth`.
+pub fn settled(run: &mut [Place], depth: usize) -> Digest {
+    if run.len() < 2 {
+        return run_hash(run, depth);
     }
-    let (depth, split) = division(run);
-    let (left, right) = run.split_at_mut(split);
-    settle_run(left);
-    settle_run(right);
-    let side = |run: &[Place]| (run.len() as u64, run_hash(run, depth + 1));
-    left[split - 1].node = node_hash(side(left), side(right));
+    let (at, split) = division(run);
+    if run[split - 1].node == ZERO {
+        let (left, right) = run.split_at_mut(split);
+        let counts = (left.len() as u64, right.len() as u64);
+        let hashes = (settled(left, at + 1), settled(right, at + 1));
+        left[split - 1].node = node_hash((counts.0, hashes.0), (counts.1, hashes.1));
+    }
+    raised(run[split - 1].node, run, at, depth)
 }
 
 /// Forget the hashes of all nodes over the leaf with this key, which the run holds.

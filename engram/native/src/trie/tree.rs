@@ -3,9 +3,7 @@ use std::mem;
 use std::sync::Arc;
 use std::thread;
 
-use super::hashing::{
-    Leaf, Place, ZERO, bit, forget_path, is_stale, node_hash, run_hash, settle_run,
-};
+use super::hashing::{Leaf, Place, ZERO, bit, forget_path, is_stale, node_hash, run_hash, settled};
 use super::snapshot::Snapshot;
 use crate::hash::Digest;
 
@@ -57,12 +55,13 @@ impl Tree {
         }
     }
 
-    fn settle(&mut self, depth: usize) {
+    /// Compute the hashes that are missing, and give its own, seen from `depth`.
+    fn settle(&mut self, depth: usize) -> Digest {
         if !self.is_stale() {
-            return;
+            return self.hash(depth);
         }
         match self {
-            Self::Bucket(run) => settle_run(Arc::make_mut(run).as_mut_slice()),
+            Self::Bucket(run) => settled(Arc::make_mut(run).as_mut_slice(), depth),
             Self::Branch(branch) => Arc::make_mut(branch).settle(depth),
         }
     }
@@ -142,22 +141,21 @@ impl Branch {
         }
     }
 
-    fn settle(&mut self, depth: usize) {
-        if self.count >= PARALLEL as u64
-            && self.left.is_stale()
-            && self.right.is_stale()
-            && depth == 0
-        {
-            thread::scope(|scope| {
-                scope.spawn(|| self.left.settle(depth + 1));
-                self.right.settle(depth + 1);
-            });
-        } else {
-            self.left.settle(depth + 1);
-            self.right.settle(depth + 1);
-        }
-        let side = |tree: &Tree| (tree.count(), tree.hash(depth + 1));
-        self.hash = node_hash(side(&self.left), side(&self.right));
+    fn settle(&mut self, depth: usize) -> Digest {
+        let (left, right) = (&mut self.left, &mut self.right);
+        let counts = (left.count(), right.count());
+        let hashes =
+            if depth == 0 && self.count >= PARALLEL as u64 && left.is_stale() && right.is_stale() {
+                thread::scope(|scope| {
+                    let left = scope.spawn(|| left.settle(depth + 1));
+                    let right = right.settle(depth + 1);
+                    (left.join().expect("hashing does not panic"), right)
+                })
+            } else {
+                (left.settle(depth + 1), right.settle(depth + 1))
+            };
+        self.hash = node_hash((counts.0, hashes.0), (counts.1, hashes.1));
+        self.hash
     }
 }
 
@@ -177,13 +175,14 @@ fn insert_into(run: &mut Vec<Place>, leaf: Leaf) -> bool {
 
 /// Places in the order of their keys, to grow a tree from.
 pub trait Sorted: Sync {
-    fn key(&self, at: usize) -> Digest;
+    /// The bit of a key at `depth`.
+    fn bit(&self, at: usize, depth: usize) -> bool;
     fn place(&self, at: usize) -> Place;
 }
 
 impl Sorted for &[Place] {
-    fn key(&self, at: usize) -> Digest {
-        self[at].leaf.key
+    fn bit(&self, at: usize, depth: usize) -> bool {
+        bit(&self[at].leaf.key, depth)
     }
 
     fn place(&self, at: usize) -> Place {
@@ -228,7 +227,7 @@ pub fn grown(places: &impl Sorted, range: std::ops::Range<usize>, depth: usize) 
 fn first_one(places: &impl Sorted, mut start: usize, mut end: usize, depth: usize) -> usize {
     while start < end {
         let middle = start + (end - start) / 2;
-        if bit(&places.key(middle), depth) {
+        if places.bit(middle, depth) {
             end = middle;
         } else {
             start = middle + 1;
@@ -275,8 +274,11 @@ impl<'a> Rows<'a> {
 }
 
 impl Sorted for Rows<'_> {
-    fn key(&self, at: usize) -> Digest {
-        self.leaf(at).key
+    fn bit(&self, at: usize, depth: usize) -> bool {
+        match 1_u64.rotate_right(depth as u32 + 1) {
+            mask if depth < 64 => self.order[at].0 & mask != 0, // from a row it would be a miss of the cache
+            _ => bit(&self.leaf(at).key, depth),
+        }
     }
 
     fn place(&self, at: usize) -> Place {
@@ -322,11 +324,11 @@ impl Trie {
         let rows = Rows::sort(rows)?;
         let count = rows.order.len();
         if let Some(at) = (1..count).find(|&at| {
-            rows.order[at - 1].0 == rows.order[at].0 && rows.key(at - 1) == rows.key(at)
+            rows.order[at - 1].0 == rows.order[at].0 && rows.leaf(at - 1).key == rows.leaf(at).key
         }) {
             return Err(format!(
                 "the key {} stands twice",
-                crate::hash::hex(&rows.key(at))
+                crate::hash::hex(&rows.leaf(at).key)
             ));
         }
         Ok(Self {

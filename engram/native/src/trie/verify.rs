@@ -1,11 +1,12 @@
 //! Checking a multiproof from a stranger, with nothing but a root, a count and the leaves that were sent along.
 //!
-//! Time and memory follow the bytes given: no recursion, at most 256 open nodes, one hash for each node that closes.
-//! What is refused is refused at the first byte that shows it, so an opened node that nothing asked for ends the walk.
-use super::hashing::{ZERO, bit, leaf_hash, node_hash};
+//! Time and memory follow what was sent and asked for: no recursion, at most 256 nodes open at a time and 256 opened for
+//! each leaf or key. What is refused is refused at the first byte that shows it, before a node is hashed: an opened node
+//! that nothing asked for ends the walk. Then nodes are hashed a level at a time, deepest first, many at once.
+use super::hashing::{NODE_PREIMAGE, ZERO, agree, node_preimage};
 use super::proof::{CLOSED, LEAF, NODE};
 use super::wanted::spans_touch;
-use crate::hash::Digest;
+use crate::hash::{Digest, sha256_each};
 
 /// Bytes of an opened leaf as it is sent: K | value.
 pub const OPENED_LEAF: usize = 64;
@@ -27,16 +28,19 @@ pub fn verify<L: AsRef<[u8]>>(
     if leaves.iter().any(|leaf| leaf.as_ref().len() != OPENED_LEAF) {
         return Err("a leaf is 64 bytes: K and value");
     }
+    let hashed: Vec<_> = leaves.iter().map(|leaf| [&[2], leaf.as_ref()]).collect();
     let mut check = Check {
         leaves,
+        hashes: sha256_each(&hashed),
         spans,
         rest: multiproof,
         path: [0; 32],
         open: Vec::new(),
+        levels: Vec::new(),
         before: 0,
         ranks: Vec::with_capacity(leaves.len()),
     };
-    let (total, hash) = match count {
+    let whole = match count {
         0 => check.nothing()?,
         1 => check.leaf(0)?,
         _ => check.node()?,
@@ -47,17 +51,33 @@ pub fn verify<L: AsRef<[u8]>>(
     if check.ranks.len() != leaves.len() {
         return Err("leaves are left over");
     }
-    if total != count {
+    if whole.count != count {
         return Err("the counts do not add up to the trie's");
     }
-    if hash != *root {
+    if check.fold(whole.hash) != *root {
         return Err("it does not hash to the root");
     }
     Ok(check.ranks)
 }
 
 /// A subtree that is done with: how many leaves, and its hash.
-type Done = (u64, Digest);
+#[derive(Clone, Copy)]
+struct Done {
+    count: u64,
+    hash: Hash,
+}
+
+const NOTHING: Done = Done {
+    count: 0,
+    hash: Hash::Known(ZERO),
+};
+
+/// A hash that was sent, or that of a node of a level, to be computed.
+#[derive(Clone, Copy)]
+enum Hash {
+    Known(Digest),
+    Node(usize),
+}
 
 /// A node that is not yet done with.
 struct Open {
@@ -68,11 +88,14 @@ struct Open {
 
 struct Check<'a, L> {
     leaves: &'a [L],
+    hashes: Vec<Digest>,
     spans: Option<&'a [(Digest, Digest)]>,
     rest: &'a [u8],
     /// The bits from the root to where the walk stands; those after it are zero.
     path: Digest,
     open: Vec<Open>,
+    /// The sides of the nodes that are done with, by the nodes' depth.
+    levels: Vec<Vec<[Done; 2]>>,
     before: u64,
     ranks: Vec<u64>,
 }
@@ -80,7 +103,7 @@ struct Check<'a, L> {
 impl<L: AsRef<[u8]>> Check<'_, L> {
     fn nothing(&self) -> Result<Done, Refusal> {
         match self.spans {
-            Some(_) => Ok((0, ZERO)),
+            Some(_) => Ok(NOTHING),
             None => Err("an empty trie has no leaf to open"),
         }
     }
@@ -130,26 +153,23 @@ impl<L: AsRef<[u8]>> Check<'_, L> {
         let Some(leaf) = self.leaves.get(self.ranks.len()) else {
             return Err("more leaves are opened than were sent");
         };
-        let (key, value) = leaf.as_ref().split_at(32);
-        let (key, value): (&Digest, &Digest) = (
-            key.try_into().expect("32 bytes"),
-            value.try_into().expect("32 bytes"),
-        );
-        if (0..depth).any(|at| bit(key, at) != bit(&self.path, at)) {
+        let key = leaf.as_ref().first_chunk().expect("64 bytes");
+        if !agree(key, &self.path, depth) {
             return Err("a leaf's key does not lead to where it stands");
         }
         if !self.is_asked_for(depth) {
             return Err("a leaf is opened that nothing asked for");
         }
+        let hash = Hash::Known(self.hashes[self.ranks.len()]);
         self.ranks.push(self.before);
         self.pass(1)?;
-        Ok((1, leaf_hash(key, value)))
+        Ok(Done { count: 1, hash })
     }
 
     fn closed(&mut self, depth: usize) -> Result<Done, Refusal> {
         let count = self.varint()?;
         if count == 0 {
-            return Ok((0, ZERO));
+            return Ok(NOTHING);
         }
         if depth > DEPTHS - 64 && count > 1 << (DEPTHS - depth) {
             return Err("a closed subtree counts more leaves than it has keys");
@@ -157,9 +177,9 @@ impl<L: AsRef<[u8]>> Check<'_, L> {
         if self.spans.is_some() && self.is_asked_for(depth) {
             return Err("a subtree that was asked for is closed");
         }
-        let hash = self.take(32)?.try_into().expect("32 bytes");
+        let hash = Hash::Known(self.take(32)?.try_into().expect("32 bytes"));
         self.pass(count)?;
-        Ok((count, hash))
+        Ok(Done { count, hash })
     }
 
     /// Give a finished subtree to the node that it hangs under; if that was its right side, give the node, finished.
@@ -172,7 +192,7 @@ impl<L: AsRef<[u8]>> Check<'_, L> {
         };
         self.path[at / 8] &= !(0x80 >> (at % 8));
         let node = self.open.pop().expect("a node is open");
-        let Some(count) = left.0.checked_add(done.0) else {
+        let Some(count) = left.count.checked_add(done.count) else {
             return Err("the counts add up past 2^64-1");
         };
         if count < 2 {
@@ -181,7 +201,27 @@ impl<L: AsRef<[u8]>> Check<'_, L> {
         if self.spans.is_none() && self.ranks.len() == node.opened_before {
             return Err("a node is opened without an opened leaf under it");
         }
-        Ok(Some((count, node_hash(left, done))))
+        if self.levels.len() <= at {
+            self.levels.resize_with(at + 1, Vec::new);
+        }
+        let hash = Hash::Node(self.levels[at].len());
+        self.levels[at].push([left, done]);
+        Ok(Some(Done { count, hash }))
+    }
+
+    /// Compute the hash of the root from those of all nodes under it.
+    fn fold(&self, root: Hash) -> Digest {
+        let mut below: Vec<Digest> = Vec::new();
+        for level in self.levels.iter().rev() {
+            let side = |done: &Done| (done.count, resolved(done.hash, &below));
+            let bytes = level
+                .iter()
+                .map(|[left, right]| node_preimage(side(left), side(right)));
+            let bytes: Vec<[u8; NODE_PREIMAGE]> = bytes.collect();
+            let messages: Vec<[&[u8]; 1]> = bytes.iter().map(|bytes| [&bytes[..]]).collect();
+            below = sha256_each(&messages);
+        }
+        resolved(root, &below)
     }
 
     fn pass(&mut self, count: u64) -> Result<(), Refusal> {
@@ -218,5 +258,12 @@ impl<L: AsRef<[u8]>> Check<'_, L> {
             }
         }
         Err("a count is not below 2^64")
+    }
+}
+
+fn resolved(hash: Hash, level: &[Digest]) -> Digest {
+    match hash {
+        Hash::Known(hash) => hash,
+        Hash::Node(at) => level[at],
     }
 }

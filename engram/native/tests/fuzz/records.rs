@@ -1,6 +1,6 @@
-//! Record payloads, embeddings, and signatures by sr25519.
+//! Record payloads, embeddings, and signatures.
 use _core::hash::sha256;
-use _core::{record, sr25519};
+use _core::{ed25519, record, sr25519};
 
 use crate::bounds::bounded;
 use crate::golden;
@@ -112,5 +112,25 @@ fn sr25519_signature() {
             good[..2].contains(&bytes),
             "only what was signed verifies"
         );
+    });
+}
+
+/// Public key, signature, message, as RFC 8032 §7.1 signs the empty one: only that verifies.
+#[test]
+fn ed25519_signature() {
+    const SIGNED: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\
+                          e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155\
+                          5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
+    let digit = |at: usize| u8::from_str_radix(&SIGNED[2 * at..][..2], 16).expect("hex");
+    let signed: Vec<u8> = (0..96).map(digit).collect();
+    let good = vec![signed, vec![0; 96]];
+    bolero::check!().with_type::<Recipe>().for_each(|recipe| {
+        let bytes = recipe.bytes(&good, |_, _| ());
+        let (public, rest) = bytes.split_at(bytes.len().min(32));
+        let (signature, message) = rest.split_at(rest.len().min(64));
+        let verified = bounded(bytes.len(), 16, || {
+            ed25519::verify(public, message, signature)
+        });
+        assert_eq!(verified, bytes == good[0], "only what was signed verifies");
     });
 }
