@@ -1,7 +1,7 @@
 """Proofs and challenges: what a node holds, shown to who holds nothing. `formats.md` §4 and §5.
 
-A challenge is refused unless `validator` is the node's own key, or one of the `challengers` that its operator has named;
-and who sends it has proved that very key, or is the operator, since phase B gives what others keep.
+A challenge is refused unless `validator` is the node's own key, or one of the `challengers` that its operator has
+named; and who sends it has proved that very key, or is the operator, since phase B gives what others keep.
 """
 
 from __future__ import annotations
