@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BYTES = 256 * 1024
+_STATEMENT_LINES = 300
+"""Lines of one statement at most, of which anybody wants to know the first: each more is read with all before it."""
 _UNFINISHED = "(at end of document)"
 _PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
@@ -103,7 +105,7 @@ def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
         try:
             values = tomllib.loads(statement)
         except tomllib.TOMLDecodeError as error:
-            if _UNFINISHED in str(error):
+            if _UNFINISHED in str(error) and number - begin < _STATEMENT_LINES:
                 continue
             break
         yield begin, statement, values

@@ -8,11 +8,11 @@ and each ends by itself.
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from engram import cid as cids
 from engram import events
 from engram.errors import Busy, Conflict, Forbidden, NotFound, Unauthenticated, Unprocessable
 from engram.identity import ask_message, fast_message, slow_message, ss58, tombstone_message, verify
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 WINDOW_MS = 60_000
 """How far a challenge's time may be from the node's."""
 
-_K = 32
+_HASH = 32
+
+_Place = tuple[int, bytes, bytes, int]
+"""Where a leaf stands, and its payload lies: rank, K, H(payload), location. The native core gives many at once."""
+
+_KEY: Final = 1
+_VALUE: Final = 2
+_LOCATION: Final = 3
 
 
 class Bodies(Protocol):
@@ -201,12 +208,12 @@ class Answering:
             leaves, multiproof = self._trie.prove(walked.ranks)
         else:
             leaves, multiproof = self._trie.prove_keys(self._challenge.keys)
-        message = slow_message(self.chal_id, multiproof, leaves, (place.value for place in walked.places))
+        message = slow_message(self.chal_id, multiproof, leaves, [value for _, _, value, _ in walked.places])
         return Slow(
             chal_id=self.chal_id,
             leaves=leaves,
             multiproof=multiproof,
-            payloads=self._part(walked.places, 0),
+            payloads=self._part(walked.places),
             total=len(walked.places),
             tombstone=walked.tombstone,
             signature=self._key.sign(message),
@@ -217,40 +224,35 @@ class Answering:
         places = self._answered().places
         if not 0 <= start < len(places):
             raise Unprocessable(f"from: {start}, and there are {len(places)} payloads", field="from")
-        return Payloads(chal_id=self.chal_id, payloads=self._part(places, start))
+        return Payloads(chal_id=self.chal_id, payloads=self._part(places[start:]))
 
     def _answered(self) -> _Walked:
         if self._walked is None:
             raise Unprocessable("phase A of this challenge has not been answered yet")
         return self._walked
 
-    def _part(self, places: Sequence[_Place], start: int) -> list[bytes]:
+    def _part(self, places: Sequence[_Place]) -> list[bytes]:
         room = LIMITS.challenge_part_bytes
         part: list[bytes] = []
-        for place in places[start:]:
-            payload = self._read(place)
+        for place in places:
+            payload = self._bodies.payload(place[_LOCATION])
             if payload is None:
+                self._erased(place)
                 raise Conflict("a record was erased while this challenge was answered")
             room -= len(payload)
             if part and room < 0:
                 break
             part.append(payload)
+        _check(places[: len(part)], part)
         return part
 
     def _walk_ranks(self) -> _Walked:
-        count = len(self._trie)
-        seed = _core.pos_seed(self.chal_id)
-        drawn: dict[int, _Place] = {}
-        for _ in range(self._challenge.m):
-            rank = _core.pos_rank(seed, count)
-            if (place := drawn.get(rank)) is None:
-                place = _Place(*self._trie.leaf(rank))
-            payload = self._read(place)
-            if payload is None:
-                return _Walked(seed, [*drawn, rank], list(drawn.values()), self._tombstone(place))
-            drawn[rank] = place
-            seed = _core.pos_next(seed, payload)
-        return _Walked(seed, list(drawn), list(drawn.values()))
+        seed, places, lacking, rotten = _core.pos_collect(
+            self._trie, self.chal_id, self._challenge.m, self._bodies.payload
+        )
+        if rotten is not None:
+            raise _absent(places[rotten])
+        return self._ended(seed, places) if lacking else _Walked(seed, places)
 
     def _walk_keys(self) -> _Walked:
         seed = _core.pos_seed(self.chal_id)
@@ -258,45 +260,56 @@ class Answering:
         for k in self._challenge.keys:
             if (found := self._trie.find(k)) is None:
                 continue
-            place = _Place(k, *found[1:])
-            if (payload := self._read(place)) is None:
-                return _Walked(seed, [], places, self._tombstone(place))
-            places.append(place)
+            rank, value, location = found
+            places.append((rank, k, value, location))
+            if (payload := self._bodies.payload(location)) is None:
+                return self._ended(seed, places)
+            _check(places[-1:], [payload])
             seed = _core.pos_next(seed, payload)
-        return _Walked(seed, [], places)
+        return _Walked(seed, places)
 
-    def _read(self, place: _Place) -> bytes | None:
-        """Give a payload, or None where it was erased; `NotFound` where it should be here and is not."""
-        payload = self._bodies.payload(place.location)
-        if payload is not None and hashlib.sha256(payload).digest() == place.value:
-            return payload
-        if self._bodies.tombstone(place.location) is not None:
-            return None
-        raise NotFound(f"the bytes of the record at K {place.k.hex()} are not here, or not whole")
-
-    def _tombstone(self, place: _Place) -> bytes:
-        """Give the tombstone of an erased record; the node signs for what it had erased itself."""
-        event = events.decode(self._bodies.tombstone(place.location) or b"")
-        assert isinstance(event, events.RecordDeleted)
-        if event.signature is None and event.signer == self._key.public:
-            digest = bytes.fromhex(event.cid.rpartition(":")[2])
+    def _ended(self, seed: bytes, places: list[_Place]) -> _Walked:
+        """End a walk at the last of its places, which was erased."""
+        event = self._erased(places[-1])
+        if event.signature is None and event.signer == self._key.public:  # the node signs for what it had erased itself
+            digest = cids.digest_of(event.cid)
             message = tombstone_message(self._network, event.ns, digest, event.issued_unix_ms)
             event = msgspec.structs.replace(event, signature=self._key.sign(message))
-        return events.encode(event)
+        return _Walked(seed, places[:-1], places[-1], events.encode(event))
+
+    def _erased(self, place: _Place) -> events.RecordDeleted:
+        """Give the event for which a payload was erased; `NotFound` where it should be here."""
+        tombstone = self._bodies.tombstone(place[_LOCATION])
+        event = None if tombstone is None else events.decode(tombstone)
+        if not isinstance(event, events.RecordDeleted):
+            raise _absent(place)
+        return event
 
 
-class _Place(msgspec.Struct, frozen=True):
-    """Where the payload of a leaf lies."""
+def _check(places: Sequence[_Place], payloads: list[bytes]) -> None:
+    """Refuse to go on with bytes that are not a leaf's own."""
+    hashes = _core.sha256_many(payloads)
+    if hashes != b"".join([value for _, _, value, _ in places]):
+        wrong = (place for at, place in enumerate(places) if hashes[at * _HASH : (at + 1) * _HASH] != place[_VALUE])
+        raise _absent(next(wrong))
 
-    k: bytes
-    value: bytes
-    location: int
+
+def _absent(place: _Place) -> NotFound:
+    return NotFound(f"the bytes of the record at K {place[_KEY].hex()} are not here, or not whole")
 
 
 class _Walked(msgspec.Struct, frozen=True):
-    """A chain that was walked: its last seed, the ranks to open, the payloads to send, the excuse for where it ends."""
+    """A chain that was walked: its last seed, and where the payloads lie that it went over.
+
+    `erased`: the place at which it ends too early, and `tombstone` the excuse.
+    """
 
     seed: bytes
-    ranks: list[int]
     places: list[_Place]
+    erased: _Place | None = None
     tombstone: bytes | None = None
+
+    @property
+    def ranks(self) -> list[int]:
+        """Those of the leaves to open."""
+        return [rank for rank, *_ in (*self.places, *([self.erased] if self.erased else []))]

@@ -141,7 +141,7 @@ def _transcript(transcript: Transcript, node: bytes | None) -> Finding:
         node=ss58(challenge.miner),
         shown=[
             f"The verdict is {judged.outcome.name}: {judged.reason}.",
-            *([f"The node showed the bytes of {judged.samples:,} records."] if judged.samples else []),
+            *([f"The node showed {judged.samples:,} records; their bytes are in this file."] if judged.samples else []),
             f"The validator {ss58(challenge.validator)} has signed it.",
             *(["The node has signed its answers."] if signed else []),
         ],

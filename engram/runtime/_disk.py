@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -86,13 +88,25 @@ class RealFile:
             self._descriptor = -1
 
 
+OPEN = os.O_NONBLOCK | os.O_CLOEXEC
+"""Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever."""
+
+
+def regular(descriptor: int, path: Path) -> int:
+    """Give the descriptor of a regular file; any other is closed, and refused with `OSError`."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 class RealDisk:
     """The file system behind `engram.ports.Disk`."""
 
     def open(self, path: Path, *, create: bool = False, writable: bool = True, private: bool = False) -> RealFile:
-        """Open a file, close-on-exec."""
-        flags = (os.O_RDWR if writable else os.O_RDONLY) | (os.O_CREAT if create else 0) | os.O_CLOEXEC
-        return RealFile(os.open(path, flags, 0o600 if private else 0o644))
+        """Open a regular file, close-on-exec; `OSError` for what is none, without waiting for it."""
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | (os.O_CREAT if create else 0) | OPEN
+        return RealFile(regular(os.open(path, flags, 0o600 if private else 0o644), path))
 
     def list(self, folder: Path) -> list[str]:
         """List a folder, sorted."""

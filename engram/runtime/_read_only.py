@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from typing import TYPE_CHECKING, NoReturn
 
-from engram.runtime._disk import RealDisk, RealFile
+from engram.runtime._disk import OPEN, RealDisk, RealFile, regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,16 +23,12 @@ class ReadOnlyDisk(RealDisk):
         if create or writable or private:
             self._refuse(path)
         try:
-            # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | OPEN)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise OSError(errno.ELOOP, "a symbolic link, which is not followed", str(path)) from None
             raise
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        return RealFile(descriptor)
+        return RealFile(regular(descriptor, path))
 
     def make_folder(self, path: Path) -> None:
         """Refuse."""

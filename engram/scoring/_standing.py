@@ -46,12 +46,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What verdicts have shown of one miner so far.
 
-    `samples`: records that were shown. `misses`: challenges at which one was missing. `ratio`: the logarithm since the
-    test's last end. `decision`: how the test ended last.
+    `excused`: challenges that ended at an erased record, and count as neither. `samples`: records that were shown.
+    `misses`: challenges at which one was missing. `ratio`: the logarithm since the test's last end. `decision`: how the
+    test ended last.
     """
 
     challenges: int = 0
     passed: int = 0
+    excused: int = 0
     samples: int = 0
     misses: int = 0
     ratio: float = 0.0
@@ -67,8 +69,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def weight(self) -> float:
-        """What a score is multiplied with: 0 by evidence, by the ratio test, or by the seeds' rule; else the rate."""
-        if self.condemned or self.decision == "loses" or self.rate < LEAST_RATE:
+        """What a score is multiplied with: 0 by evidence, by the ratio test, or by the seeds' rule; else the rate.
+
+        For that rule what was excused was not passed: who has an excuse each time shows nothing.
+        """
+        too_few = self.passed < LEAST_RATE * (self.challenges + self.excused)
+        if self.condemned or self.decision == "loses" or too_few:
             return 0.0
         return self.rate
 
@@ -119,5 +125,5 @@ def _erased(standing: Standing, verdict: Verdict, test: RatioTest) -> Standing:
     erased = tuple((window, who, count) for who, count in {**counts, owner: many}.items())
     after = msgspec.structs.replace(standing, erased=erased[:ERASED_OF_ALL])
     if many <= ERASED_A_WINDOW and sum(counts.values()) < ERASED_OF_ALL:
-        return after
+        return msgspec.structs.replace(after, excused=after.excused + 1)
     return _sampled(_counted(after), test, test.missing(verdict.records), misses=1)

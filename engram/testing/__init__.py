@@ -12,6 +12,7 @@ from engram.testing._loop import run_seeded
 from engram.testing._losses import KeepFirst, KeepOnly, LoseAll, LoseFirst, LoseNothing, LoseSome, Loss
 from engram.testing._miners import (
     Costs,
+    Excusing,
     Forger,
     HashOnly,
     Junk,
@@ -41,6 +42,7 @@ __all__ = [
     "Costs",
     "Crashed",
     "EveryCall",
+    "Excusing",
     "Forger",
     "Fought",
     "HashOnly",

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from engram import record
+from engram import cid as cids
+from engram import events, record
 from engram.errors import Forbidden, NotFound, Unavailable
-from engram.identity import fast_message, namespace_id, slow_message
+from engram.identity import NodeKey, fast_message, namespace_id, slow_message, tombstone_message
 from engram.native import _core
-from engram.proofs import BY_RANK, Prover, challenge_id
+from engram.proofs import ANY_NETWORK, BY_RANK, Prover, challenge_id
 from engram.runtime import MemoryDisk, MemoryTables
 from engram.store import CreateOperation, DeleteOperation, PutOperation, Store
 from engram.testing._rng import SimRng, stream
@@ -178,6 +179,33 @@ class Forger(HashOnly):
             signature=key.sign(slow_message(chal_id, multiproof, leaves, hashes)),
         )
         return Fast(chal_id=chal_id, seed=seed, signature=key.sign(fast_message(chal_id, seed)))
+
+
+class Excusing(HashOnly):
+    """It kept 32 bytes a record, and says of each that is asked for that its owner has just had it erased.
+
+    Nobody who has no data can tell who the owner was: so it signs as one, with another key each time.
+    """
+
+    _keys = 0
+
+    def tombstone(self, location: int) -> bytes | None:
+        """Make one up, its signature being right."""
+        digest = self.store.body_at(location)
+        if digest is None:
+            return None
+        Excusing._keys += 1
+        owner = NodeKey(hashlib.sha256(b"owner %d" % Excusing._keys).digest())
+        issued_unix_ms = int(self.now_ms)
+        event = events.RecordDeleted(
+            ns=self.ns,
+            cid=cids.from_digest(digest),
+            signer=owner.public,
+            issued_unix_ms=issued_unix_ms,
+            erase=True,
+            signature=owner.sign(tombstone_message(ANY_NETWORK, self.ns, digest, issued_unix_ms)),
+        )
+        return events.encode(event)
 
 
 class OnDemand(Miner):

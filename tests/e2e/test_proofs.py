@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+import urllib.request
 
 import pytest
 from e2e.processes import NODE, USER, run
 
 from engram.identity import NodeKey
+from engram.proofs import Challenger, Nonce, check_proof
+from engram.sdk import EngramClient
 
 TEXTS = [f"Memory number {number}: the cat sat on mat {number * 7}." for number in range(40)]
 
@@ -19,6 +23,11 @@ def engram(node, *arguments, **more):
 
 def challenge(node, *arguments):
     return run(NODE, "challenge", node.url, *arguments, cwd=node.data.parent)
+
+
+def fetched(node, path):
+    with urllib.request.urlopen(node.http_url + path, timeout=10) as answer:
+        return answer.read()
 
 
 def fill(node, texts=TEXTS):
@@ -78,6 +87,26 @@ def test_an_embedded_folder_proves_too(tmp_path, weights):
     key = kept.err.split()[-1]
     for file in ("receipt.json", "proof.json"):
         assert run(USER, "verify", tmp_path / file, "--node", key).code == 0
+
+
+def test_every_wire_gives_proofs_commitments_and_challenges(own_node):
+    key = NodeKey((own_node.data / "keys" / "node.key").read_bytes())
+    with own_node.client() as over_rpc, EngramClient(own_node.http_url) as over_http:
+        kept = over_rpc.put("A memory that every wire proves.", key="every wire")
+        content = over_rpc.get(kept.cid).content_cid
+        for each in (over_rpc, over_http):
+            for proof in (each.proof(kept.cid), each.proof(content), each.proof(key="every wire")):
+                assert check_proof(proof, key.public).value
+            now_ms = time.time_ns() // 1_000_000
+            nonce = Nonce(os.urandom(32))
+            challenger = Challenger(key, key.public, each.commitment(), nonce, now_unix_ms=now_ms, m=4)
+            while challenger.request is not None:
+                challenger.take(each.call(challenger.request), 1)
+            assert challenger.judged.outcome.name == "PASS"
+    done = run(USER, "verify", "-", stdin=fetched(own_node, "/v1/proof?key=every%20wire"))
+    assert done.code == 0, done
+    assert json.loads(fetched(own_node, "/stats"))["proof_rate"] == 1.0
+    assert b'engram_challenges_total{outcome="answered"} 2\n' in fetched(own_node, "/metrics")
 
 
 def test_a_challenge_by_the_nodes_own_key_is_passed_and_its_transcript_stands_alone(own_node, tmp_path):

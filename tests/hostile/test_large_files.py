@@ -70,6 +70,19 @@ def test_a_file_of_a_terabyte_is_refused_or_passed_over(name):
         assert audited(folder).status in {"sound", "torn", "damaged"}
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name):
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "data"
+        shutil.copytree(FOLDER, folder)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+        with contextlib.suppress(EngramError):
+            opened(folder)
+
+
 def bomb(magic: bytes, step: int, header: int, size: int) -> bytes:
     """Headers at every place where a frame may begin, each of which claims all that it can of what follows."""
     data = bytearray(size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -111,3 +112,13 @@ def test_what_is_wrong_is_said_with_its_line(file, text, says):
     path = file(text)
     with pytest.raises(BadRequest, match=re.escape(says)):
         load_config(path)
+
+
+@pytest.mark.parametrize("text", ["a = [\n" + "1,\n" * 60_000 + "]\nport = 0\n", 'a = """\n' + "x\n" * 60_000])
+def test_a_long_statement_is_not_looked_through_line_by_line(tmp_path, text):
+    """It took an hour to say which line was wrong."""
+    (tmp_path / "node.toml").write_text(text)
+    began = time.thread_time()
+    with pytest.raises(BadRequest, match=r"node\.toml"):
+        load_config(tmp_path / "node.toml")
+    assert time.thread_time() - began < 5

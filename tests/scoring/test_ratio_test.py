@@ -128,6 +128,20 @@ def test_owners_that_nobody_knows_do_not_hide_more():
     assert len(standing.erased) <= ERASED_OF_ALL
 
 
+@pytest.mark.parametrize("a_window", [1, 4, 8])
+def test_who_has_an_excuse_each_time_has_no_weight(a_window):
+    """It kept 32 bytes a record, and makes an owner and a tombstone for whatever is asked for, seldom enough."""
+    standing = Standing()
+    for number in range(80):
+        epoch = number * 8 // a_window
+        standing = fold(standing, Verdict(outcome=Outcome.ERASED, records=64, owner=number.to_bytes(32), epoch=epoch))
+    assert standing.weight == 0
+
+
+def test_some_excuses_among_many_passes_cost_nothing():
+    assert counted(*[Outcome.PASS] * 20, *[Outcome.ERASED] * ERASED_A_WINDOW, owner=b"o").weight == 1
+
+
 def test_who_mends_its_ways_is_tested_anew():
     standing = counted(*[Outcome.MISSING] * 10)
     assert standing.decision == "loses"

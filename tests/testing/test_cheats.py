@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from engram.errors import EngramError
-from engram.proofs import DoesNotHold, Outcome, check_evidence, evidence_of, read, verify, write
+from engram.proofs import DoesNotHold, Outcome, check_evidence, check_transcript, evidence_of, read, verify, write
 from engram.scoring import Standing, Verdict, condemn, fold
 from engram.testing import (
     VALIDATOR,
@@ -32,6 +32,7 @@ VERDICTS = {
     miners.Miner: Outcome.PASS,
     miners.HashOnly: Outcome.MISSING,
     miners.Forger: Outcome.INVALID,
+    miners.Excusing: Outcome.ERASED,
     miners.OnDemand: Outcome.LATE,
     miners.ReEmbedding: Outcome.PASS,
     miners.Junk: Outcome.PASS,
@@ -125,12 +126,15 @@ def judged_often(kind, challenges=60, m=16, records=200):
     miner, standing = kind(5, [VALIDATOR.public], records), Standing()
     for number in range(challenges):
         fought = challenged(miner, number, m=m)
-        standing = fold(standing, Verdict(outcome=fought.outcome, records=m, epoch=number))
+        owner = check_transcript(fought.transcript, miner.store.key.public).owner
+        standing = fold(standing, Verdict(outcome=fought.outcome, records=m, epoch=number, owner=owner))
         miner.prover._open.clear()  # its time is over
     return standing
 
 
-@pytest.mark.parametrize("kind", [miners.HashOnly, miners.Late, miners.Refusing, miners.Silent, miners.Lossy])
+@pytest.mark.parametrize(
+    "kind", [miners.HashOnly, miners.Late, miners.Refusing, miners.Silent, miners.Lossy, miners.Excusing]
+)
 def test_who_does_not_show_its_records_has_no_weight_in_the_end(kind):
     assert judged_often(kind).weight == 0
 

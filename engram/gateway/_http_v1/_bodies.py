@@ -192,7 +192,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Counters. What only a chain or other nodes could tell is null, or 0 peers.
 
-    `proof_rate`: of the challenges of this node since it was started, those that it showed its records for.
+    `proof_rate`: of the challenges of this node since it was started, those that it had the records for.
     """
 
     status: str

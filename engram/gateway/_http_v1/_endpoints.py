@@ -285,9 +285,9 @@ def _within(field: str, value: int | None, least: int, most: int, default: int) 
 
 
 def _proof_rate(challenges: ChallengeStatus) -> float | None:
-    """Give the part of the challenges of this node that it answered with its records; None where there was none."""
-    answered = challenges.answered + challenges.missing
-    return round(min(1.0, challenges.shown / answered), 4) if answered else None
+    """Give the part of the challenges of this node that it had the records for; None where there was none."""
+    taken = challenges.answered + challenges.missing
+    return round(challenges.answered / taken, 4) if taken else None
 
 
 def _hex32(field: str, text: str) -> bytes:

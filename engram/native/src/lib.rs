@@ -8,6 +8,7 @@
 pub mod attributes;
 pub mod bodies;
 pub mod challenge;
+pub mod collect;
 pub mod digest;
 pub mod ed25519;
 pub mod embed;

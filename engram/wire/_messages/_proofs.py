@@ -1,7 +1,7 @@
 """Proofs and challenges: what a node holds, shown to who holds nothing. `formats.md` §4 and §5.
 
-What a challenge needs of rights is in its own signature: it is refused unless `validator` is the node's own key, or one
-of the `challengers` that its operator has named.
+A challenge is refused unless `validator` is the node's own key, or one of the `challengers` that its operator has
+named; and who sends it has proved that very key, or is the operator, since phase B gives what others keep.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Challenge(Request[Fast], frozen=True, kw_only=True):
 
     `mode` 0: `m` records by rank; 3: the `keys` (K, 32 bytes each, ascending, distinct). `validator`, `miner`: node
     keys. `log_size`: of the commitment. `signature`: the validator's, over the `chal_id` that all this gives (`ask`).
+    The caller has proved the validator's key (`hello`, `prove`), or is the operator; so for what follows it.
     """
 
     method: ClassVar[str] = "challenge"

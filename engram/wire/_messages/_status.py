@@ -91,7 +91,7 @@ class ChallengeStatus(Answer, frozen=True, kw_only=True):
     missing: int = 0
     """A record's bytes were not there, or not whole."""
     refused: int = 0
-    """Who asked may not, or what was asked cannot be answered."""
+    """Who asked may not, what was asked cannot be answered, or as many are open as the node keeps."""
 
 
 class StatusResult(Answer, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 use pyo3::prelude::*;
 
 mod attributes;
+mod collect;
 mod embed;
 mod ground;
 mod index;
@@ -21,6 +22,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     ground::register(module)?;
     trie::register(module)?;
+    collect::register(module)?;
     log::register(module)?;
     living::register(module)?;
     tree::register(module)?;

@@ -154,8 +154,8 @@ type PyProof<'py> = (Vec<Bound<'py, PyBytes>>, Bound<'py, PyBytes>);
 
 /// A trie as it was when it was committed; for any thread.
 #[pyclass(frozen, module = "engram.native._core")]
-struct TrieView {
-    inner: Snapshot,
+pub struct TrieView {
+    pub inner: Snapshot,
     root: Digest,
 }
 
