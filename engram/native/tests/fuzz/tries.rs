@@ -94,7 +94,8 @@ fn trie_multiproof() {
             let bytes = recipe.bytes(std::slice::from_ref(&good), |_, _| ());
             let (leaves, multiproof) = received(&bytes);
             let count = question.count.unwrap_or(snapshot.count());
-            let verified = bounded(bytes.len(), 8, || {
+            // A node is opened with three bytes, and remembered with a hundred until its level is hashed.
+            let verified = bounded(bytes.len(), 64, || {
                 trie::verify(
                     &snapshot.root(),
                     count,
