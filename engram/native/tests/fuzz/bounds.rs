@@ -38,13 +38,13 @@ unsafe impl GlobalAlloc for Counted {
     }
 }
 
-/// Run `work` on an input of `size` bytes; panic if it held more than `times` as many at once, and 64 KiB.
+/// Run `work` on an input of `size` bytes; panic if it held more than `times` as many at once, and 256 KiB.
 pub fn bounded<T>(size: usize, times: usize, work: impl FnOnce() -> T) -> T {
     let before = HELD.get();
     MOST.set(before);
     let result = work();
     let took = MOST.get() - before;
-    let most = times * size + (64 << 10);
+    let most = times * size + (256 << 10);
     assert!(
         took <= most,
         "{took} bytes of memory for {size} bytes of input, at most {most}"
