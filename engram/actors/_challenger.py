@@ -14,7 +14,7 @@ from engram.store import JudgeOperation
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from engram.events import CommittedState
+    from engram.events import Checkpoint, CommittedState
     from engram.proofs import Evidence, Judged, Transcript
     from engram.wire import Commitment
 
@@ -34,6 +34,11 @@ class Over(Protocol):
     def judged(self) -> Judged: ...
     @property
     def chal_id(self) -> bytes: ...
+    @property
+    def earlier(self) -> Checkpoint | None:
+        """What the node had signed before, where it does not prove that its log begins with that."""
+        ...
+
     def transcript(self, *, keep: bool) -> Transcript:
         """Sign the verdict; `keep`: over the transcript's hash too."""
         ...
@@ -41,10 +46,6 @@ class Over(Protocol):
 
 class Keeper(Protocol):
     """Where evidence is kept; each call is for a thread, and may raise `OSError`."""
-
-    def largest(self, node_key: bytes) -> int:
-        """Give the largest size of its log that a node has signed."""
-        ...
 
     def meet(self, commitment: Commitment, committed: CommittedState) -> Evidence | None:
         """Remember a commitment; give the evidence that it is, beside an earlier one."""
@@ -92,10 +93,10 @@ class ChallengerActor(Actor):
 
     async def _meet(self, node: str, over: Over) -> None:
         """Hold what it has committed to against what it has before."""
-        key = over.committed.node_key
-        largest = await self._beside(functools.partial(self._keeper.largest, key))
-        if over.committed.size < largest:
-            self.context.log.warning("log_rolled_back", node=node, size=over.committed.size, signed_before=largest)
+        if (earlier := over.earlier) is not None:
+            rolled_back = over.committed.size < earlier.size
+            told = "log_rolled_back" if rolled_back else "history_not_proved"
+            self.context.log.warning(told, node=node, size=over.committed.size, signed_before=earlier.size)
         if await self._beside(functools.partial(self._keeper.meet, over.commitment, over.committed)) is not None:
             self.context.log.error("equivocation_found", node=node, size=over.committed.size)
 

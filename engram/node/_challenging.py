@@ -8,12 +8,13 @@ import msgspec
 import trio
 
 from engram.errors import DeadlineExceeded, EngramError, Unprocessable
+from engram.events import Checkpoint, verify_consistency
 from engram.proofs import T1_MS, T2_MS, Challenger, Nonce, check_commitment
 from engram.sdk import AsyncEngramClient
 from engram.wire import Slow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from engram.events import CommittedState
     from engram.identity import NodeKey
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from engram.wire import Commitment, Request
 
     OnPart = Callable[[int, int], object]
+    Known = Callable[[bytes], Awaitable[Checkpoint | None]]
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,8 @@ class Challenged(msgspec.Struct, frozen=True, kw_only=True):
     committed: CommittedState
     challenger: Challenger
     judged: Judged
+    earlier: Checkpoint | None = None
+    """What it had signed before, where it does not prove that its log begins with that."""
 
     @property
     def chal_id(self) -> bytes:
@@ -52,10 +56,22 @@ class Challenged(msgspec.Struct, frozen=True, kw_only=True):
         return self.challenger.conclude(keep=keep)
 
 
+async def _nothing(_node_key: bytes) -> None:
+    """Know of no earlier checkpoint."""
+
+
 async def challenge(
-    peer: Peer, key: NodeKey, terms: Terms, clock: Clock, rng: Rng, on_part: OnPart = lambda _came, _total: None
+    peer: Peer,
+    key: NodeKey,
+    terms: Terms,
+    clock: Clock,
+    rng: Rng,
+    on_part: OnPart = lambda _came, _total: None,
+    known: Known = _nothing,
 ) -> Challenged:
     """Challenge a node, and give what became of it. `on_part(came, total)` hears of payloads as they come.
+
+    `known` gives the largest checkpoint that a node key is known to have signed: its log must go on from there.
 
     Raises what keeps there from being a challenge: the node cannot be reached, or has committed to nothing sound.
     """
@@ -75,9 +91,28 @@ async def challenge(
             t2_ms=terms.t2_ms,
         )
         await _drive(client, challenger, clock, on_part)
+        before = await known(committed.node_key)
+        broken = before is not None and not await _goes_on(client, before, committed)
     if challenger.judged is None:
         raise Unprocessable("the challenge has no end")
-    return Challenged(commitment=commitment, committed=committed, challenger=challenger, judged=challenger.judged)
+    return Challenged(
+        commitment=commitment,
+        committed=committed,
+        challenger=challenger,
+        judged=challenger.judged,
+        earlier=before if broken else None,
+    )
+
+
+async def _goes_on(client: AsyncEngramClient, before: Checkpoint, now: CommittedState) -> bool:
+    """Say whether a node proves that its log goes on from an earlier checkpoint."""
+    if before.size > now.size:
+        return False
+    try:
+        path = await client.consistency(before.size, now.size)
+    except EngramError:
+        return False
+    return verify_consistency(before.size, before.root, now.size, now.root, path)
 
 
 async def _drive(client: AsyncEngramClient, challenger: Challenger, clock: Clock, on_part: OnPart) -> None:

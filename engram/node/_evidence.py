@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engram.events import Checkpoint
 from engram.identity import ss58
 from engram.proofs import Evidence, Outcome, equivocation, evidence_of, said_in_commitment, write
 from engram.wire import Commitment  # noqa: TC001 - a field's type
@@ -61,9 +62,11 @@ class EvidenceFolder:
             return found
         return None
 
-    def largest(self, node_key: bytes) -> int:
-        """Give the largest size of its log that a node has signed, as far as is remembered."""
-        return max((each.size for each in self._known(self._folder / ss58(node_key))), default=0)
+    def largest(self, node_key: bytes) -> Checkpoint | None:
+        """Give the largest checkpoint that a node has signed, as far as is remembered."""
+        known = self._known(self._folder / ss58(node_key))
+        found = max(known, key=lambda each: each.size, default=None)
+        return None if found is None else Checkpoint(found.size, found.root)
 
     def keep(self, transcript: Transcript) -> None:
         """Keep a transcript as evidence, if its verdict makes it that."""

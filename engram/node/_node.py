@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engram.embed import ModelSource
+    from engram.events import Checkpoint
     from engram.gateway import Certificate, Serving
     from engram.node._config import Config
     from engram.ports import Clock, Disk, Network, Offload, Rng, Tables
@@ -242,7 +243,7 @@ async def _actors(
         scrub = await _start_scrub(config, supervisor, nursery, offload, store, world.clock)
         tally = Tally()
         prover = await _start_prover(config, supervisor, offload, store, world.clock, tally)
-        await _start_challenger(config, supervisor, nursery, store, world)
+        await _start_challenger(config, supervisor, nursery, offload, store, world)
         nursery.start_soon(own.prepare, world.model, config.model_dir, offload, world.clock, on_event)
         for name, model in configured.items():
             nursery.start_soon(model.load, offload, lanes[name].ask.name, world.clock, on_event)
@@ -303,15 +304,18 @@ async def _start_prover(
 
 
 async def _start_challenger(
-    config: Config, supervisor: Supervisor, nursery: trio.Nursery, store: Store, world: World
+    config: Config, supervisor: Supervisor, nursery: trio.Nursery, offload: Offload, store: Store, world: World
 ) -> None:
     spec = config.challenge
     if spec is None:
         return
     terms, keeper = Terms(m=spec.m), EvidenceFolder(world.disk, config.data_dir.absolute() / "evidence")
 
+    async def known(node_key: bytes) -> Checkpoint | None:
+        return await offload.run(CHALLENGER_LANE, functools.partial(keeper.largest, node_key))
+
     async def challenged(node: str) -> Challenged:
-        return await challenge(peer_of(node), store.key, terms, world.clock, world.rng)
+        return await challenge(peer_of(node), store.key, terms, world.clock, world.rng, known=known)
 
     make = functools.partial(ChallengerActor, spec.nodes, spec.every_s, challenged, keeper)
     actor = await supervisor.start("challenger", make, essential=False)

@@ -11,6 +11,7 @@ place in the trie, which is another's memory.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,9 +19,11 @@ import trio
 from engram import cid as cids
 from engram.actors import AnswerFast, AnswerSlow, CommitCheckpoint, GivePayloads
 from engram.errors import BadRequest, NotFound, Unauthenticated, Unavailable
+from engram.events import LogTree
 from engram.identity import head_key
 from engram.node._checks import checked_key, within
 from engram.proofs import ProverLimits, commitment_of, prove_key, prove_record
+from engram.wire import Consistency
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
         Commitment,
         Fast,
         GetCommitment,
+        GetConsistency,
         GetProof,
         Payloads,
         Proof,
@@ -78,6 +82,8 @@ class Proving:
         self._challengers = frozenset(challengers)
         self._beside = beside
         self._reach = reach
+        folder = store.folder
+        self._tree = LogTree(folder.disk, folder.path / "tree", store.log)
 
     # -- proofs -------------------------------------------------------------------------------------------------------
 
@@ -147,6 +153,18 @@ class Proving:
         with trio.CancelScope(shield=True):  # the folder must not be closed under it
             await self._offload.run(_LANE, self._store.prepare_commitment)
         return await self._store_ref.ask(CommitCheckpoint(position))
+
+    # -- the log ------------------------------------------------------------------------------------------------------
+
+    async def consistency(self, request: GetConsistency, caller: Caller) -> Consistency:
+        """Prove to anyone that the log of one size begins with that of another: it says nothing of its events."""
+        del caller
+        first = within("first", request.first, 0, 2**62)
+        second = within("second", request.second, first, 2**62)
+        await self._reach(second)
+        with trio.CancelScope(shield=True):  # the folder must not be closed under it
+            path = await self._offload.run(_LANE, functools.partial(self._tree.consistency, first, second))
+        return Consistency(path=path)
 
     # -- challenges ---------------------------------------------------------------------------------------------------
 

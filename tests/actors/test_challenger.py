@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import msgspec
+import structlog.testing
 import trio
 from actors.test_scrubber import Inline
 from kernel_actors import FixedRng, TrioClock
@@ -13,6 +14,7 @@ from proof_world import NODE, NOW_MS, VALIDATOR, Shelf, World, payload, state_of
 from engram import events
 from engram.actors import ChallengeOnce, ChallengerActor, StoreActor, keep_asking
 from engram.errors import Unavailable
+from engram.events import Checkpoint
 from engram.node._challenging import Challenged
 from engram.node._evidence import EvidenceFolder
 from engram.proofs import Outcome, Prover, check_commitment, commitment_of
@@ -29,6 +31,7 @@ class Miners:
         self.asked = []
         self.worlds = {}
         self.spoil = {}
+        self.earlier = None
 
     def add(self, address, payloads, before=None):
         shelf, state = Shelf(list(payloads)), state_of(payloads, before=before)
@@ -45,7 +48,13 @@ class Miners:
             challenger.take(self.spoil.get(type(answer), lambda same: same)(answer), 1)
         commitment = commitment_of(world.state)
         committed = check_commitment(commitment)
-        return Challenged(commitment=commitment, committed=committed, challenger=challenger, judged=challenger.judged)
+        return Challenged(
+            commitment=commitment,
+            committed=committed,
+            challenger=challenger,
+            judged=challenger.judged,
+            earlier=self.earlier,
+        )
 
 
 @contextlib.asynccontextmanager
@@ -123,3 +132,14 @@ async def test_a_second_history_of_one_size_is_kept_as_evidence(tmp_path, autoju
         miners.add("forked", PAYLOADS[::-1][:10])
         await trio.sleep(60)
     assert kept(tmp_path) == ["checkpoints.json", "equivocation"]
+
+
+async def test_a_log_that_does_not_prove_that_it_goes_on_is_told_of(tmp_path, autojump_clock):
+    miners = Miners()
+    miners.add("forked", PAYLOADS)
+    miners.earlier = Checkpoint(1, bytes(32))
+    with structlog.testing.capture_logs() as said:
+        async with challenging(tmp_path, miners, ["forked"]):
+            await trio.sleep(1)
+    [told] = [entry for entry in said if entry["event"] == "history_not_proved"]
+    assert told["signed_before"] == 1

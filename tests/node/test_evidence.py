@@ -40,10 +40,10 @@ def test_two_roots_of_one_size_are_evidence_that_anyone_can_verify(tmp_path):
 
 def test_a_log_that_grows_is_no_evidence_and_its_largest_size_is_known(tmp_path):
     folder = EvidenceFolder(RealDisk(), tmp_path)
-    assert folder.largest(NODE.public) == 0
+    assert folder.largest(NODE.public) is None
     for size in (1, 3, 2):
         assert folder.meet(*committed([payload(1)], [created(n) for n in range(size)])) is None
-    assert folder.largest(NODE.public) == 4
+    assert folder.largest(NODE.public).size == 4
     assert kept(tmp_path) == ["checkpoints.json"]
 
 
@@ -65,7 +65,7 @@ def test_damaged_memory_is_begun_anew(tmp_path):
     [path] = tmp_path.rglob("checkpoints.json")
     for damage in (b"", b"{", b"[1]", b"\xff" * 100):
         path.write_bytes(damage)
-        assert folder.largest(NODE.public) == 0
+        assert folder.largest(NODE.public) is None
         assert folder.meet(*committed([payload(1)])) is None
 
 

@@ -11,9 +11,10 @@ import trio
 
 from engram import cid as cids
 from engram.errors import BadRequest, Busy, Forbidden, NotFound, TooLarge, Unauthenticated, Unavailable, Unprocessable
+from engram.events import verify_consistency
 from engram.identity import ANONYMOUS, OPERATOR, Caller, NodeKey
 from engram.node import Config, real_world, running
-from engram.proofs import Challenger, Nonce, Outcome, check_proof, check_receipt
+from engram.proofs import Challenger, Nonce, Outcome, check_commitment, check_proof, check_receipt
 from engram.wire import (
     Actors,
     ChallengeAnswer,
@@ -21,6 +22,7 @@ from engram.wire import (
     Delete,
     Get,
     GetCommitment,
+    GetConsistency,
     GetProof,
     Item,
     KeySet,
@@ -152,6 +154,34 @@ async def test_a_write_is_answered_with_its_receipt(service):
     done = await put(service, 1.0)
     assert check_receipt(done.receipt, service._store.key.public)
     assert (await put(service, 1.0)).receipt == done.receipt  # whose answer was lost, perhaps
+
+
+# -- the log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_is_proved_to_go_on_from_what_was_signed_before(service):
+    await put(service, 1.0)
+    before = check_commitment(await service.call(GetCommitment()))
+    for number in range(2, 300):
+        await put(service, float(number))
+    await service.call(GetProof(cid=UNKNOWN, min_position=service.reads.position))
+    proof = await service.call(GetProof(cid=UNKNOWN))
+    now = check_commitment(proof.commitment)
+    for caller in (OPERATOR, ANONYMOUS):
+        path = (await service.call(GetConsistency(first=before.size, second=now.size), caller)).path
+        assert verify_consistency(before.size, before.root, now.size, now.root, path)
+        assert not verify_consistency(before.size, bytes(32), now.size, now.root, path)
+
+
+@pytest.mark.parametrize(("first", "second"), [(5, 4), (-1, 4), (0, 2**62 + 1)])
+async def test_sizes_that_no_log_had_are_refused(service, first, second):
+    with pytest.raises(Unprocessable):
+        await service.call(GetConsistency(first=first, second=second))
+
+
+async def test_a_size_that_the_log_has_not_reached_is_unavailable(service, autojump_clock):
+    with pytest.raises(Unavailable):
+        await service.call(GetConsistency(first=0, second=10**6))
 
 
 # -- challenges -------------------------------------------------------------------------------------------------------

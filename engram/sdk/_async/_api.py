@@ -32,6 +32,7 @@ from engram.wire import (
     Expect,
     Get,
     GetCommitment,
+    GetConsistency,
     GetProof,
     History,
     Hit,
@@ -453,6 +454,13 @@ class AsyncApi(NotYet, ABC):
     async def commitment(self) -> Commitment:
         """Give what the node stands by: its latest checkpoint that can be challenged, and the roots of its tries."""
         return await self._call(GetCommitment())
+
+    async def consistency(self, first: int, second: int) -> builtins.list[bytes]:
+        """Give the proof that the log of `second` events begins with all that it held when it had `first`.
+
+        `engram.events.verify_consistency` verifies it with the roots that the checkpoints of these sizes sign.
+        """
+        return (await self._call(GetConsistency(first=first, second=second))).path
 
     # -- the node --
 

@@ -62,6 +62,23 @@ class GetCommitment(Request[Commitment], frozen=True, kw_only=True):
     method: ClassVar[str] = "commitment"
 
 
+class Consistency(Answer, frozen=True, kw_only=True):
+    """The consistency proof of RFC 6962 §2.1.2: with both roots it shows that the one log begins with the other."""
+
+    path: list[bytes]
+
+
+class GetConsistency(Request[Consistency], frozen=True, kw_only=True):
+    """Prove that the log of `second` events begins with all that it held when it had `first`.
+
+    Who has the checkpoints of these sizes sees by it that nothing was rolled back or changed in between.
+    """
+
+    method: ClassVar[str] = "consistency"
+    first: Index
+    second: Index
+
+
 class Fast(Answer, frozen=True, kw_only=True):
     """Phase A of a challenge: the seed after the last record, signed by the node key (`formats.md` §9, `fast`)."""
 
