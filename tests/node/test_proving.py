@@ -281,6 +281,15 @@ async def test_a_challenge_of_records_that_went_meanwhile_is_answered(service):
     assert (await drive(service, challenger, of(VALIDATOR))).outcome == Outcome.PASS
 
 
+@pytest.mark.parametrize("who", [OPERATOR, of(ADA)], ids=["operator", "its owner"])
+async def test_a_record_that_was_erased_meanwhile_is_excused_whoever_had_it_erased(service, who):
+    """Who calls over a connection signs no tombstone: the node does, or anybody could make it miss records."""
+    done = await put(service, 1.0, who)
+    challenger = await challenger_of(service)
+    await service.call(Delete(cid=done.cid, erase=True), who)
+    assert (await drive(service, challenger, of(VALIDATOR))).outcome == Outcome.ERASED
+
+
 async def test_a_flipped_body_is_missing_and_the_node_lives(service, tmp_path):
     await many(service, 3)
     challengers = [await challenger_of(service) for _ in range(20)]
