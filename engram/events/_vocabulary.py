@@ -20,6 +20,10 @@ Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A time or a number: what SQLite can hold of a u64, which is all that there can be."""
 
+Byte = Annotated[int, msgspec.Meta(ge=0, le=2**8 - 1)]
+U16 = Annotated[int, msgspec.Meta(ge=0, le=2**16 - 1)]
+U32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """Base of every event."""
@@ -128,13 +132,13 @@ class ChallengeJudged(Event, frozen=True, kw_only=True, tag="challenge_judged.1"
 
     chal_id: Hash
     miner: Hash
-    netuid: Count
+    netuid: U16
     epoch: Count
-    mode: Count
-    m: Count
-    verdict: Count
-    a_ms: Count
-    b_ms: Count
+    mode: Byte
+    m: U16
+    verdict: Byte
+    a_ms: U32
+    b_ms: U32
     secret: Hash
     evidence: Hash
     signature: bytes

@@ -12,7 +12,7 @@ import msgspec
 
 from engram.limits import LIMITS
 from engram.wire._messages._base import Answer, Index, Request
-from engram.wire._messages._receipts import Commitment
+from engram.wire._messages._receipts import Commitment, Path
 
 Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 """32 bytes: a hash, a key of Ed25519, a nonce."""
@@ -34,7 +34,7 @@ class Proof(Answer, frozen=True, kw_only=True, tag_field="format", tag="engram/p
     trie: Literal["records", "heads"]
     present: bool
     commitment: Commitment
-    leaves: list[bytes]
+    leaves: Annotated[list[bytes], msgspec.Meta(max_length=1)]
     multiproof: bytes
     cid: str | None = None
     ns: bytes | None = None
@@ -65,7 +65,7 @@ class GetCommitment(Request[Commitment], frozen=True, kw_only=True):
 class Consistency(Answer, frozen=True, kw_only=True):
     """The consistency proof of RFC 6962 §2.1.2: with both roots it shows that the one log begins with the other."""
 
-    path: list[bytes]
+    path: Path
 
 
 class GetConsistency(Request[Consistency], frozen=True, kw_only=True):
@@ -120,9 +120,9 @@ class Slow(Answer, frozen=True, kw_only=True):
     """
 
     chal_id: bytes
-    leaves: list[bytes]
+    leaves: Annotated[list[bytes], msgspec.Meta(max_length=LIMITS.challenge_records)]
     multiproof: bytes
-    payloads: list[bytes]
+    payloads: Annotated[list[bytes], msgspec.Meta(max_length=LIMITS.challenge_records)]
     total: int
     tombstone: bytes | None = None
     signature: bytes
@@ -139,7 +139,7 @@ class Payloads(Answer, frozen=True, kw_only=True):
     """Further payloads of a challenge, in order, as many as one message takes."""
 
     chal_id: bytes
-    payloads: list[bytes]
+    payloads: Annotated[list[bytes], msgspec.Meta(max_length=LIMITS.challenge_records)]
 
 
 class ChallengePayloads(Request[Payloads], frozen=True, kw_only=True):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from engram.wire._messages._base import Answer
+
+Path = Annotated[list[bytes], msgspec.Meta(max_length=128)]
+"""A path through a log's tree: no log that can be has one of more hashes."""
 
 
 class Receipt(Answer, frozen=True, kw_only=True, gc=False, tag_field="format", tag="engram/receipt/1"):
@@ -17,7 +24,7 @@ class Receipt(Answer, frozen=True, kw_only=True, gc=False, tag_field="format", t
     size: int
     root: bytes
     time_unix_ns: int
-    path: list[bytes]
+    path: Path
     signature: bytes
 
 
@@ -30,4 +37,4 @@ class Commitment(Answer, frozen=True, kw_only=True):
 
     checkpoint: bytes
     event: bytes
-    path: list[bytes]
+    path: Path
