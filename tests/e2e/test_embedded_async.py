@@ -198,7 +198,7 @@ def test_a_follower_that_is_cancelled_holds_nothing_up(run, tmp_path):
                     await enough.wait()
                 assert await tasks_of(memory) >= before + 20
                 tasks.cancel_scope.cancel()
-            assert await tasks_of(memory) == before  # nobody polls for who has gone
+            assert await tasks_of(memory) <= before  # nobody polls for who has gone; what began with it may have ended
         return time.monotonic()
 
     began = time.monotonic()

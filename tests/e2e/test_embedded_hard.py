@@ -80,6 +80,17 @@ def test_an_interrupted_write_has_happened_whole_or_not_at_all(tmp_path, interru
         assert {record.cid for record in memory.list(limit=1000)} == listed
 
 
+def ended(thread):
+    """Wait for the end of a thread; of one whose start was interrupted, for its beginning first."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with suppress(RuntimeError):  # it is there, and has not begun
+            thread.join(20)
+            return True
+        time.sleep(0.01)
+    return False
+
+
 def test_an_interrupt_while_it_opens_leaves_nothing(tmp_path, interrupted):
     before = set(threading.enumerate())
     for number in range(12):
@@ -91,7 +102,7 @@ def test_an_interrupt_while_it_opens_leaves_nothing(tmp_path, interrupted):
         if memory is not None:
             memory.close()
         for thread in set(threading.enumerate()) - before:  # one that was interrupted while it was being started
-            thread.join(20)
+            assert ended(thread)
         assert not set(threading.enumerate()) - before
     with engram.open(tmp_path / "one.engram") as memory:
         assert memory.ingest_embedding(V)

@@ -180,7 +180,7 @@ def test_a_namespace_is_its_owners(own_node):
         ("RepairSynapse", {"cid": "v1::" + "0" * 64}, 404, "not_found", "cid"),
         ("list", {"limit": 201}, 422, "unprocessable", "limit"),
         ("namespace", {"action": "rotate", "namespace": "n", "key": "a", "new_key": "b"}, 501, "not_built", None),
-        ("ChallengeSynapse", {"cid": "x"}, 501, "not_built", None),
+        ("ChallengeSynapse", {"cid": "x"}, 400, "bad_request", "nonce_hex"),
         ("QuerySynapse", {"query_text": "x", "hotkey": ALICE.ss58_address}, 401, "unauthenticated", "nonce"),
         ("NoSynapse", {}, 404, "unknown_method", "path"),
     ],
