@@ -29,6 +29,7 @@ _REMEMBERED = 256
 _FILES = 16
 """Evidence of each kind against one node, at most: it makes no difference any more."""
 _CHECKPOINTS_BYTES = 4 * 1024 * 1024
+"""What is remembered of one node, at most: as many of its commitments as fit, however large it makes them."""
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ class EvidenceFolder:
         same = next((each for each in known if each.size == committed.size), None)
         if same is None:
             fresh = _Known(committed.size, committed.root, commitment)
-            self._write(folder, _CHECKPOINTS, msgspec.json.encode([*known, fresh][-_REMEMBERED:]))
+            self._write(folder, _CHECKPOINTS, _encoded([*known, fresh][-_REMEMBERED:]))
         elif same.root != committed.root:
             found = equivocation(
                 committed.node_key, said_in_commitment(same.commitment), said_in_commitment(commitment)
@@ -104,3 +105,14 @@ class EvidenceFolder:
             file.close()
         self._disk.rename(fresh, folder / name)
         self._disk.sync_folder(folder)
+
+
+def _encoded(known: list[_Known]) -> bytes:
+    """Give the latest of them that there is room for, as they are written."""
+    parts = [msgspec.json.encode(each) for each in known]
+    size = len(parts) + 1
+    first = len(parts)
+    while first and size + len(parts[first - 1]) <= _CHECKPOINTS_BYTES:
+        first -= 1
+        size += len(parts[first])
+    return b"[" + b",".join(parts[first:]) + b"]"

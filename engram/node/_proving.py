@@ -101,16 +101,22 @@ class Proving:
         content = cids.content_of(cid)
         named = cids.digest_of(cid) if content is None else None
 
-        def look() -> tuple[bytes | None, bool]:
+        def look() -> tuple[bytes | None, int | None]:
             digest = named or next(iter(self._store.with_content(space.ns, content or b"", 1)), None)
-            return digest, digest is not None and self._store.get(space.ns, digest) is not None
+            if digest is None or self._store.get(space.ns, digest) is None:
+                return digest, None
+            return digest, self._store.lives_since(space.ns, digest)
 
-        digest, lives = await self._beside(look, caller)
-        if digest is None or not (lives or self._sees_absence(caller)):
+        digest, since = await self._beside(look, caller)
+        if digest is None or (since is None and not self._sees_absence(caller)):
             raise NotFound(f"no record {cid} in this namespace", field="cid")
         k = cids.key_of(digest)
-        state = await self._state(caller, position, lambda state: lives and state.records.find(k) is not None)
-        if not self._sees_absence(caller) and state.records.find(k) is None:
+
+        def is_now(state: Committed) -> bool:
+            return since is not None and state.size > since and state.records.find(k) is not None
+
+        state = await self._state(caller, position, is_now)
+        if not self._sees_absence(caller) and not is_now(state):
             raise _too_new("cid", state)
         return prove_record(state, cids.from_digest(digest))
 
@@ -172,11 +178,10 @@ class Proving:
         """Give the youngest commitment that can be challenged; a challenger's call has one signed where that is due."""
         del request
         proofs, now_ns = self._store.proofs, self._clock.now_ns()
-        if proofs.latest is None or (self._sees_absence(caller) and proofs.is_due(now_ns)):
-            await self._signed(self._reads.position - 1)
+        latest: Committed | None = proofs.latest
+        if latest is None or (self._sees_absence(caller) and proofs.is_due(now_ns)):
+            latest = await self._signed(self._reads.position - 1)
         challengeable = self._store.proofs.challengeable(now_ns)
-        latest = self._store.proofs.latest
-        assert latest is not None
         return commitment_of(challengeable[0] if challengeable else latest)
 
     async def challenge(self, request: Challenge, caller: Caller) -> Fast:

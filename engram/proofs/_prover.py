@@ -271,11 +271,20 @@ class Answering:
     def _ended(self, seed: bytes, places: list[_Place]) -> _Walked:
         """End a walk at the last of its places, which was erased."""
         event = self._erased(places[-1])
-        if event.signature is None and event.signer == self._key.public:  # the node signs for what it had erased itself
-            digest = cids.digest_of(event.cid)
-            message = tombstone_message(self._network, event.ns, digest, event.issued_unix_ms)
-            event = msgspec.structs.replace(event, signature=self._key.sign(message))
+        if event.signature is None:
+            event = self._signed(event)
         return _Walked(seed, places[:-1], places[-1], events.encode(event))
+
+    def _signed(self, event: events.RecordDeleted) -> events.RecordDeleted:
+        """Say as the node, now, what an event says that nobody has signed: who called, called over a connection.
+
+        The event may be older than the state that is challenged: what one had erased goes when the last one deletes it.
+        """
+        now_ms = self._challenge.issued_unix_ms
+        message = tombstone_message(self._network, event.ns, cids.digest_of(event.cid), now_ms)
+        return msgspec.structs.replace(
+            event, signer=self._key.public, issued_unix_ms=now_ms, signature=self._key.sign(message)
+        )
 
     def _erased(self, place: _Place) -> events.RecordDeleted:
         """Give the event for which a payload was erased; `NotFound` where it should be here."""

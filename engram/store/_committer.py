@@ -80,8 +80,12 @@ class Committer:
             self._tries.follow(leaves, self._log.size)
 
     def forget(self) -> None:
-        """Forget the tries, and their snapshot: the tables that they were made of are wrong. Raises `OSError`."""
+        """Forget the tries, their snapshot, and what was committed to with them. Raises `OSError`.
+
+        The tables that they were made of are wrong.
+        """
         self._trust += 1
+        self.proofs = ProofState()
         self._tries = self._prepared = None
         self._snapshot_position = 0
         trie_file.remove(self._folder.disk, self._folder.path)

@@ -166,6 +166,15 @@ class Reader:
             )
         return view
 
+    def lives_since(self, ns: bytes, digest: bytes) -> int | None:
+        """Give the position of the event from which on a record lives in a namespace; None where it does not."""
+        row: tuple[int | None] | None = self._row(
+            """SELECT min(position) FROM memberships INDEXED BY memberships_by_record
+               WHERE ns = ? AND digest = ? AND alive""",
+            (ns, digest),
+        )
+        return None if row is None else row[0]
+
     def body(self, location: int) -> bytes | None:
         """Give the payload at a location, for a proof; None where it is not what was written any more.
 

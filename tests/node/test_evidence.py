@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import msgspec
-from proof_world import NODE, NOW_MS, VALIDATOR, payload, state_of
+from proof_world import NODE, NOW_MS, VALIDATOR, log_of, payload, state_of
 
 from engram import events
 from engram.node._evidence import EvidenceFolder
 from engram.proofs import Challenger, Nonce, Outcome, check_commitment, check_evidence, commitment_of, read
 from engram.runtime import RealDisk
+from engram.wire import Commitment
 
 
 def committed(payloads, before=None):
@@ -57,6 +58,17 @@ def test_no_more_is_kept_than_makes_a_difference(tmp_path):
         folder.meet(*committed([payload(0)], [created(n) for n in range(size)]))
     [path] = tmp_path.rglob("checkpoints.json")
     assert len(msgspec.json.decode(path.read_bytes())) == 256
+
+
+def test_a_node_makes_nobody_forget_by_large_commitments(tmp_path):
+    folder = EvidenceFolder(RealDisk(), tmp_path)
+    for size in range(2, 70):
+        before = [created(number) for number in range(size)]
+        event = msgspec.msgpack.encode(msgspec.msgpack.decode(state_of([]).event) | {"more": "x" * 60_000})
+        note, _, paths = log_of([*before, event], NODE)
+        large = Commitment(checkpoint=note, event=event, path=paths[-1])
+        assert folder.meet(large, check_commitment(large)) is None
+        assert folder.largest(NODE.public).size == size + 1
 
 
 def test_damaged_memory_is_begun_anew(tmp_path):

@@ -281,6 +281,15 @@ async def test_a_challenge_of_records_that_went_meanwhile_is_answered(service):
     assert (await drive(service, challenger, of(VALIDATOR))).outcome == Outcome.PASS
 
 
+@pytest.mark.parametrize("who", [OPERATOR, of(ADA)], ids=["operator", "its owner"])
+async def test_a_record_that_was_erased_meanwhile_is_excused_whoever_had_it_erased(service, who):
+    """Who calls over a connection signs no tombstone: the node does, or anybody could make it miss records."""
+    done = await put(service, 1.0, who)
+    challenger = await challenger_of(service)
+    await service.call(Delete(cid=done.cid, erase=True), who)
+    assert (await drive(service, challenger, of(VALIDATOR))).outcome == Outcome.ERASED
+
+
 async def test_a_flipped_body_is_missing_and_the_node_lives(service, tmp_path):
     await many(service, 3)
     challengers = [await challenger_of(service) for _ in range(20)]
@@ -345,3 +354,17 @@ async def test_hostile_terms_are_refused(service, fields):
         with pytest.raises((BadRequest, TooLarge, Unprocessable, Unauthenticated)):
             await service.call(checked(msgspec.structs.replace(challenger.request, **fields)), caller)
     assert (await service.call(Actors())).dead_letters == []
+
+
+async def test_whether_another_had_a_memory_before_is_not_proved_to_who_puts_it_too(service):
+    await service.call(NamespaceCreate(name="notes"), of(ADA))
+    await service.call(NamespaceCreate(name="guesses"), of(BOB))
+    await put(service, 1.0, of(ADA), namespace="notes")
+    await put(service, 2.0, of(ADA), namespace="notes", key="old")
+    await service.call(GetProof(key="old", namespace="notes"), of(ADA))  # has a checkpoint signed
+    guess = await put(service, 1.0, of(BOB), namespace="guesses")
+    proof = await service.call(GetProof(cid=guess.cid, namespace="guesses"), of(BOB))
+    assert check_proof(proof).committed.size > guess.position
+    public = await put(service, 2.0)
+    with pytest.raises(Unavailable, match="newer than the last checkpoint"):
+        await service.call(GetProof(cid=public.cid), ANONYMOUS)

@@ -114,9 +114,12 @@ def test_an_erased_record_ends_the_chain_with_its_owners_tombstone(by_key):
     assert judged.owner == USER.public
 
 
-def test_a_node_signs_for_what_it_had_erased_itself():
+@pytest.mark.parametrize("signer", [NODE, USER])
+@pytest.mark.parametrize("hours", [0, 2])
+def test_a_node_signs_for_an_erasure_that_nobody_has_signed(signer, hours):
     of = world(6)
-    of.shelf.erase(2, tombstone_of(of.payloads[2], NODE, signed=False))
+    issued_ms = NOW_MS - 1000 - hours * 3_600_000  # long ago: another held the same, and has deleted it since
+    of.shelf.erase(2, tombstone_of(of.payloads[2], signer, issued_ms=issued_ms, signed=False))
     judged = verdict(of.run(of.challenger(m=40)))
     assert (judged.outcome, judged.owner) == (Outcome.ERASED, NODE.public)
 

@@ -328,6 +328,19 @@ def test_a_snapshot_of_wrong_tables_does_not_outlive_them(machine):
     check(machine, machine.commit())
 
 
+def test_what_wrong_tables_committed_to_is_neither_kept_nor_shown_after_them(machine):
+    fill(machine)
+    machine.reopen()
+    machine.store._writer.execute("UPDATE records SET lives = 0 WHERE digest = ?", (payload(1)[0],))
+    machine.do(put(30, machine.store.key.public))
+    machine.store.checkpoint(machine.now)
+    machine.store.distrust_tables()
+    machine.store.refold()
+    assert machine.store.proofs.latest is None
+    machine.reopen()  # with nothing written in between
+    check(machine, machine.commit())
+
+
 def test_a_snapshot_of_wrong_tables_does_not_outlive_a_fold_at_opening_either(machine):
     fill(machine)
     machine.store._writer.execute("UPDATE records SET lives = 0 WHERE digest = ?", (payload(1)[0],))
