@@ -14,13 +14,11 @@ import msgspec
 import trio
 
 from engram import cid as cids
-from engram.embed import same_model
-from engram.errors import BadRequest, Conflict, EngramError, Forbidden, ModelNotReady, NotFound, TooLarge, Unavailable
-from engram.identity import OPERATOR, hello_message, namespace_id
+from engram.errors import BadRequest, EngramError, ModelNotReady, NotFound, TooLarge, Unavailable
+from engram.identity import OPERATOR, hello_message
 from engram.limits import LIMITS
 from engram.node._checks import (
     Prepared,
-    binding_of,
     check_binding,
     checked_key,
     checked_text,
@@ -32,11 +30,12 @@ from engram.node._checks import (
 from engram.node._disk_status import scrub_status
 from engram.node._facts import Facts
 from engram.node._legacy_tree import LegacyCommitments
+from engram.node._namespaces import Namespaces
 from engram.node._proving import Proving
 from engram.node._reads import Reads
 from engram.node._rights import Rights
 from engram.node._writing import Writer
-from engram.store import PUBLIC, CreateOperation, DeleteOperation, Done, DropOperation, KeyOperation
+from engram.store import PUBLIC, DeleteOperation, Done, KeyOperation
 from engram.wire import (
     METHODS,
     PROTOCOL,
@@ -72,10 +71,7 @@ from engram.wire import (
     ListResult,
     NamespaceCreate,
     NamespaceDelete,
-    NamespaceDeleteResult,
-    NamespaceInfo,
     NamespaceList,
-    NamespaceListResult,
     Ping,
     Pong,
     Prove,
@@ -100,15 +96,13 @@ if TYPE_CHECKING:
     from engram.node._reads import Search
     from engram.ports import Clock, Offload, Rng
     from engram.runtime import Message, Ref, Tail
-    from engram.store import Count, Namespace, Operation, RecallCheck, Scrub, Store
+    from engram.store import Count, RecallCheck, Scrub, Store
     from engram.wire import ActorsResult, Answer, IndexStatus, ModelStatus, OnLong, Request
 
 A = TypeVar("A", bound="Answer")
 R = TypeVar("R")
 
 _CATCH_UP_S = 5.0
-_ENDINGS = 2000
-"""Memberships, those of chunks too, and keys that one commit of a namespace's deletion ends."""
 _PONG = Pong()
 _NOT_READY = "the embedding model is not ready; vectors work meanwhile"
 """What strangers are told of a model: why it is not says where its files are, and whom the node asks."""
@@ -166,6 +160,7 @@ class NodeService:
         """The actors of one's own, by name, once they have been started."""
         self._rights = Rights(store.key.public)
         self._facts = Facts(store, self.reads, self._rights, tail, offload)
+        self._namespaces = Namespaces(store, self.reads, self._rights, models, offload, self._writer, self._beside)
         self._tally = tally
         self._proving = Proving(
             store,
@@ -202,9 +197,9 @@ class NodeService:
             ChallengeAnswer: self._proving.answer,
             ChallengePayloads: self._proving.payloads,
             ChallengeV1: self._challenge_v1,
-            NamespaceCreate: self._namespace_create,
-            NamespaceList: self._namespace_list,
-            NamespaceDelete: self._namespace_delete,
+            NamespaceCreate: self._namespaces.create,
+            NamespaceList: self._namespaces.list,
+            NamespaceDelete: self._namespaces.delete,
             Status: self._status,
             Actors: self._actors,
         }
@@ -290,10 +285,10 @@ class NodeService:
         signer = self._rights.signer(caller)
         digest = cids.digest_of(request.cid)
         delete = DeleteOperation(space.ns, digest, None if caller.operator else signer, request.erase)
-        done = await self._write(delete)
+        done = await self._writer.write_one(delete)
         with contextlib.suppress(NotFound):  # the rest has ended meanwhile
             while not done.whole:
-                done = await self._write(delete)
+                done = await self._writer.write_one(delete)
         erased = request.erase and (done.erased or not await self._is_held(digest, caller))
         return DeleteResult(cid=request.cid, position=done.position, erased=erased, receipt=receipt_of(done))
 
@@ -304,11 +299,11 @@ class NodeService:
 
     async def _key_set(self, request: KeySet, caller: Caller) -> KeyResult:
         digest = cids.digest_of(request.cid)
-        done = await self._write(self._naming(request, digest, caller))
+        done = await self._writer.write_one(self._naming(request, digest, caller))
         return _key_result(request, request.cid, done)
 
     async def _key_delete(self, request: KeyDelete, caller: Caller) -> KeyResult:
-        done = await self._write(self._naming(request, None, caller))
+        done = await self._writer.write_one(self._naming(request, None, caller))
         return _key_result(request, None, done)
 
     def _naming(self, request: KeySet | KeyDelete, digest: bytes | None, caller: Caller) -> KeyOperation:
@@ -316,12 +311,6 @@ class NodeService:
         signer = self._rights.signer(caller)
         self._rights.check_keys(caller, space)
         return KeyOperation(space.ns, checked_key(request.key), digest, signer, expected(request.expect))
-
-    async def _write(self, operation: Operation) -> Done:
-        [outcome] = await self._writer.write([operation])
-        if isinstance(outcome, EngramError):
-            raise outcome
-        return outcome
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -399,68 +388,7 @@ class NodeService:
         status = served.model.status
         return EmbedResult(vectors=vectors, tokens=tokens, model_version=status.model_version, dim=status.dim)
 
-    # -- namespaces, node ---------------------------------------------------------------------------------------------
-
-    async def _namespace_create(self, request: NamespaceCreate, caller: Caller) -> NamespaceInfo:
-        owner = self._rights.signer(caller)
-        if request.name == PUBLIC.name:
-            raise Conflict("the public namespace is always there; choose another name", field="name")
-        ns = namespace_id(owner, request.name)
-        embedder = await self._models.binding(request.model_version) if request.model_version else None
-        model_version, dim = binding_of(request, embedder)
-        there = self._store.published.namespaces.get(ns)
-        if there is not None and same_model(there.model_version, model_version):
-            model_version = there.model_version  # the folder or address of a model may be called otherwise since
-        done = await self._write(CreateOperation(owner, request.name, model_version, dim))
-        space = self.reads.namespace(request.name, caller)
-        return await self._offload.run("search", functools.partial(self.reads.info, space, done.position))
-
-    async def _namespace_list(self, request: NamespaceList, caller: Caller) -> NamespaceListResult:
-        del request
-        return await self._beside(self.reads.namespaces(caller), caller)
-
-    async def _namespace_delete(self, request: NamespaceDelete, caller: Caller) -> NamespaceDeleteResult:
-        """Delete what is in it, a batch a commit, so that others' writes come between; then itself."""
-        if request.name == PUBLIC.name:
-            raise Forbidden("name: the public namespace is always there; delete its memories instead", field="name")
-        try:
-            space = self.reads.namespace(request.name, caller)
-            return await self._end_namespace(space, self._rights.signer(caller), erase=request.erase)
-        except NotFound as error:
-            raise NotFound(error.message, field="name") from None
-
-    async def _end_namespace(self, space: Namespace, signer: bytes, *, erase: bool) -> NamespaceDeleteResult:
-        deleted = 0
-        while True:
-            look = functools.partial(self._endings, space.ns, signer, erase=erase)
-            while operations := await self._offload.run("search", look):
-                outcomes = await self._writer.write(operations)
-                for outcome in outcomes:
-                    if isinstance(outcome, EngramError) and not isinstance(outcome, NotFound):
-                        raise outcome
-                kept = zip(operations, outcomes, strict=True)
-                deleted += sum(isinstance(done, Done) and isinstance(end, DeleteOperation) for end, done in kept)
-            if erase:
-                await self._erase_ended(space.ns)
-            with contextlib.suppress(Conflict):  # something came into it meanwhile
-                done = await self._write(DropOperation(space.ns, signer))
-                return NamespaceDeleteResult(name=space.name, records=deleted, position=done.position)
-
-    async def _erase_ended(self, ns: bytes) -> None:
-        """Have erased too what was deleted from a namespace before."""
-        after = b""
-        while ended := await self._offload.run("search", functools.partial(self._store.ended, ns, after, _ENDINGS)):
-            for outcome in await self._writer.write([DeleteOperation(ns, digest, None, True) for digest in ended]):
-                if isinstance(outcome, EngramError):
-                    raise outcome
-            after = ended[-1]
-
-    def _endings(self, ns: bytes, signer: bytes, *, erase: bool) -> Sequence[Operation]:
-        """Give what ends some of what lives in a namespace; nothing where nothing does."""
-        members = self._store.members(ns, _ENDINGS)
-        if deletes := [DeleteOperation(ns, digest, whose, erase) for digest, whose in members]:
-            return deletes
-        return [KeyOperation(ns, head.key, None, signer) for head in self._store.heads(ns, "", None, _ENDINGS)]
+    # -- the node ------------------------------------------------------------------------------------------------------
 
     async def _status(self, request: Status, caller: Caller) -> StatusResult:
         del request

@@ -66,6 +66,13 @@ class Writer:
         """Carry out operations durably, one outcome each."""
         return await self._store_ref.ask(Commit(list(operations)))
 
+    async def write_one(self, operation: Operation) -> Done:
+        """Carry out one operation durably; its error is raised."""
+        [outcome] = await self.write([operation])
+        if isinstance(outcome, EngramError):
+            raise outcome
+        return outcome
+
     @contextlib.contextmanager
     def _admitted(self, items: int) -> Iterator[None]:
         if self.waiting and self.waiting + items > self._limit:
