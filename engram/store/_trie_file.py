@@ -59,7 +59,7 @@ def save(disk: Disk, path: Path, committed: Commitment, skipped: Iterable[str]) 
             sorted(skipped),
         )
     )
-    rest = b"".join((len(header).to_bytes(_LENGTH), header, records, heads))
+    parts = [len(header).to_bytes(_LENGTH) + header, records, heads]  # large: nothing joins them in memory
     folder = path / FOLDER
     disk.make_folder(folder)
     fresh = folder / f".{NAME}.new"
@@ -67,7 +67,10 @@ def save(disk: Disk, path: Path, committed: Commitment, skipped: Iterable[str]) 
         file = disk.open(fresh, create=True)
         try:
             file.truncate(0)
-            file.write(0, hashlib.sha256(rest).digest() + rest)
+            at = 0
+            for part in (_checksum(parts), *parts):
+                file.write(at, part)
+                at += len(part)
             file.sync()
         finally:
             file.close()
@@ -77,6 +80,13 @@ def save(disk: Disk, path: Path, committed: Commitment, skipped: Iterable[str]) 
         with contextlib.suppress(OSError):
             disk.remove(fresh)
         raise
+
+
+def _checksum(parts: Iterable[bytes]) -> bytes:
+    hashing = hashlib.sha256()
+    for part in parts:
+        hashing.update(part)
+    return hashing.digest()
 
 
 def load(disk: Disk, path: Path, root_at: Callable[[int], bytes | None], log_size: int) -> Tries | None:
