@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engram.proofs import Transcript
 
 _SEED_BYTES = 32
+_KEY_BYTES = 32
 _FIRST_VERDICT = 10
 _LOST = (0.5, 0.1, 0.01, 0.001)
 """Shares of its records that a node may have lost, for what a sample finds of them."""
@@ -63,6 +64,9 @@ def challenge(
     The key of the data folder challenges; it must be the challenged node's own, or stand among the challengers of that
     node's node.toml. From elsewhere than its machine the node's key goes into NODE, unless a CA vouches for it.
 
+    Of a memory of --cid that it does not hold, it shows that, and passes: "not held" names it. So it is with one that
+    was kept after the checkpoint, which is made anew each minute at most.
+
     The exit code is 0 for PASS; 11 INVALID, 12 MISSING, 13 LATE, 14 REFUSED, 3 UNREACHABLE, 16 ERASED.
     """
     import trio
@@ -81,6 +85,8 @@ def challenge(
     except Unauthenticated as error:
         if error.field != "node_key":
             raise
+        if peer.public is not None:
+            raise UsageError(f"{node}: another node answers there: {error.message}") from None
         raise UsageError(
             f"{node}: nobody vouches for its certificate; put the node's key, which `engram status` there says, into "
             "the address: engram://5F…@host:port"
@@ -90,7 +96,7 @@ def challenge(
         from engram.proofs import write as document
 
         save.write_bytes(document(transcript) + b"\n")
-    facts = _facts(done, transcript, key, node)
+    facts = _facts(done, transcript, key, node, cid or ())
     say(write(facts) if json else _sheet(facts))
     _advise(transcript, key)
     return _exit_code(done)
@@ -154,7 +160,7 @@ def _bar() -> Iterator[Callable[[int, int], object]]:
         yield lambda came, total: progress.update(task, completed=came, total=total, visible=True)
 
 
-def _facts(done: Challenged, transcript: Transcript, key: NodeKey, node: str) -> dict[str, Any]:
+def _facts(done: Challenged, transcript: Transcript, key: NodeKey, node: str, cids: Sequence[str]) -> dict[str, Any]:
     from engram.identity import ss58
 
     challenge, slow, state = transcript.challenge, transcript.slow, done.committed.state
@@ -180,14 +186,26 @@ def _facts(done: Challenged, transcript: Transcript, key: NodeKey, node: str) ->
         "b_ms": transcript.b_ms,
         "t2_ms": challenge.t2_ms,
         "shown": done.judged.samples,
+        **({"not_held": _not_held(transcript, cids)} if cids and done.judged.outcome.name == "PASS" else {}),
         "payload_bytes": sum(map(len, payloads)),
         "multiproof_bytes": 0 if slow is None else len(slow.multiproof),
         "detects": {f"{share:g}": round(detection(share, challenge.m), 6) for share in _LOST},
     }
 
 
+def _not_held(transcript: Transcript, cids: Sequence[str]) -> list[str]:
+    """Give those of the memories whose leaves a verified answer does not open: they are shown not to be held."""
+    from engram import cid as ids
+
+    opened = set() if transcript.slow is None else {leaf[:_KEY_BYTES] for leaf in transcript.slow.leaves}
+    return [each for each in dict.fromkeys(cids) if ids.key_of(ids.digest_of(each)) not in opened]
+
+
 def _shown(facts: dict[str, Any]) -> str:
-    records = f"{plural(facts['shown'], 'record')} of {facts['records']:,} in {plural(facts['m'], 'draw')}"
+    drawn = (
+        f"{facts['m']:,} asked for" if facts["by"] == "key" else f"{facts['records']:,} in {plural(facts['m'], 'draw')}"
+    )
+    records = f"{plural(facts['shown'], 'record')} of {drawn}"
     return f"{records}, {size(facts['payload_bytes'])}, with a proof of {size(facts['multiproof_bytes'])}"
 
 
@@ -208,6 +226,8 @@ def _sheet(facts: dict[str, Any]) -> str:
         ("phase B", f"{duration(facts['b_ms'] / 1000)} of {duration(facts['t2_ms'] / 1000)}"),
         ("shown", _shown(facts)),
     ]
+    if facts.get("not_held"):
+        rows.append(("not held", f"{', '.join(facts['not_held'])}: shown for that checkpoint"))
     if facts["by"] == "lot" and facts["verdict"] == "PASS":
         rows.append(("would fail", f"a node that has lost this much of its records, so often: {found}"))
     rows = [(name, printable(value)) for name, value in rows]

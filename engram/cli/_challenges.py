@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engram.wire import EventInfo
 
 _TYPE = "challenge_judged.1"
-_HEADINGS = ("node", "challenges", "passed", "records shown", "misses", "ratio test", "weight")
+_HEADINGS = ("node", "challenges", "passed", "records", "misses", "test", "weight")
 
 
 def challenges(
@@ -45,7 +45,9 @@ def challenges(
     elif sys.stdout.isatty():
         from engram.cli._screen import Column, draw, table
 
-        columns = [Column(heading, "bold" if not at else "", right=at > 0) for at, heading in enumerate(_HEADINGS)]
+        columns = [
+            Column(heading, "bold" if not at else "", right=at > 0, fold=not at) for at, heading in enumerate(_HEADINGS)
+        ]
         say(draw(table(columns, rows)))
     else:
         say("\n".join(map("\t".join, rows)))

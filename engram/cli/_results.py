@@ -196,7 +196,7 @@ def status_rows(status: StatusResult) -> list[tuple[str, str]]:
     rows = [
         ("engram", f"{status.version}, {status.role}, up {duration(status.uptime_s)}"),
         ("records", f"{status.records:,} in {plural(status.namespaces, 'namespace')}{_of_chunks(status)}"),
-        ("log", f"{status.position:,} events, {size(status.log_bytes)}; bodies {size(status.bodies_bytes)}"),
+        ("log", f"{plural(status.position, 'event')}, {size(status.log_bytes)}; bodies {size(status.bodies_bytes)}"),
         ("log root", status.log_root),
         ("model", f"{model.model_version}, {model.dim} numbers, {state}{kernel}"),
         *([("", model.message)] if model.message else []),

@@ -29,11 +29,12 @@ _GAP = 3
 
 
 class Column(msgspec.Struct, frozen=True):
-    """How one column of a table looks."""
+    """How one column of a table looks. `fold`: where the table is too wide, it goes on over several lines, uncut."""
 
     heading: str
     style: str = ""
     right: bool = False
+    fold: bool = False
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -57,8 +58,10 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Table:
     """Draw rows of plain strings under headings."""
     drawing = _table()
     for column in columns:
-        drawing.add_column(Text(column.heading), style=column.style, no_wrap=True)
+        drawing.add_column(Text(column.heading), style=column.style, no_wrap=not column.fold)
         drawing.columns[-1].justify = "right" if column.right else "left"
+        if column.fold:
+            drawing.columns[-1].overflow = "fold"
     for row in rows:
         drawing.add_row(*(Text(cell) for cell in row))
     return drawing

@@ -80,7 +80,7 @@ _EVENTS = (
 _VERIFY = (
     "engram verify proof.json --node 5C9T…",
     "curl -s 'http://127.0.0.1:8091/v1/proof?cid=v1::3f1c…' | engram verify -",
-    "engram verify evidence/*.json --json",
+    "engram verify engram-data/evidence/*/invalid-*.json --json",
 )
 _REINDEX = (
     "engram reindex notes --model mpnet --into notes-mpnet > map.tsv",

@@ -75,8 +75,10 @@ def signer(note: bytes) -> bytes:
 def parse(note: bytes, public: bytes) -> Checkpoint:
     """Read and verify a note under the node's key; `LogCorrupt` says what is wrong with it."""
     found = _fields(note)
-    if found["origin"] != origin(public) or found["name"] != found["origin"]:
+    if found["origin"] != origin(public):
         raise LogCorrupt(f"a checkpoint is of {found['origin']}, not of this node's key")
+    if found["name"] != found["origin"]:
+        raise LogCorrupt(f"a checkpoint is of {found['origin']}, and signed in the name of {found['name']!r}")
     try:
         signature = base64.b64decode(found["signature"], validate=True)
         root = base64.b64decode(found["root"], validate=True)

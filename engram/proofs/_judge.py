@@ -18,6 +18,7 @@ from engram.proofs._chal_id import challenge_id, why_refused
 if TYPE_CHECKING:
     from engram.events import CommittedState
     from engram.proofs._documents import Failure, Transcript
+    from engram.wire import Challenge
 
 _SEED = 32
 _SILENCE = {"unavailable", "deadline"}
@@ -110,7 +111,14 @@ def judge_slow(transcript: Transcript, committed: CommittedState, chal_id: bytes
         return Judged(Outcome.LATE, "phase B came with a tombstone where no record is missing")
     if transcript.b_ms > challenge.t2_ms:
         return Judged(Outcome.LATE, f"phase B took {transcript.b_ms:,} ms of {challenge.t2_ms:,}")
-    return Judged(Outcome.PASS, "every record that was asked for was shown", len(slow.payloads))
+    return Judged(Outcome.PASS, _passed(challenge, len(slow.payloads)), len(slow.payloads))
+
+
+def _passed(challenge: Challenge, shown: int) -> str:
+    """Say what a PASS is for: by keys also those that the node has shown not to hold."""
+    if (asked := len(challenge.keys)) > shown:
+        return f"of the records that were asked for, shown: {shown:,}; shown not to be held: {asked - shown:,}"
+    return "every record that was asked for was shown"
 
 
 def _lacking(transcript: Transcript, leaf: bytes) -> Judged:

@@ -30,14 +30,28 @@ write_canonical = msgspec.json.Encoder(order="sorted").encode
 """Write a document as canonical JSON (RFC 8785): all that stands in one is ASCII, or numbers below 2^53."""
 
 
+_FLAWS = {
+    "key_twice": "a key that comes twice",
+    "not_utf8": "bytes that are not UTF-8",
+    "surrogate": "half of a surrogate pair",
+    "too_deep": "maps and lists that are nested too deep",
+    "too_many": "too many maps and lists",
+    "trailing": "something that follows it",
+}
+"""What `check_json` finds, but for what it expected."""
+
+
 def read(data: bytes) -> Document:
     """Read a proof, receipt, transcript, evidence or checkpoint; `Unreadable` says why it is none."""
     if len(data) > DOCUMENT_BYTES:
         raise Unreadable(f"over {DOCUMENT_BYTES:,} bytes, which no document has")
+    if not data.strip():
+        raise Unreadable("it is empty")
     if data.startswith(b"engram/node/"):
         return Note(note=data)
     if (flaw := check_json(data, _DEPTH)) is not None:
-        raise Unreadable(f"neither a checkpoint nor the JSON of a document: {flaw[0]} at byte {flaw[2]:,}")
+        said = _FLAWS.get(flaw[0], f"{flaw[0]} was expected")
+        raise Unreadable(f"neither a checkpoint nor the JSON of a document: {said} at byte {flaw[2]:,}")
     try:
         document: Document = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -141,7 +141,7 @@ def _transcript(transcript: Transcript, node: bytes | None) -> Finding:
         node=ss58(challenge.miner),
         shown=[
             f"The verdict is {judged.outcome.name}: {judged.reason}.",
-            *([f"The node showed {judged.samples:,} records; their bytes are in this file."] if judged.samples else []),
+            *([_samples(judged.samples)] if judged.samples else []),
             f"The validator {ss58(challenge.validator)} has signed it.",
             *(["The node has signed its answers."] if signed else []),
         ],
@@ -163,6 +163,12 @@ def _transcript(transcript: Transcript, node: bytes | None) -> Finding:
             "issued_unix_ms": challenge.issued_unix_ms,
         },
     )
+
+
+def _samples(count: int) -> str:
+    if count == 1:
+        return "The node showed 1 record; its bytes are in this file."
+    return f"The node showed {count:,} records; their bytes are in this file."
 
 
 def _evidence(evidence: Evidence, node: bytes | None) -> Finding:

@@ -71,6 +71,25 @@ def test_a_reason_is_given_where_it_does_not_hold(folder, capsys):
     assert "cannot be read: neither a checkpoint nor the JSON of a document" in second
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"junk", "a value was expected at byte 0"),
+        (b'{"a": 1, "a": 2}', "a key that comes twice"),
+        (b"{} {}", "something that follows it"),
+        (b'{"a": "\xff"}', "bytes that are not UTF-8"),
+        (b'{"a": "\\ud800"}', "half of a surrogate pair"),
+        (b"[" * 200, "nested too deep"),
+    ],
+)
+def test_why_a_document_cannot_be_read_is_said_in_words(folder, capsys, written, said):
+    (folder / "written").write_bytes(written)
+    assert verify(folder, "written") == 2
+    assert said in capsys.readouterr().out
+
+
 def test_a_line_of_json_each(folder, capsys):
     verify(folder, "proof.json", "false.json", "missing.json", "--json")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -120,6 +120,14 @@ def test_a_challenge_by_the_nodes_own_key_is_passed_and_its_transcript_stands_al
     by_key = challenge(own_node, "--cid", cids[0], cids[1], "--data", own_node.data, "--json")
     facts = json.loads(by_key.out)
     assert (by_key.code, facts["verdict"], facts["shown"], facts["by"]) == (0, "PASS", 2, "key")
+    assert facts["not_held"] == []
+    unknown = "v1::" + 64 * "0"
+    by_key = challenge(own_node, "--cid", cids[0], unknown, "--data", own_node.data)
+    rows = dict(line.split("\t") for line in by_key.out.splitlines())
+    assert by_key.code == 0
+    assert rows["verdict"].endswith("shown: 1; shown not to be held: 1")
+    assert rows["shown"].startswith("1 record of 2 asked for")
+    assert rows["not held"].startswith(f"{unknown}: ")
     own_node.stop()
     verified = run(USER, "verify", tmp_path / "transcript.json")
     assert verified.code == 0, verified
@@ -175,6 +183,15 @@ def test_a_wrong_challenge_is_told_so(node, tmp_path, arguments, code, said):
     done = run(NODE, "challenge", node.url, *arguments, cwd=tmp_path)
     assert done.code == code, done
     assert said in done.err
+
+
+def test_another_node_than_the_address_says_is_told_so(node, tmp_path):
+    (tmp_path / "a.key").write_bytes(b"s" * 32)
+    address = NodeKey(b"n" * 32).address
+    done = run(NODE, "challenge", node.url.replace("//", f"//{address}@"), "--key-file", tmp_path / "a.key")
+    assert done.code == 2, done
+    assert "another node answers there" in done.err
+    assert address in done.err
 
 
 def test_a_node_that_is_not_there_is_unreachable(tmp_path):

@@ -56,6 +56,7 @@ def test_an_honest_node_passes_by_key_and_shows_what_it_does_not_hold(count, hel
     judged = verdict(of.run(of.challenger(keys=keys)))
     assert judged.outcome == Outcome.PASS
     assert judged.samples == len(wanted)
+    assert ("not to be held" in judged.reason) == (len(keys) > len(wanted))
 
 
 def test_the_most_that_may_be_asked_for():

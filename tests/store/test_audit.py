@@ -163,6 +163,18 @@ def look_or_refuse(path):
         return None
 
 
+def test_an_index_of_the_tables_that_does_not_have_their_rows_is_told(folder):
+    connection = sqlite3.connect(folder / "state.db")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'records_by_content'").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    flip(folder / "state.db", page * page_bytes - 40)
+    report = look(folder)
+    assert ("tables", "state.db") in {(finding.part, finding.file) for finding in report.findings}
+    assert "SQLite finds it damaged" in reasons(report)
+
+
 def test_what_is_told_of_a_damaged_frame_is_its_offset_and_what_stands_before_it(whole):
     position, offset = place_of(whole, "record_stored.1", 4)
     flip(whole / FIRST, offset + 100)

@@ -90,6 +90,8 @@ class Tables:
             self._wrong("what it says of itself is nothing that a fold says")
         elif digest_of(connection, tables.FOLDED) != progress.digest:
             self._wrong("its rows are not those of its digest")
+        elif (flaw := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+            self._wrong(f"SQLite finds it damaged: {' '.join(str(flaw).split())}")  # an index, which holds no row
         else:
             return progress
         return None
