@@ -83,6 +83,7 @@ class Proving:
         self._beside = beside
         self._reach = reach
         folder = store.folder
+        self._stranger = trio.Semaphore(1)
         self._tree = LogTree(folder.disk, folder.path / "tree", store.log)
 
     # -- proofs -------------------------------------------------------------------------------------------------------
@@ -164,10 +165,18 @@ class Proving:
 
     async def consistency(self, request: GetConsistency, caller: Caller) -> Consistency:
         """Prove to anyone that the log of one size begins with that of another: it says nothing of its events."""
-        del caller
         first = within("first", request.first, 0, 2**62)
         second = within("second", request.second, first, 2**62)
-        await self._reach(second)
+        try:
+            await self._reach(second)
+        except Unavailable as error:
+            raise Unavailable(f"second: {error.message.replace(' (min_position)', '')}", field="second") from None
+        if caller.operator:
+            return await self._consistent(first, second)
+        async with self._stranger:  # the first of all reads the whole log
+            return await self._consistent(first, second)
+
+    async def _consistent(self, first: int, second: int) -> Consistency:
         with trio.CancelScope(shield=True):  # the folder must not be closed under it
             path = await self._offload.run(_LANE, functools.partial(self._tree.consistency, first, second))
         return Consistency(path=path)

@@ -180,8 +180,19 @@ async def test_sizes_that_no_log_had_are_refused(service, first, second):
 
 
 async def test_a_size_that_the_log_has_not_reached_is_unavailable(service, autojump_clock):
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as refused:
         await service.call(GetConsistency(first=0, second=10**6))
+    assert refused.value.field == "second"
+    assert "min_position" not in refused.value.message
+
+
+async def test_of_strangers_one_at_a_time_has_the_log_read(service):
+    await put(service, 1.0)
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(service.call, GetConsistency(first=0, second=2), ANONYMOUS)
+        with trio.fail_after(5):
+            await service.call(GetConsistency(first=1, second=2))
 
 
 # -- challenges -------------------------------------------------------------------------------------------------------
