@@ -15,11 +15,14 @@ import contextlib
 import itertools
 import multiprocessing
 import statistics
+import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 
 import node_process
 from folders import DIM, MODEL, NAMESPACE, random_vectors
