@@ -214,7 +214,7 @@ def test_a_node_that_challenges_others_keeps_verdicts_in_its_log(make_node, weig
     miner = make_node("elsewhere/miner", cwd=miner_folder)
     miner.wait_for("model ready")
     fill(miner)
-    (tmp_path / "node.toml").write_text(f'[challenge]\nnodes = ["{miner.url}"]\nevery_s = 10\nm = 8\n')
+    (tmp_path / "node.toml").write_text(f'[challenge]\nnodes = ["{miner.url}"]\nevery_s = 600\nm = 8\n')
     challenger.start()
     with challenger.client() as client:
         deadline = time.monotonic() + 30
