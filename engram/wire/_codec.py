@@ -21,7 +21,8 @@ import msgspec
 from engram.errors import BadRequest, EngramError, TooLarge, Unavailable, Unprocessable, from_wire
 from engram.limits import LIMITS, Limits
 from engram.native._core import MessageScanner, check_message
-from engram.wire._messages import METHODS, Answer, ErrorInfo, Request
+from engram.wire._messages import METHODS
+from engram.wire._messages._base import Answer, ErrorInfo, Request
 from engram.wire._refusals import from_fault, from_flaw, from_validation, shown, unknown_method
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import msgspec
 from engram.errors import EngramError, TooLarge, Unavailable, from_wire
 from engram.limits import LIMITS, Limits
 from engram.native._core import check_json
-from engram.wire._messages import METHODS, Answer, Request
+from engram.wire._messages import METHODS
+from engram.wire._messages._base import Answer, Request
 from engram.wire._refusals import from_json_flaw, from_validation
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING, Any, cast
 
 from engram.errors import BadRequest, EngramError, TooLarge, UnknownMethod
-from engram.wire._messages import Item, Request
+from engram.wire._messages._writing import Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from engram.limits import Limits
+    from engram.wire._messages._base import Request
 
 _SHOWN = 80
 """Characters of a stranger's text that an error repeats."""

@@ -8,38 +8,29 @@ base64 of little-endian float32; answers give base64.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from engram.wire._messages import (
-    Actors,
+from engram.wire._messages._embedding import Embed
+from engram.wire._messages._events import Events
+from engram.wire._messages._keys import History, KeyDelete, KeyGet, KeyList, KeySet
+from engram.wire._messages._namespaces import NamespaceCreate, NamespaceDelete, NamespaceList
+from engram.wire._messages._proofs import (
     Challenge,
     ChallengeAnswer,
     ChallengePayloads,
     ChallengeV1,
-    Delete,
-    Embed,
-    Events,
-    Get,
     GetCommitment,
     GetConsistency,
     GetProof,
-    History,
-    KeyDelete,
-    KeyGet,
-    KeyList,
-    KeySet,
-    List,
-    NamespaceCreate,
-    NamespaceDelete,
-    NamespaceList,
-    Put,
-    PutMany,
-    Query,
-    Request,
-    Status,
 )
+from engram.wire._messages._reading import Get, List, Query
+from engram.wire._messages._status import Actors, Status
+from engram.wire._messages._writing import Delete, Put, PutMany
+
+if TYPE_CHECKING:
+    from engram.wire._messages._base import Request
 
 
 class Route(msgspec.Struct, frozen=True):

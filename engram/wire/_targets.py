@@ -18,7 +18,9 @@ from engram.errors import BadRequest, TooLarge, UnknownMethod, Unprocessable
 from engram.limits import LIMITS, Limits
 from engram.wire._codec import check_sendable
 from engram.wire._json import decode_request, encode
-from engram.wire._messages import Expect, Item, Put, PutMany, Query, Request
+from engram.wire._messages._base import Expect, Request
+from engram.wire._messages._reading import Query
+from engram.wire._messages._writing import Item, Put, PutMany
 from engram.wire._refusals import from_validation, unknown_path
 from engram.wire._rest import ROUTES, Route
 

@@ -7,50 +7,21 @@ numbers; answers always give bytes. `namespace` absent means the public one.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engram.wire._messages._base import (
-    PROTOCOL,
-    Answer,
-    ErrorInfo,
-    Expect,
-    FilterSpec,
-    Index,
-    Metadata,
-    OnLong,
-    Request,
-    Vector,
-)
-from engram.wire._messages._connection import (
-    Hello,
-    HelloResult,
-    Ping,
-    Pong,
-    Prove,
-    ProveResult,
-)
-from engram.wire._messages._embedding import (
-    Embed,
-    EmbedResult,
-    patience_s,
-)
-from engram.wire._messages._events import (
-    EventInfo,
-    Events,
-    EventsResult,
-)
+from engram.wire._messages._connection import Hello, HelloResult, Ping, Pong, Prove, ProveResult
+from engram.wire._messages._embedding import Embed, EmbedResult
+from engram.wire._messages._events import Events, EventsResult
 from engram.wire._messages._keys import (
     History,
     HistoryResult,
     KeyDelete,
     KeyGet,
-    KeyInfo,
     KeyList,
     KeyListResult,
     KeyRecord,
     KeyResult,
     KeySet,
-    KeyVersion,
 )
 from engram.wire._messages._namespaces import (
     NamespaceCreate,
@@ -73,48 +44,15 @@ from engram.wire._messages._proofs import (
     GetProof,
     Payloads,
     Proof,
-    ProofV1,
     Slow,
 )
-from engram.wire._messages._reading import (
-    Chunk,
-    Get,
-    Hit,
-    List,
-    ListResult,
-    Query,
-    QueryResult,
-    Record,
-    Step,
-)
-from engram.wire._messages._receipts import (
-    Commitment,
-    Receipt,
-)
-from engram.wire._messages._status import (
-    ActorInfo,
-    Actors,
-    ActorsResult,
-    ChallengeStatus,
-    Damage,
-    DeadLetterInfo,
-    IndexStatus,
-    ModelStatus,
-    Recall,
-    ScrubStatus,
-    Status,
-    StatusResult,
-)
-from engram.wire._messages._writing import (
-    Delete,
-    DeleteResult,
-    Item,
-    ItemResult,
-    Put,
-    PutMany,
-    PutManyResult,
-    PutResult,
-)
+from engram.wire._messages._reading import Get, List, ListResult, Query, QueryResult, Record
+from engram.wire._messages._receipts import Commitment
+from engram.wire._messages._status import Actors, ActorsResult, Status, StatusResult
+from engram.wire._messages._writing import Delete, DeleteResult, Put, PutMany, PutManyResult, PutResult
+
+if TYPE_CHECKING:
+    from engram.wire._messages._base import Answer, Request
 
 METHODS: dict[str, tuple[type[Request[Any]], type[Answer]]] = {
     request.method: (request, answer)
@@ -150,91 +88,3 @@ METHODS: dict[str, tuple[type[Request[Any]], type[Answer]]] = {
     )
 }
 """The methods of this build: name -> (request, answer)."""
-
-__all__ = [
-    "METHODS",
-    "PROTOCOL",
-    "ActorInfo",
-    "Actors",
-    "ActorsResult",
-    "Answer",
-    "Challenge",
-    "ChallengeAnswer",
-    "ChallengePayloads",
-    "ChallengeStatus",
-    "ChallengeV1",
-    "ChallengeV1Result",
-    "Chunk",
-    "Commitment",
-    "Consistency",
-    "Damage",
-    "DeadLetterInfo",
-    "Delete",
-    "DeleteResult",
-    "Embed",
-    "EmbedResult",
-    "ErrorInfo",
-    "EventInfo",
-    "Events",
-    "EventsResult",
-    "Expect",
-    "Fast",
-    "FilterSpec",
-    "Get",
-    "GetCommitment",
-    "GetConsistency",
-    "GetProof",
-    "Hello",
-    "HelloResult",
-    "History",
-    "HistoryResult",
-    "Hit",
-    "Index",
-    "IndexStatus",
-    "Item",
-    "ItemResult",
-    "KeyDelete",
-    "KeyGet",
-    "KeyInfo",
-    "KeyList",
-    "KeyListResult",
-    "KeyRecord",
-    "KeyResult",
-    "KeySet",
-    "KeyVersion",
-    "List",
-    "ListResult",
-    "Metadata",
-    "ModelStatus",
-    "NamespaceCreate",
-    "NamespaceDelete",
-    "NamespaceDeleteResult",
-    "NamespaceInfo",
-    "NamespaceList",
-    "NamespaceListResult",
-    "OnLong",
-    "Payloads",
-    "Ping",
-    "Pong",
-    "Proof",
-    "ProofV1",
-    "Prove",
-    "ProveResult",
-    "Put",
-    "PutMany",
-    "PutManyResult",
-    "PutResult",
-    "Query",
-    "QueryResult",
-    "Recall",
-    "Receipt",
-    "Record",
-    "Request",
-    "ScrubStatus",
-    "Slow",
-    "Status",
-    "StatusResult",
-    "Step",
-    "Vector",
-    "patience_s",
-]
