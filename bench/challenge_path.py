@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from dataclasses import dataclass
 
 from challenge import Records
 
@@ -21,32 +20,23 @@ from engram.events import checkpoints
 from engram.identity import NodeKey
 from engram.native import _core
 from engram.proofs import Challenger, Nonce, Outcome, Prover, check_transcript, commitment_of
+from engram.store import Commitment
 
 NOW_MS = 1_700_000_000_000
 MINER, VALIDATOR = NodeKey(bytes(32)), NodeKey(b"\1" * 32)
 
 
-@dataclass(frozen=True)
-class State:
-    note: bytes
-    event: bytes
-    path: list[bytes]
-    size: int
-    root: bytes
-    records: _core.TrieView
-    heads: _core.TrieView
-
-
-def committed(view: _core.TrieView) -> State:
+def committed(view: _core.TrieView) -> Commitment:
     """Commit to a trie at position 1 of a log of two events."""
     empty = events.TrieRoot(bytes(32), 0)
     state = events.StateCommitted(records=events.TrieRoot(view.root, len(view)), edges=empty, heads=empty)
     created = events.encode(events.LogCreated(format=1, node_key=MINER.public))
     log, event = _core.LogState(), events.encode(state)
     [path] = _core.frame_paths(log, [created, event], [1])
-    log.encode(NOW_MS * 1_000_000, [created, event])
+    time_unix_ns = NOW_MS * 1_000_000
+    log.encode(time_unix_ns, [created, event])
     note = checkpoints.sign(events.Checkpoint(log.size, log.root), MINER)
-    return State(note, event, path, log.size, log.root, view, view)
+    return Commitment(note, event, path, log.size, log.root, time_unix_ns, view, view)
 
 
 class Bodies:
@@ -83,7 +73,7 @@ class Stopwatch:
         self.start()
 
 
-def challenge(state: State, bodies: Bodies, m: int, rounds: int) -> None:
+def challenge(state: Commitment, bodies: Bodies, m: int, rounds: int) -> None:
     watch, sizes = Stopwatch(), []
     for number in range(rounds):
         prover = Prover(MINER, bodies, [VALIDATOR.public])

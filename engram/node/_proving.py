@@ -12,7 +12,7 @@ place in the trie, which is another's memory.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
     from engram.identity import Caller
+    from engram.node._namespaces import Beside
     from engram.node._reads import Reads
     from engram.node._rights import Rights
     from engram.ports import Clock, Offload
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
         Slow,
     )
 
-    Beside = Callable[[Callable[[], Any], Caller], Awaitable[Any]]
     Reach = Callable[[int], Awaitable[None]]
 
 _LANE = "scrub"
