@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engram import cid as cids
-from engram.errors import TooLarge, Unprocessable
+from engram.errors import UNDECODABLE, TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.native import _core
 
@@ -157,7 +157,7 @@ def text_in_patch(data: bytes, name: str) -> str | None:
     """Give the text that a patch body has under a name; None where it is no patch, or has none."""
     try:
         found = msgspec.json.decode(data, type=dict[str, Any]).get(name)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
     return found if isinstance(found, str) else None
 

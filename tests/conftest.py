@@ -5,8 +5,13 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import settings
 
 from engram.embed import ModelFiles, fetch_model, find_model
+
+settings.register_profile("suite", derandomize=True)  # what passed once passes wherever it runs
+settings.register_profile("search", derandomize=False, print_blob=True)
+settings.load_profile("suite")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell without job control has what it runs in the background ignore the interrupt, and children inherit that.

@@ -21,7 +21,7 @@ from engram.embed._outcomes import Outcomes, not_unicode, was_stopped
 from engram.embed._specs import REQUEST_TEXTS, RemoteSpec
 from engram.embed._split import Span, Split
 from engram.embed._url import parse_url
-from engram.errors import EngramError, ModelNotReady, TooLarge, Unavailable, Unprocessable
+from engram.errors import UNDECODABLE, EngramError, ModelNotReady, TooLarge, Unavailable, Unprocessable
 from engram.limits import LIMITS
 from engram.record import stored_vector
 
@@ -218,7 +218,7 @@ class RemoteEmbedder:
                 raise self._unavailable("gave vectors whose index fits no text")
             placed = dict(zip(indices, rows, strict=True))
             return [_floats(placed[index].embedding) for index in range(count)]
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, Unprocessable):
+        except (*UNDECODABLE, ValueError, Unprocessable):
             raise self._unavailable("gave an answer that is none of an /embeddings address") from None
 
     @property
@@ -295,7 +295,7 @@ def _code(body: bytes) -> str:
     """Give `, code` where the server gave a code that is known; nothing else of what it says is passed on."""
     try:
         said: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return ""
     error = said.get("error") if isinstance(said, dict) else None
     found = [error.get("code"), error.get("type")] if isinstance(error, dict) else []

@@ -17,7 +17,7 @@ import msgspec
 from engram.embed._identity import file_hashes, fingerprint_of, folder_name, version_of
 from engram.embed._outcomes import Outcomes, not_unicode, was_stopped
 from engram.embed._split import OVERLAP_PIECES, Span, Split, split
-from engram.errors import ModelNotReady, TooLarge, Unprocessable
+from engram.errors import UNDECODABLE, ModelNotReady, TooLarge, Unprocessable
 from engram.limits import LIMITS
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _modules(folder: Path) -> list[str]:
         places = [str(module.get("path") or ".") for module in listed]
     except FileNotFoundError:
         return []
-    except (msgspec.DecodeError, AttributeError) as error:
+    except (*UNDECODABLE, AttributeError) as error:
         raise ModelNotReady(f"{folder / 'modules.json'} cannot be read: {type(error).__name__}") from None
     if outside := [place for place in places if ".." in place or place.startswith("/")]:
         raise ModelNotReady(f"{folder / 'modules.json'} names {outside[0]!r}, which is outside of the folder")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from engram.errors import LogCorrupt
+from engram.errors import UNDECODABLE, LogCorrupt
 
 FORMAT = 1
 """The format of the log and of the folder."""
@@ -173,7 +173,6 @@ _KNOWN = {
     "recall_measured.1",
     "challenge_judged.1",
 }
-_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.msgpack.Decoder(AnyEvent)
 _type_decoder = msgspec.msgpack.Decoder(Unknown)
 
@@ -200,7 +199,7 @@ def decode(data: bytes) -> AnyEvent | Unknown:
     """
     try:
         event: AnyEvent = _decoder.decode(data)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         unknown = _of_any_type(data)
         if unknown.type not in _KNOWN:
             return unknown
@@ -211,7 +210,7 @@ def decode(data: bytes) -> AnyEvent | Unknown:
 def _of_any_type(data: bytes) -> Unknown:
     try:
         return _type_decoder.decode(data)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         raise LogCorrupt(f"an event is not msgpack of a map with a type: {error}") from None
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engram.errors import UNDECODABLE
 from engram.events import Checkpoint
 from engram.identity import ss58
 from engram.proofs import Evidence, Outcome, equivocation, evidence_of, said_in_commitment, write
@@ -88,7 +89,7 @@ class EvidenceFolder:
         file = self._disk.open(path, writable=False)
         try:
             return msgspec.json.decode(file.read(0, min(file.size(), _CHECKPOINTS_BYTES)), type=list[_Known])
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             return []  # it is what is remembered, and no more
         finally:
             file.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
+from engram.errors import UNDECODABLE
 from engram.events import Unknown, decode, is_known
 from engram.runtime._snapshot import Snapshot, load, save
 from engram.runtime._tail import LANE
@@ -152,7 +153,7 @@ class Projection:
             return self._refused("it is of another log")
         try:
             return msgspec.msgpack.decode(found.state, type=self._fold.state)
-        except msgspec.DecodeError:
+        except UNDECODABLE:
             return self._refused("its state is of another form")
 
     def _refused(self, reason: str) -> None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from engram.errors import UNDECODABLE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -94,7 +96,7 @@ def load(disk: Disk, path: Path, kind: type[Kept]) -> Kept | None:
         return None
     try:
         return msgspec.msgpack.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import FolderRefused
+from engram.errors import UNDECODABLE, FolderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -153,7 +153,7 @@ class Archive:
         data = self._zip.read(info)
         try:
             manifest = _decoder.decode(data)
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise zipfile.BadZipFile(f"{MANIFEST} is not as Engram writes it: {error}") from None
         if manifest.engram > FORMAT:
             raise FolderRefused(

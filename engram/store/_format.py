@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import FolderRefused
+from engram.errors import UNDECODABLE, FolderRefused
 from engram.events import FORMAT
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _read(content: bytes) -> _Line | None:
         return None
     try:
         return msgspec.json.decode(content, type=_Line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engram.errors import UNDECODABLE
 from engram.events import read_whole
 from engram.native._core import Segment
 
@@ -180,7 +181,7 @@ def decoded(data: bytes) -> Manifest:
         raise ValueError("its checksum does not hold")
     try:
         manifest = msgspec.msgpack.decode(data[_CHECKSUM:], type=Manifest)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise ValueError(f"it is none of this build's: {error}") from error
     if manifest.format != _FORMAT:
         raise ValueError(f"it has format {manifest.format}, and this build reads format {_FORMAT}")

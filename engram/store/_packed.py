@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import DiskFull, EngramError, FolderInUse, FolderRefused, StorageFailed
+from engram.errors import UNDECODABLE, DiskFull, EngramError, FolderInUse, FolderRefused, StorageFailed
 from engram.store import _archive as archives
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class PackedFile:
         """Go on with a folder that nobody has packed."""
         try:
             self._mark = msgspec.json.decode(self._read(_MARK), type=Mark)
-        except msgspec.DecodeError:
+        except UNDECODABLE:
             raise FolderRefused(f"{self.folder / _MARK} is damaged; remove it if {self.path} is the newer") from None
         if not self._disk.exists(self.path):
             return

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from engram.errors import UNDECODABLE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -76,7 +78,7 @@ def load(disk: Disk, folder: Path) -> Place:
     file = disk.open(path, writable=False)
     try:
         return msgspec.json.decode(file.read(0, _BYTES + 1), type=Place)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return Place()
     finally:
         file.close()

@@ -14,6 +14,7 @@ import msgspec
 
 from engram import record
 from engram.cid import NO_CONTENT
+from engram.errors import UNDECODABLE
 from engram.events import LogStart, is_known
 from engram.index import Measure
 
@@ -157,13 +158,13 @@ def prepare(connection: sqlite3.Connection) -> Progress | None:
         return None
     try:
         progress = progress_of(connection)
-    except msgspec.MsgspecError:  # damage, which folding again mends
+    except UNDECODABLE:  # damage, which folding again mends
         return None
     return progress if progress and not any(is_known(skipped) for skipped in progress.skipped) else None
 
 
 def progress_of(connection: sqlite3.Connection) -> Progress | None:
-    """Give what the tables say of themselves. `msgspec.MsgspecError` where it cannot be read."""
+    """Give what the tables say of themselves. `UNDECODABLE` where it cannot be read."""
     row = connection.execute(
         "SELECT position, root, digest, skipped, body_tail, log_start FROM projection WHERE name = ?", (NAME,)
     ).fetchone()

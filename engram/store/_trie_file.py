@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engram.errors import UNDECODABLE
 from engram.events import is_known, read_whole
 from engram.native import _core
 from engram.store._tables import FOLD_VERSION
@@ -99,7 +100,7 @@ def load(disk: Disk, path: Path, root_at: Callable[[int], bytes | None], log_siz
         return None
     try:
         return _decoded(memoryview(read_whole(disk, file, _HEAD_BYTES + 2 * _LEAF_BYTES * log_size)), root_at)
-    except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
+    except (OSError, ValueError, *UNDECODABLE):
         return None
 
 
@@ -112,7 +113,7 @@ def remove(disk: Disk, path: Path) -> None:
 
 
 def header_of(data: memoryview) -> tuple[Header, memoryview]:
-    """Give the header of a snapshot and what stands behind it. `ValueError` or `MsgspecError` where it is none."""
+    """Give the header of a snapshot and what stands behind it. `ValueError` or `UNDECODABLE` where it is none."""
     checksum, rest = data[:_HASH], data[_HASH:]
     if hashlib.sha256(rest).digest() != checksum:
         raise ValueError("its checksum does not hold")

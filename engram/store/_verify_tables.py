@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from engram.errors import UNDECODABLE
 from engram.store import _tables as tables
 from engram.store._digest import Count
 from engram.store._verify_log import Damage, Look
@@ -41,7 +40,7 @@ class TablesVerifier:
                 progress = tables.progress_of(self._connection)
                 sound = progress is not None and progress.digest == self._count.value
                 return Look(done=True, damages=() if sound else _wrong("its rows are not those of its digest"))
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
+        except (sqlite3.Error, *UNDECODABLE) as error:
             return Look(done=True, damages=_wrong(str(error)))
         return Look(len(rows) * _ROW_BYTES, damages=tuple(self._bodies_not_there(rows)))
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from engram.errors import BadRequest, EngramError, TooLarge, Unavailable, Unprocessable, from_wire
+from engram.errors import UNDECODABLE, BadRequest, EngramError, TooLarge, Unavailable, Unprocessable, from_wire
 from engram.limits import LIMITS, Limits
 from engram.native._core import MessageScanner, check_message
 from engram.wire._messages import METHODS
@@ -232,7 +232,7 @@ class ClientConnection:
             return Response(call_id, _answers[method].decode(result))
         except KeyError as missing:
             raise Unavailable(f"the peer answered call {missing}, which is not in flight") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise Unavailable(f"the peer does not speak this version of Engram's RPC: {shown(str(error))}") from None
 
     def _new_id(self) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from engram.errors import EngramError, TooLarge, Unavailable, from_wire
+from engram.errors import UNDECODABLE, EngramError, TooLarge, Unavailable, from_wire
 from engram.limits import LIMITS, Limits
 from engram.native._core import check_json
 from engram.wire._messages import METHODS
@@ -106,7 +106,7 @@ def decode_answer(request: type[Request[Any]], status: int, body: bytes) -> Answ
         if 200 <= status < 300:
             return _answers[request].decode(body)
         info = _error.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         raise Unavailable(f"the peer does not speak this version of Engram's HTTP: it answered {status}") from None
     return from_wire(info.code, info.error, info.field, info.retry_after_s, info.current)
 

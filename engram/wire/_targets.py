@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from engram.errors import BadRequest, TooLarge, UnknownMethod, Unprocessable
+from engram.errors import UNDECODABLE, BadRequest, TooLarge, UnknownMethod, Unprocessable
 from engram.limits import LIMITS, Limits
 from engram.wire._codec import check_sendable
 from engram.wire._json import decode_request, encode
@@ -256,7 +256,7 @@ def _value(name: str, text: str, kind: Any, limits: Limits) -> Any:
         return text
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (*UNDECODABLE, UnicodeEncodeError):
         return text
 
 

@@ -262,6 +262,7 @@ WRONG = {
     "no JSON": answers(lambda _: TEXT.encode()),
     "no UTF-8": answers(lambda _: b"\xff\xfe"),
     "nothing": answers(lambda _: b""),
+    "brackets without end": answers(lambda _: b"[" * 4000),
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Many callers of one client: threads, tasks, forks, loops that come and go, calls that are cut short."""
 
 import asyncio
+import ssl
 import subprocess
 import sys
 import threading
@@ -184,6 +185,13 @@ def test_a_client_is_forked_in_the_midst_of_its_calls(node):
     done = subprocess.run([sys.executable, "-c", FORKS, node.url], capture_output=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(node.service.records) == 9 * 20
+
+
+@pytest.mark.parametrize("wire", ["http"])
+def test_what_openssl_locks_is_made_before_there_are_threads_to_fork_beside(node, connect, monkeypatch):
+    client = connect(node.url, timeout=20)
+    monkeypatch.setattr(ssl, "SSLContext", None)
+    assert client.get(client.ingest("a")).text == "a"
 
 
 FORKED_LOOP = """

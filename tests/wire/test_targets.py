@@ -143,6 +143,7 @@ def test_a_bad_body_is_refused_as_over_rpc(request_type, params):
         (List, b"limit=9223372036854775808", {"limit": 2**63}),
         (Events, b"wait_s=long", {"wait_s": "long"}),
         (Events, b"wait_s=NaN", {"wait_s": "NaN"}),
+        (List, b"limit=" + b"[" * 4000, {"limit": "[" * 4000}),
         (Events, b"types=" + b",".join([b"a"] * 65), {"types": ["a"] * 65}),
         (Events, b"types=" + b"," * 64, {"types": [""] * 65}),
     ],
@@ -251,7 +252,7 @@ def test_answers_and_errors_come_back():
     assert (error.message, error.field, error.current) == ("taken", "key", "v1::11")
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"error":1}', b'{"cid":"a"}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"error":1}', b'{"cid":"a"}', b"\xff", b'{"a":' * 4000])
 @pytest.mark.parametrize("status", [200, 502])
 def test_an_answer_that_is_not_a_nodes_is_unavailable(status, body):
     with pytest.raises(Unavailable, match=str(status)):

@@ -46,6 +46,7 @@ class Http(Calls):
         host = f"[{address.host}]" if ":" in address.host else address.host
         self._base = f"{address.scheme}://{host}:{address.port}{address.path}"
         self._options = options
+        self._tls = _tls(options)
         self._process = home()
         self._lock = threading.Lock()
         self._home: tuple[int, object] | None = None
@@ -163,15 +164,8 @@ class Http(Calls):
                 self._home = here
                 self._slots = Slots(_LINKS)
                 limits = httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE_LINKS)
-                self._pool = httpx.Client(verify=self._verify(), limits=limits)
+                self._pool = httpx.Client(verify=self._tls, limits=limits)
             return self._pool
-
-    def _verify(self) -> Any:
-        if self._options.address.scheme == "http" or not self._options.verify:
-            return False
-        if self._options.ca is None:
-            return True
-        return ssl.create_default_context(cafile=self._options.ca)
 
     def _ended(self) -> Unavailable:
         return Unavailable("this client is closed; make a new one")
@@ -185,6 +179,18 @@ class Http(Calls):
                 field="ca",
             )
         return Unavailable(f"no node answers at {url} ({reason}); start one with engram-node", field="url")
+
+
+def _tls(options: Options) -> ssl.SSLContext:
+    """Give the context of every connection; where there is no TLS, one that goes unused.
+
+    Made before there are threads: a child forked while one of them made it would wait for OpenSSL's locks for ever.
+    """
+    if options.address.scheme == "http" or not options.verify:
+        return httpx.create_ssl_context(verify=False)
+    if options.ca is None:
+        return httpx.create_ssl_context()
+    return ssl.create_default_context(cafile=options.ca)
 
 
 def _system_says(error: BaseException | None) -> str | None:

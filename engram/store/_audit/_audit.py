@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import msgspec
 
-from engram.errors import FolderRefused, LogCorrupt
+from engram.errors import UNDECODABLE, FolderRefused, LogCorrupt
 from engram.events import LogCreated, decode, segment_names
 from engram.identity import NodeKey, ss58
 from engram.native import _core
@@ -282,7 +282,7 @@ class _Audit:
         for frames in self._pass().frames():
             for frame in frames:
                 for data in _core.frame_events(frame.data):
-                    with contextlib.suppress(LogCorrupt, msgspec.MsgspecError):
+                    with contextlib.suppress(LogCorrupt, *UNDECODABLE):
                         yield decode(data)
 
     # -- the events ---------------------------------------------------------------------------------------------------

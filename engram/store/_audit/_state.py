@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram import cid as cids
-from engram.errors import EngramError, LogCorrupt
+from engram.errors import UNDECODABLE, EngramError, LogCorrupt
 from engram.events import (
     SEGMENT_BYTES,
     ChallengeJudged,
@@ -260,7 +260,7 @@ class EventsPass:
             return None
         try:
             content = _texts.decode(self._reader.read(body.location)) if body.kind == PATCH else {}
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNDECODABLE):
             content = {}
         if content.keys() != {name}:
             raise _Wrong(f'the body {body_id.hex()} is not the patch {{"{name}": text}}: {_place(body)}')
@@ -310,7 +310,7 @@ class EventsPass:
         for position, data in enumerate(_core.frame_events(frame.data), frame.first):
             try:
                 found.append((position, decode(data)))
-            except (LogCorrupt, msgspec.MsgspecError) as error:
+            except (LogCorrupt, *UNDECODABLE) as error:
                 self._ledger.count("events")
                 self._tell("events", frame, position, str(error))
         return found

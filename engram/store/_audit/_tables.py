@@ -12,10 +12,8 @@ import errno
 import sqlite3
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from engram import cid as cids
-from engram.errors import EngramError, StorageFailed
+from engram.errors import UNDECODABLE, EngramError, StorageFailed
 from engram.events import SEGMENT_BYTES, LogStart, RecordStored
 from engram.store import _tables as tables
 from engram.store._audit._log import folder_bytes
@@ -43,7 +41,7 @@ _TIMES = 16
 """No fold is larger than this, or so many times what the log and the bodies have."""
 _TRIES = 5
 _VALUE_BYTES = 1 << 20
-_FAILURES = (EngramError, OSError, sqlite3.Error, msgspec.MsgspecError, ValueError, KeyError, TypeError, OverflowError)
+_FAILURES = (EngramError, OSError, sqlite3.Error, *UNDECODABLE, ValueError, KeyError, TypeError, OverflowError)
 """What a fold of bodies that are not what they should be may raise."""
 
 
@@ -66,7 +64,7 @@ class Tables:
         self.connection = _opened(scratch / FILE)
         try:
             self.progress = self._progress(self.connection)
-        except (sqlite3.Error, msgspec.MsgspecError, TypeError, ValueError) as error:
+        except (sqlite3.Error, *UNDECODABLE, TypeError, ValueError) as error:
             self._wrong(str(error))
 
     def close(self) -> None:

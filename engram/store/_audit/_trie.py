@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from engram.errors import UNDECODABLE
 from engram.store._audit._log import folder_bytes
 from engram.store._tables import FOLD_VERSION
 from engram.store._trie_file import FOLDER, NAME, header_of, tries_of
@@ -40,7 +39,7 @@ class TrieSnapshot:
             tries_of(header, rest)
         except OSError as error:
             self._wrong(f"it cannot be read: {error.strerror or error}")
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, *UNDECODABLE) as error:
             self._wrong(str(error))
         else:
             self._header = header
