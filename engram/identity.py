@@ -52,10 +52,8 @@ class NodeKey:
     """An Ed25519 key pair; `public` is its 32 bytes, `address` its ss58."""
 
     def __init__(self, seed: bytes) -> None:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 (28 ms)
-
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        self.public = self._key.public_key().public_bytes_raw()
+        self._pair = _core.Ed25519Pair(seed)
+        self.public = self._pair.public
         self.address = ss58(self.public)
 
     def __repr__(self) -> str:
@@ -63,7 +61,7 @@ class NodeKey:
 
     def sign(self, message: bytes) -> bytes:
         """Sign with pure Ed25519: 64 bytes."""
-        return self._key.sign(message)
+        return self._pair.sign(message)
 
 
 class Hotkey:

@@ -7,7 +7,7 @@ import golden
 import pytest
 from bittensor_wallet import Keypair
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,8 +145,10 @@ def test_without_that_rule_they_would():
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=80), st.integers(0, 96 * 8 - 1))
-def test_ed25519_is_verified_as_another_implementation_does(seed, message, at):
-    key = NodeKey(seed)
+def test_ed25519_is_as_another_implementation_has_it(seed, message, at):
+    key, other = NodeKey(seed), Ed25519PrivateKey.from_private_bytes(seed)
+    assert key.public == other.public_key().public_bytes_raw()
+    assert key.sign(message) == other.sign(message)
     whole = key.public + key.sign(message)
     flipped = (int.from_bytes(whole, "big") ^ 1 << at).to_bytes(96, "big")
     for public, signature in ((whole[:32], whole[32:]), (flipped[:32], flipped[32:])):

@@ -18,6 +18,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(decode_record, module)?)?;
     module.add_function(wrap_pyfunction!(crc32c_of, module)?)?;
     module.add_function(wrap_pyfunction!(sum_of_hashes, module)?)?;
+    module.add_class::<Ed25519Pair>()?;
     module.add_function(wrap_pyfunction!(ed25519_verify, module)?)?;
     module.add_function(wrap_pyfunction!(sr25519_verify, module)?)?;
     module.add_function(wrap_pyfunction!(sr25519_public, module)?)?;
@@ -337,6 +338,28 @@ fn decode_record<'py>(py: Python<'py>, payload: PyBuffer<u8>) -> PyResult<Parts<
 #[pyfunction]
 fn crc32c_of(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
+}
+
+/// An Ed25519 key pair of a seed of 32 bytes.
+#[pyclass(frozen, module = "engram.native._core")]
+struct Ed25519Pair(ed25519::Pair);
+
+#[pymethods]
+impl Ed25519Pair {
+    #[new]
+    fn new(seed: [u8; 32]) -> Self {
+        Self(ed25519::Pair::new(&seed))
+    }
+
+    #[getter]
+    fn public<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.public())
+    }
+
+    /// Sign a message: 64 bytes, the same for the same message.
+    fn sign<'py>(&self, py: Python<'py>, message: &[u8]) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.0.sign(message)))
+    }
 }
 
 /// Whether `signature` is that of `message` under an Ed25519 key; under one of small order, for which anybody can sign,
