@@ -8,11 +8,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import msgspec
-
-UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what it was asked for; the last where they nest too deep."""
-
 
 class EngramError(Exception):
     """Base of every error that Engram raises on purpose; catch it to catch them all."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engram import cid as cids
-from engram.errors import UNDECODABLE, TooLarge, Unprocessable
+from engram.decoding import UNDECODABLE
+from engram.errors import TooLarge, Unprocessable
 from engram.limits import LIMITS
 from engram.native import _core
 

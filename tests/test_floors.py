@@ -14,15 +14,16 @@ import pytest
 import engram
 
 ROOT = Path(engram.__file__).parent
-GROUND = {"errors", "limits", "ports", "cid", "record", "documents", "identity", "filter", "native"}
+GROUND = {"errors", "limits", "decoding", "ports", "cid", "record", "documents", "identity", "filter", "native"}
 LIBRARIES = {"store", "index", "embed", "proofs", "scoring"}
 MAY_IMPORT = {
     "native": set(),
     "errors": set(),
     "limits": set(),
+    "decoding": set(),
     "ports": set(),
     "cid": {"errors", "native"},
-    "record": {"cid", "errors", "limits", "native"},
+    "record": {"cid", "decoding", "errors", "limits", "native"},
     "documents": {"cid", "errors", "limits", "record"},
     "identity": {"errors", "limits", "native", "ports"},
     "filter": {"errors", "limits"},

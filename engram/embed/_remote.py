@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engram.decoding import UNDECODABLE
 from engram.embed._http import Answer, GivenUp, NoAnswer, Server
 from engram.embed._identity import fingerprint_of, version_of
 from engram.embed._outcomes import Outcomes, not_unicode, was_stopped
 from engram.embed._specs import REQUEST_TEXTS, RemoteSpec
 from engram.embed._split import Span, Split
 from engram.embed._url import parse_url
-from engram.errors import UNDECODABLE, EngramError, ModelNotReady, TooLarge, Unavailable, Unprocessable
+from engram.errors import EngramError, ModelNotReady, TooLarge, Unavailable, Unprocessable
 from engram.limits import LIMITS
 from engram.record import stored_vector
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engram.decoding import UNDECODABLE
 from engram.embed._identity import file_hashes, fingerprint_of, folder_name, version_of
 from engram.embed._outcomes import Outcomes, not_unicode, was_stopped
 from engram.embed._split import OVERLAP_PIECES, Span, Split, split
-from engram.errors import UNDECODABLE, ModelNotReady, TooLarge, Unprocessable
+from engram.errors import ModelNotReady, TooLarge, Unprocessable
 from engram.limits import LIMITS
 
 if TYPE_CHECKING:

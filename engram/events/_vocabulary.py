@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from engram.errors import UNDECODABLE, LogCorrupt
+from engram.decoding import UNDECODABLE
+from engram.errors import LogCorrupt
 
 FORMAT = 1
 """The format of the log and of the folder."""

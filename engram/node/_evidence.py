@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import UNDECODABLE
+from engram.decoding import UNDECODABLE
 from engram.events import Checkpoint
 from engram.identity import ss58
 from engram.proofs import Evidence, Outcome, equivocation, evidence_of, said_in_commitment, write

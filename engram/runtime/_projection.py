@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from engram.errors import UNDECODABLE
+from engram.decoding import UNDECODABLE
 from engram.events import Unknown, decode, is_known
 from engram.runtime._snapshot import Snapshot, load, save
 from engram.runtime._tail import LANE

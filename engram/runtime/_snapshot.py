@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from engram.errors import UNDECODABLE
+from engram.decoding import UNDECODABLE
 
 if TYPE_CHECKING:
     from pathlib import Path

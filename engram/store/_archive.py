@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import UNDECODABLE, FolderRefused
+from engram.decoding import UNDECODABLE
+from engram.errors import FolderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

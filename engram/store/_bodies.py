@@ -180,8 +180,13 @@ class Bodies:
 
     def proved(self, location: int, body_id: bytes | None = None) -> bytes | None:
         """Give a copy of the bytes of a body whose checksum, and id where one is given, are right; None where not."""
-        self._view(location // SEGMENT_BYTES, location % SEGMENT_BYTES + HEADER)
-        return self.maps.proved(location, body_id)
+        number, start = location // SEGMENT_BYTES, location % SEGMENT_BYTES + HEADER
+        view = self._view(number, start)
+        body = self.maps.proved(location, body_id)
+        if body is None and start <= len(view) < start + _LENGTH.unpack_from(view, start - HEADER + 8)[0]:
+            self._map(number)  # the map was older than the body, and ended inside it
+            body = self.maps.proved(location, body_id)
+        return body
 
     def id_at(self, location: int) -> bytes | None:
         """Give the id that stands at a location; None where the segment has no such place. Raises `OSError`."""

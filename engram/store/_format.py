@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import UNDECODABLE, FolderRefused
+from engram.decoding import UNDECODABLE
+from engram.errors import FolderRefused
 from engram.events import FORMAT
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import UNDECODABLE
+from engram.decoding import UNDECODABLE
 from engram.events import read_whole
 from engram.native._core import Segment
 

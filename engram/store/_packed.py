@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import UNDECODABLE, DiskFull, EngramError, FolderInUse, FolderRefused, StorageFailed
+from engram.decoding import UNDECODABLE
+from engram.errors import DiskFull, EngramError, FolderInUse, FolderRefused, StorageFailed
 from engram.store import _archive as archives
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from engram.errors import UNDECODABLE
+from engram.decoding import UNDECODABLE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ import msgspec
 
 from engram import record
 from engram.cid import NO_CONTENT
-from engram.errors import UNDECODABLE
+from engram.decoding import UNDECODABLE
 from engram.events import LogStart, is_known
 from engram.index import Measure
 

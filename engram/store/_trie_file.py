@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engram.errors import UNDECODABLE
+from engram.decoding import UNDECODABLE
 from engram.events import is_known, read_whole
 from engram.native import _core
 from engram.store._tables import FOLD_VERSION

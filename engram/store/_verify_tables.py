@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from engram.errors import UNDECODABLE
+from engram.decoding import UNDECODABLE
 from engram.store import _tables as tables
 from engram.store._digest import Count
 from engram.store._verify_log import Damage, Look

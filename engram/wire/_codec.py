@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from engram.errors import UNDECODABLE, BadRequest, EngramError, TooLarge, Unavailable, Unprocessable, from_wire
+from engram.decoding import UNDECODABLE
+from engram.errors import BadRequest, EngramError, TooLarge, Unavailable, Unprocessable, from_wire
 from engram.limits import LIMITS, Limits
 from engram.native._core import MessageScanner, check_message
 from engram.wire._messages import METHODS

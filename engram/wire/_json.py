@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from engram.errors import UNDECODABLE, EngramError, TooLarge, Unavailable, from_wire
+from engram.decoding import UNDECODABLE
+from engram.errors import EngramError, TooLarge, Unavailable, from_wire
 from engram.limits import LIMITS, Limits
 from engram.native._core import check_json
 from engram.wire._messages import METHODS

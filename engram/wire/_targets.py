@@ -14,7 +14,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from engram.errors import UNDECODABLE, BadRequest, TooLarge, UnknownMethod, Unprocessable
+from engram.decoding import UNDECODABLE
+from engram.errors import BadRequest, TooLarge, UnknownMethod, Unprocessable
 from engram.limits import LIMITS, Limits
 from engram.wire._codec import check_sendable
 from engram.wire._json import decode_request, encode

@@ -92,6 +92,16 @@ def test_bodies_are_read_again_over_rotations(tmp_path):
         again.close()
 
 
+def test_a_body_is_sound_as_soon_as_it_is_durable_wherever_the_map_of_before_ends(tmp_path):
+    bodies, _ = Bodies.open(RealDisk(), tmp_path, known_to=0, named=set)
+    for number in range(1000):
+        body, body_id = b"%d" % number * 1000, hashlib.sha256(b"%d" % number).digest()
+        location = bodies.stage(PATCH, body_id, body)
+        bodies.flush()
+        assert bodies.proved(location, body_id) == body
+    bodies.close()
+
+
 def test_what_is_discarded_leaves_no_gap(tmp_path):
     bodies, _ = Bodies.open(RealDisk(), tmp_path, known_to=0, named=set, segment_bytes=512)
     first = bodies.stage(PATCH, hashlib.sha256(patch(1)).digest(), patch(1))

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import msgspec
 
-from engram.errors import UNDECODABLE, FolderRefused, LogCorrupt
+from engram.decoding import UNDECODABLE
+from engram.errors import FolderRefused, LogCorrupt
 from engram.events import LogCreated, decode, segment_names
 from engram.identity import NodeKey, ss58
 from engram.native import _core

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram import cid as cids
-from engram.errors import UNDECODABLE, EngramError, LogCorrupt
+from engram.decoding import UNDECODABLE
+from engram.errors import EngramError, LogCorrupt
 from engram.events import (
     SEGMENT_BYTES,
     ChallengeJudged,

@@ -13,7 +13,8 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from engram import cid as cids
-from engram.errors import UNDECODABLE, EngramError, StorageFailed
+from engram.decoding import UNDECODABLE
+from engram.errors import EngramError, StorageFailed
 from engram.events import SEGMENT_BYTES, LogStart, RecordStored
 from engram.store import _tables as tables
 from engram.store._audit._log import folder_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engram.errors import UNDECODABLE
+from engram.decoding import UNDECODABLE
 from engram.store._audit._log import folder_bytes
 from engram.store._tables import FOLD_VERSION
 from engram.store._trie_file import FOLDER, NAME, header_of, tries_of
