@@ -47,7 +47,11 @@ def origin(public: bytes) -> str:
 
 def key_id(public: bytes) -> bytes:
     """Give the 4 bytes that name the key in a signature line."""
-    return hashlib.sha256(origin(public).encode() + b"\n" + _ED25519 + public).digest()[:4]
+    return _key_id(origin(public), public)
+
+
+def _key_id(name: str, public: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:4]
 
 
 def vkey(public: bytes) -> str:
@@ -59,7 +63,7 @@ def sign(checkpoint: Checkpoint, key: NodeKey) -> bytes:
     """Write and sign the note."""
     name = origin(key.public)
     body = f"{name}\n{checkpoint.size}\n{base64.b64encode(checkpoint.root).decode()}\n".encode()
-    signature = base64.b64encode(key_id(key.public) + key.sign(body))
+    signature = base64.b64encode(_key_id(name, key.public) + key.sign(body))
     return body + f"\n— {name} ".encode() + signature + b"\n"
 
 
@@ -74,8 +78,8 @@ def signer(note: bytes) -> bytes:
 
 def parse(note: bytes, public: bytes) -> Checkpoint:
     """Read and verify a note under the node's key; `LogCorrupt` says what is wrong with it."""
-    found = _fields(note)
-    if found["origin"] != origin(public):
+    found, name = _fields(note), origin(public)
+    if found["origin"] != name:
         raise LogCorrupt(f"a checkpoint is of {found['origin']}, not of this node's key")
     if found["name"] != found["origin"]:
         raise LogCorrupt(f"a checkpoint is of {found['origin']}, and signed in the name of {found['name']!r}")
@@ -85,9 +89,9 @@ def parse(note: bytes, public: bytes) -> Checkpoint:
     except binascii.Error:
         raise LogCorrupt("a checkpoint's base64 is malformed") from None
     canonical = all(
-        base64.b64encode(data).decode() == found[name] for name, data in (("root", root), ("signature", signature))
+        base64.b64encode(data).decode() == found[part] for part, data in (("root", root), ("signature", signature))
     )
-    signed = signature[:4] == key_id(public) and verify(public, found["body"].encode(), signature[4:])
+    signed = signature[:4] == _key_id(name, public) and verify(public, found["body"].encode(), signature[4:])
     size = int(found["size"])
     if not canonical or not signed or size >= 2**64:
         raise LogCorrupt(f"the signature of the checkpoint of size {size} does not verify")

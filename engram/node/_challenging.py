@@ -9,7 +9,7 @@ import trio
 
 from engram.errors import DeadlineExceeded, EngramError, Unprocessable
 from engram.events import Checkpoint, verify_consistency
-from engram.proofs import T1_MS, T2_MS, Challenger, Nonce, check_commitment
+from engram.proofs import T1_MS, T2_MS, Challenger, Nonce
 from engram.sdk import AsyncEngramClient
 from engram.wire import Slow
 
@@ -78,10 +78,9 @@ async def challenge(
     patience_s = (2 * terms.t1_ms + terms.t2_ms) / 1000 + 10
     async with AsyncEngramClient(peer.url, patience_s, node_key=peer.node_key, key=key) as client:
         commitment = await client.commitment()
-        committed = check_commitment(commitment, peer.public)
         challenger = Challenger(
             key,
-            committed.node_key,
+            peer.public,
             commitment,
             Nonce(rng.bytes(32)),
             now_unix_ms=clock.now_ns() // 1_000_000,
@@ -91,6 +90,7 @@ async def challenge(
             t2_ms=terms.t2_ms,
         )
         await _drive(client, challenger, clock, on_part)
+        committed = challenger.committed
         before = await known(committed.node_key)
         broken = before is not None and not await _goes_on(client, before, committed)
     if challenger.judged is None:

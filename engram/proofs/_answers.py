@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,28 +27,16 @@ _K = 32
 _LEAF = 64
 
 
-class Wrong(Exception):
-    """The miner has signed this, and it is not what an honest one can have: INVALID."""
-
-
 class Shown(msgspec.Struct, frozen=True):
-    """What payloads show: the seed that they lead to, and the leaf of the record at which they end too early."""
+    """What phase B shows: the seed that its payloads lead to, and the leaf of the record at which they end too early.
 
-    seed: bytes
-    lacks: bytes | None = None
-
-
-class Walked(msgspec.Struct, frozen=True):
-    """A chain that was walked over payloads: its last seed, the ranks that it drew, and the leaf of each payload.
-
-    `refused`: why it cannot be walked to its end. `hashes`: of the payloads, either way.
+    `wrong`: what no honest miner sends: INVALID, if the miner has signed it. `hashes`: of the payloads, either way.
     """
 
-    hashes: list[bytes]
-    seed: bytes = b""
-    drawn: list[int] = []
-    leaves: list[bytes] = []
-    refused: str | None = None
+    hashes: bytes
+    seed: bytes
+    lacks: bytes | None
+    wrong: str | None
 
 
 def are_leaves(leaves: Sequence[bytes]) -> bool:
@@ -57,68 +44,11 @@ def are_leaves(leaves: Sequence[bytes]) -> bool:
     return all(len(leaf) == _LEAF for leaf in leaves)
 
 
-def walk(challenge: Challenge, chal_id: bytes, count: int, payloads: Sequence[bytes]) -> Walked:
-    """Walk the chain over payloads, and certify each as a record."""
-    try:
-        if challenge.mode == BY_RANK:
-            seed, drawn, leaves = _core.pos_walk(chal_id, count, challenge.m, payloads)
-        else:
-            (seed, leaves), drawn = _core.pos_chain(chal_id, payloads), []
-    except ValueError as error:
-        return Walked([hashlib.sha256(payload).digest() for payload in payloads], refused=str(error))
-    return Walked([leaf[_K:] for leaf in leaves], seed, drawn, leaves)
-
-
-def show(challenge: Challenge, chal_id: bytes, trie: TrieRoot, slow: Slow, walked: Walked) -> Shown:
-    """Hold leaves, multiproof and payloads against the committed trie; `Wrong` says what no honest miner sends."""
-    by_rank = challenge.mode == BY_RANK
-    try:
-        ranks = _core.verify_multiproof(
-            trie.root, trie.count, slow.leaves, slow.multiproof, None if by_rank else challenge.keys
-        )
-    except ValueError as error:
-        raise Wrong(f"the multiproof does not hold: {error}") from None
-    if by_rank:
-        opened = dict(zip(ranks, slow.leaves, strict=True))
-        return _by_rank(challenge.m, chal_id, trie.count, opened, slow.payloads, walked)
-    if walked.refused is not None:
-        raise Wrong(walked.refused)
-    wanted = set(challenge.keys)
-    held = [leaf for leaf in slow.leaves if leaf[:_K] in wanted]
-    if walked.leaves != held[: len(walked.leaves)]:
-        raise Wrong("the payloads are not those of the keys that are held, in their order")
-    return Shown(walked.seed, held[len(walked.leaves)] if len(walked.leaves) < len(held) else None)
-
-
-def _by_rank(
-    m: int, chal_id: bytes, count: int, opened: dict[int, bytes], payloads: Sequence[bytes], walked: Walked
-) -> Shown:
-    lacks = None
-    if walked.refused is not None:
-        walked = _walk_as_far(m, chal_id, count, payloads, walked)
-        lacks = opened.get(walked.drawn[-1])
-        walked.leaves.append(lacks or b"")
-    if opened != dict(zip(walked.drawn, walked.leaves, strict=True)):
-        raise Wrong("the leaves that it opens are not those that the payloads draw, or not theirs")
-    return Shown(walked.seed, lacks)
-
-
-def _walk_as_far(m: int, chal_id: bytes, count: int, payloads: Sequence[bytes], walked: Walked) -> Walked:
-    """Walk a chain to where its payloads end; the last rank is the first that has none."""
-    try:
-        _, leaves = _core.pos_chain(chal_id, payloads)
-    except ValueError as error:
-        raise Wrong(str(error)) from None
-    seed = _core.pos_seed(chal_id)
-    drawn: dict[int, bytes] = {}
-    for _ in range(m):
-        rank = _core.pos_rank(seed, count)
-        if rank not in drawn:
-            if len(drawn) == len(payloads):
-                return Walked(walked.hashes, seed, [*drawn, rank], leaves)
-            drawn[rank] = payloads[len(drawn)]
-        seed = _core.pos_next(seed, drawn[rank])
-    raise Wrong(str(walked.refused))
+def show(challenge: Challenge, chal_id: bytes, trie: TrieRoot, slow: Slow) -> Shown:
+    """Walk the chain over payloads, certify each as a record, and hold all against the committed trie."""
+    keys = None if challenge.mode == BY_RANK else challenge.keys
+    parts = (slow.leaves, slow.multiproof, slow.payloads)
+    return Shown(*_core.pos_show(chal_id, trie.root, trie.count, challenge.m, keys, *parts))
 
 
 def owner_of(tombstone: bytes, leaf: bytes, network: bytes, issued_unix_ms: int) -> bytes | None:

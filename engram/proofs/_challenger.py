@@ -39,14 +39,14 @@ _MESSAGE = 400
 class Challenger:
     """One challenge of one node. `request` is what to send next; None: `judged` is the verdict.
 
-    `m` records by rank, or those of `keys` (K, ascending, each once). `commitment`: the miner's, which is verified
-    first, and may raise `DoesNotHold`; `committed` is what it says.
+    `m` records by rank, or those of `keys` (K, ascending, each once). `commitment`: the miner's, or of whose it says
+    where that is None; it is verified first, and may raise `DoesNotHold`; `committed` is what it says.
     """
 
     def __init__(
         self,
         key: NodeKey,
-        miner: bytes,
+        miner: bytes | None,
         commitment: Commitment,
         nonce: Nonce,
         *,
@@ -67,7 +67,7 @@ class Challenger:
             mode=BY_KEY if keys else BY_RANK,
             m=len(keys) if keys else m,
             validator=key.public,
-            miner=miner,
+            miner=self.committed.node_key,
             log_size=self.committed.size,
             nonce=nonce.nonce,
             keys=list(keys),

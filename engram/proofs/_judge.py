@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engram.identity import fast_message, slow_message, verify
-from engram.proofs._answers import Wrong, are_leaves, owner_of, show, walk
+from engram.proofs._answers import are_leaves, owner_of, show
 from engram.proofs._chal_id import challenge_id, why_refused
 
 if TYPE_CHECKING:
@@ -95,16 +95,14 @@ def judge_slow(transcript: Transcript, committed: CommittedState, chal_id: bytes
         return _failed(transcript.failure)
     if slow.chal_id != chal_id or slow.total != len(slow.payloads) or not are_leaves(slow.leaves):
         return Judged(Outcome.LATE, "phase B was answered with something else: no answer came in time")
-    walked = walk(challenge, chal_id, committed.state.records.count, slow.payloads)
-    message = slow_message(chal_id, slow.multiproof, slow.leaves, walked.hashes)
+    shown = show(challenge, chal_id, committed.state.records, slow)
+    message = slow_message(chal_id, slow.multiproof, slow.leaves, [shown.hashes])
     if not verify(challenge.miner, message, slow.signature):
         return Judged(Outcome.LATE, "phase B was answered by nobody known: the signature is not the miner's")
-    try:
-        shown = show(challenge, chal_id, committed.state.records, slow, walked)
-        if shown.seed != fast.seed:
-            raise Wrong("the payloads do not lead to the seed that phase A gave")
-    except Wrong as wrong:
-        return Judged(Outcome.INVALID, str(wrong))
+    if shown.wrong is not None:
+        return Judged(Outcome.INVALID, shown.wrong)
+    if shown.seed != fast.seed:
+        return Judged(Outcome.INVALID, "the payloads do not lead to the seed that phase A gave")
     if shown.lacks is not None:
         return _lacking(transcript, shown.lacks)
     if slow.tombstone is not None:

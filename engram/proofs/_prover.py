@@ -321,4 +321,4 @@ class _Walked(msgspec.Struct, frozen=True):
     @property
     def ranks(self) -> list[int]:
         """Those of the leaves to open."""
-        return [rank for rank, *_ in (*self.places, *([self.erased] if self.erased else []))]
+        return [place[0] for place in self.places] + ([self.erased[0]] if self.erased else [])

@@ -5,6 +5,7 @@ import hmac
 
 import golden
 import pytest
+import trie_reference
 from hypothesis import given
 from hypothesis import strategies as st
 from trie_reference import sha
@@ -45,18 +46,37 @@ def test_golden_chain():
     assert seed.hex() == CHAIN["seed_16"]
 
 
+def trie_of(records: list[tuple[bytes, bytes]]) -> trie_reference.Trie:
+    return trie_reference.Trie({leaf[:32]: leaf[32:] for leaf, _ in records})
+
+
+def shown(
+    records: list[tuple[bytes, bytes]],
+    chal_id: bytes,
+    m: int,
+    ranks: list[int],
+    payloads: list[bytes],
+    keys: list[bytes] | None = None,
+) -> tuple[bytes, bytes, bytes | None, str | None]:
+    """What a verifier makes of payloads, with an honest proof of leaves at ranks, or of keys."""
+    trie = trie_of(records)
+    leaves, multiproof = trie.prove(sorted(set(ranks))) if keys is None else trie.prove_keys(keys)
+    return _core.pos_show(chal_id, trie.root(), len(records), m, keys, leaves, multiproof, payloads)
+
+
+def hashes(payloads: list[bytes]) -> bytes:
+    return b"".join(map(sha, payloads))
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["n"]))
 def test_golden_challenges(case):
     records = sorted(payload_of(i) for i in range(case["n"]))
     chal_id = bytes.fromhex(case["chal_id_hex"])
-    payloads = [records[rank][1] for rank in case["payloads_by_rank"]]
-    if case["mode"] == 3:
-        seed, leaves = _core.pos_chain(chal_id, payloads)
-    else:
-        seed, ranks, leaves = _core.pos_walk(chal_id, case["n"], case["m"], payloads)
-        assert ranks == case["payloads_by_rank"] == list(dict.fromkeys(case["ranks"]))
-    assert seed.hex() == case["seed_m_hex"]
-    assert leaves == [records[rank][0] for rank in case["payloads_by_rank"]]
+    ranks = case["payloads_by_rank"]
+    payloads = [records[rank][1] for rank in ranks]
+    keys = sorted(records[rank][0][:32] for rank in ranks) if case["mode"] == 3 else None
+    seed = bytes.fromhex(case["seed_m_hex"])
+    assert shown(records, chal_id, case["m"], ranks, payloads, keys) == (hashes(payloads), seed, None, None)
 
 
 @given(st.binary(min_size=32, max_size=32), st.integers(1, 2**64 - 1))
@@ -70,31 +90,63 @@ def test_a_walk_is_the_plain_one(chal_id, count, m):
     seed, ranks = plain_walk(chal_id, count, m, records)
     distinct = list(dict.fromkeys(ranks))
     payloads = [records[rank][1] for rank in distinct]
-    walked = _core.pos_walk(chal_id, count, m, payloads)
-    assert walked == (seed, distinct, [records[rank][0] for rank in distinct])
+    assert shown(records, chal_id, m, ranks, payloads) == (hashes(payloads), seed, None, None)
+    early = shown(records, chal_id, m, ranks, payloads[:-1])
+    assert early[2:] == (records[distinct[-1]][0], None)
 
 
-def test_payloads_that_the_chain_did_not_draw_are_refused():
+def test_by_key_the_payloads_are_those_that_are_held_in_order():
+    records = sorted(payload_of(i) for i in range(9))
+    keys = sorted([*(records[rank][0][:32] for rank in (1, 4, 7)), sha(b"not held")])
+    payloads = [records[rank][1] for rank in (1, 4, 7)]
+    seed = sha(b"engram/pos/2/seed\n" + ID)
+    for at, payload in enumerate(payloads):
+        early = shown(records, ID, 4, [], payloads[:at], keys)
+        assert early == (hashes(payloads[:at]), seed, records[(1, 4, 7)[at]][0], None)
+        seed = sha(b"engram/pos/2/next\n" + seed + payload)
+    assert shown(records, ID, 4, [], payloads, keys) == (hashes(payloads), seed, None, None)
+    for others in ([*payloads, payloads[0]], payloads[::-1], payloads[1:], [records[2][1]]):
+        assert "those of the keys that are held" in str(shown(records, ID, 4, [], others, keys)[3])
+
+
+def test_what_the_chain_did_not_draw_is_refused():
     records = sorted(payload_of(i) for i in range(5))
-    _, ranks = plain_walk(ID, 5, 3, records)
-    payloads = [records[rank][1] for rank in dict.fromkeys(ranks)]
-    with pytest.raises(ValueError, match="missing"):
-        _core.pos_walk(ID, 5, 3, payloads[:-1])
-    with pytest.raises(ValueError, match="drew"):
-        _core.pos_walk(ID, 5, 3, [*payloads, payloads[0]])
+    ranks = list(dict.fromkeys(plain_walk(ID, 5, 3, records)[1]))
+    payloads = [records[rank][1] for rank in ranks]
+    other = next(rank for rank in range(5) if rank not in ranks)
+    not_theirs = "the leaves that it opens are not those that the payloads draw, or not theirs"
+    for opened, sent, wrong in (
+        (ranks, [*payloads, payloads[0]], "and the chain drew"),
+        (ranks, [records[other][1], *payloads[1:]], not_theirs),
+        (ranks[:-1], payloads, not_theirs),
+        ([*ranks, other], payloads, not_theirs),
+        (ranks[1:], payloads[:0], not_theirs),
+        ([*ranks, other], payloads[:-1], not_theirs),
+        (ranks, [b""] * 1025, "at most 1024 links, not 1025"),
+    ):
+        found = shown(records, ID, 3, opened, sent)
+        assert found[0] == hashes(sent)
+        assert wrong in str(found[3])
     for changed in (b"", payloads[0][:-1], payloads[0] + b"x", b"EPR1" + bytes(60)):
-        with pytest.raises(ValueError, match="payload 0: "):
-            _core.pos_walk(ID, 5, 3, [changed, *payloads[1:]])
-        with pytest.raises(ValueError, match="payload 0: "):
-            _core.pos_chain(ID, [changed, *payloads[1:]])
+        for keys in (None, sorted(records[rank][0][:32] for rank in set(ranks))):
+            sent = [changed, *payloads[1:]]
+            found = shown(records, ID, 3, ranks, sent, keys)
+            assert found[:3] == (hashes(sent), b"", None)
+            assert str(found[3]).startswith("payload 0: ")
 
 
-@pytest.mark.parametrize(("count", "m"), [(0, 1), (1, 0), (1, 1025)])
-def test_a_chain_that_no_challenge_has_is_refused(count, m):
-    with pytest.raises(ValueError, match="1 to 1024"):
-        _core.pos_walk(ID, count, m, [])
-    with pytest.raises(ValueError, match="at most 1024"):
-        _core.pos_chain(ID, [b""] * 1025)
+def test_a_multiproof_that_does_not_hold_is_said_first():
+    records = sorted(payload_of(i) for i in range(5))
+    trie = trie_of(records)
+    leaves, multiproof = trie.prove([0])
+    found = _core.pos_show(ID, trie.root(), 5, 1, None, leaves, multiproof + b"x", [b"no record"])
+    assert found == (sha(b"no record"), b"", None, "the multiproof does not hold: bytes are left over")
+
+
+@pytest.mark.parametrize("m", [0, 1025])
+def test_a_chain_that_no_challenge_has_is_refused(m):
+    records = [payload_of(0)]
+    assert "1 to 1024" in str(shown(records, ID, m, [0], [records[0][1]])[3])
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])
@@ -103,8 +155,9 @@ def test_seeds_and_ids_have_32_bytes(length):
         lambda: _core.pos_seed(bytes(length)),
         lambda: _core.pos_rank(bytes(length), 1),
         lambda: _core.pos_next(bytes(length), b""),
-        lambda: _core.pos_walk(bytes(length), 1, 1, []),
-        lambda: _core.pos_chain(bytes(length), []),
+        lambda: _core.pos_show(bytes(length), ID, 1, 1, None, [], b"", []),
+        lambda: _core.pos_show(ID, bytes(length), 1, 1, None, [], b"", []),
+        lambda: _core.pos_show(ID, ID, 1, 1, [bytes(length)], [], b"", []),
     ):
         with pytest.raises(ValueError, match="32 bytes"):
             call()

@@ -48,18 +48,21 @@ def test_no_byte_of_an_answer_is_free():
 
 def test_a_verifier_that_did_not_look_would_be_found(monkeypatch):
     """The mutants find a verifier that leaves the leaves' places out of what it compares."""
-    from engram.proofs import _answers
+    from engram.proofs import _judge
 
-    def careless(m, chal_id, count, opened, payloads, walked):
-        return _answers.Shown(walked.seed)
+    show, drawn = _judge.show, {}
 
-    monkeypatch.setattr(_answers, "_by_rank", careless)
+    def careless(challenge, chal_id, trie, slow):
+        return show(challenge, chal_id, trie, drawn.get(chal_id, slow))
+
+    monkeypatch.setattr(_judge, "show", careless)
     rng = random.Random(1)
     wrong = 0
     for _ in range(40):
         transcript, of = proof_mutants.honest(rng)
         if transcript.challenge.mode == 0 and len(of.payloads) > 2:
             mutant = proof_mutants.sign(relying_on_less(transcript, of))
+            drawn[mutant.slow.chal_id] = transcript.slow
             wrong += proof_mutants.product_verdict(mutant) == "PASS"
             assert proof_mutants.oracle_verdict(mutant) == "INVALID"
     assert wrong

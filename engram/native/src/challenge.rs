@@ -32,13 +32,12 @@ pub fn next(seed: &Digest, payload: &[u8]) -> Digest {
     sha256(&[b"engram/pos/2/next\n", seed, payload])
 }
 
-/// What payloads show: the chain's last seed, the rank that each was drawn at, and the leaf that it belongs under.
+/// A chain that was walked over payloads: its last seed, and the ranks that it drew.
 #[derive(Debug, PartialEq)]
 pub struct Walked {
     pub seed: Digest,
+    /// The distinct ones, by first appearance. One more than there are payloads: the chain ends at the last of them.
     pub ranks: Vec<u64>,
-    /// (K, H(payload)) of each payload.
-    pub leaves: Vec<(Digest, Digest)>,
 }
 
 /// Walk `links` links over payloads, each distinct one given once, by first appearance. An error says why they are
@@ -54,7 +53,6 @@ pub fn walk<P: AsRef<[u8]>>(
             "a chain has 1 to {LINKS} links over 1 leaf or more, not {links} over {count}"
         ));
     }
-    let leaves = leaves_of(payloads)?;
     let mut seed = seed(chal_id);
     let mut ranks = Vec::with_capacity(payloads.len());
     let mut drawn = HashMap::with_capacity(payloads.len());
@@ -65,7 +63,7 @@ pub fn walk<P: AsRef<[u8]>>(
             ranks.len() - 1
         });
         let Some(payload) = payloads.get(at) else {
-            return Err(format!("payload {at} is missing"));
+            return Ok(Walked { seed, ranks });
         };
         seed = next(&seed, payload.as_ref());
     }
@@ -76,34 +74,18 @@ pub fn walk<P: AsRef<[u8]>>(
             ranks.len()
         ));
     }
-    Ok(Walked {
-        seed,
-        ranks,
-        leaves,
-    })
+    Ok(Walked { seed, ranks })
 }
 
-/// Walk the chain over payloads in their order, as a challenge by key does: `ranks` stays empty.
-pub fn chain<P: AsRef<[u8]>>(chal_id: &Digest, payloads: &[P]) -> Result<Walked, String> {
-    if payloads.len() > LINKS {
-        return Err(format!(
-            "a chain has at most {LINKS} links, not {}",
-            payloads.len()
-        ));
-    }
-    let leaves = leaves_of(payloads)?;
-    let seed = payloads
+/// Walk the chain over payloads in their order, as a challenge by key does.
+pub fn chain<P: AsRef<[u8]>>(chal_id: &Digest, payloads: &[P]) -> Digest {
+    payloads
         .iter()
-        .fold(seed(chal_id), |seed, payload| next(&seed, payload.as_ref()));
-    Ok(Walked {
-        seed,
-        ranks: Vec::new(),
-        leaves,
-    })
+        .fold(seed(chal_id), |seed, payload| next(&seed, payload.as_ref()))
 }
 
-/// The leaves of records: (K, H(payload)). The payloads are certified.
-fn leaves_of<P: AsRef<[u8]>>(payloads: &[P]) -> Result<Vec<(Digest, Digest)>, String> {
+/// The K of each payload's record. The payloads are certified; an error says which of them is none, and why.
+pub fn keys_of<P: AsRef<[u8]>>(payloads: &[P]) -> Result<Vec<Digest>, String> {
     let records = payloads.iter().enumerate().map(|(at, payload)| {
         let record = record::checked(payload.as_ref());
         let record = record.map_err(|reason| format!("payload {at}: {reason}"))?;
@@ -116,11 +98,7 @@ fn leaves_of<P: AsRef<[u8]>>(payloads: &[P]) -> Result<Vec<(Digest, Digest)>, St
         .collect();
     let digits: Vec<_> = sha256_each(&preimages).iter().map(hex_of).collect();
     let digits: Vec<[&[u8]; 1]> = digits.iter().map(|digits| [&digits[..]]).collect();
-    let payloads: Vec<_> = payloads.iter().map(|payload| [payload.as_ref()]).collect();
-    Ok(sha256_each(&digits)
-        .into_iter()
-        .zip(sha256_each(&payloads))
-        .collect())
+    Ok(sha256_each(&digits))
 }
 
 /// The proof of an embedding's hash, which is given in hex; `index`: its place in a batch.

@@ -5,6 +5,7 @@
 //! modules that are allowed it where they are declared (SIMD, memory maps, floating-point settings).
 #![deny(unsafe_code)]
 
+pub mod answer;
 pub mod attributes;
 pub mod bodies;
 pub mod challenge;

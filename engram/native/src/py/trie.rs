@@ -9,6 +9,7 @@ use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyString};
 
 use super::maps::digest_of;
+use crate::answer::{self, Asked, Sent};
 use crate::challenge;
 use crate::hash::{Digest, Hmac, hex_of};
 use crate::trie::{self, GROUP_BITS, Leaf, Proof, Snapshot, Wanted};
@@ -26,8 +27,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pos_seed, module)?)?;
     module.add_function(wrap_pyfunction!(pos_rank, module)?)?;
     module.add_function(wrap_pyfunction!(pos_next, module)?)?;
-    module.add_function(wrap_pyfunction!(pos_walk, module)?)?;
-    module.add_function(wrap_pyfunction!(pos_chain, module)?)?;
+    module.add_function(wrap_pyfunction!(pos_show, module)?)?;
     module.add_function(wrap_pyfunction!(hmac_v1, module)?)?;
     module.add_function(wrap_pyfunction!(hmac_v1_batch, module)?)?;
     Ok(())
@@ -348,43 +348,57 @@ fn pos_next<'py>(
     Ok(PyBytes::new(py, &next))
 }
 
-type PyWalked<'py> = (Bound<'py, PyBytes>, Vec<u64>, Vec<Bound<'py, PyBytes>>);
+type PyShown<'py> = (
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    Option<Bound<'py, PyBytes>>,
+    Option<String>,
+);
 
-/// Walk a chain of `m` links as its verifier: (seed_m, the distinct ranks drawn, the leaf K | H(payload) of each payload).
+/// Judge phase B of a challenge over the trie of a root and a count: (hashes, seed_m, lacks, wrong).
 ///
-/// `payloads`: those of the distinct ranks, by first appearance, each certified as a record. `ValueError` says why they are
-/// INVALID: one that is no record, one too few or too many.
+/// `keys`: None by rank, else those that were asked for, ascending and distinct. `payloads`: of the distinct ranks by first
+/// appearance, or of the keys that are held, each certified as a record. Gives the hashes of all payloads one behind the
+/// other, the seed that they lead to, the leaf at which they end too early, and why all of it is INVALID if it is.
 #[pyfunction]
-fn pos_walk<'py>(
+#[allow(clippy::too_many_arguments)] // what is asked, and what was sent
+fn pos_show<'py>(
     py: Python<'py>,
     chal_id: &[u8],
+    root: &[u8],
     count: u64,
     m: usize,
+    keys: Option<Vec<PyBackedBytes>>,
+    leaves: Vec<PyBackedBytes>,
+    multiproof: &[u8],
     payloads: Vec<PyBackedBytes>,
-) -> PyResult<PyWalked<'py>> {
-    let chal_id = digest_of(chal_id)?;
-    let walked = py.detach(|| challenge::walk(&chal_id, count, m, &payloads));
-    Ok(walked_for(py, walked.map_err(refused)?))
-}
-
-/// Walk a chain over the payloads of the keys that are held, ascending by key, as the verifier of a challenge by key:
-/// (seed_m, the leaf K | H(payload) of each payload). Each is certified as `pos_walk` does.
-#[pyfunction]
-fn pos_chain<'py>(
-    py: Python<'py>,
-    chal_id: &[u8],
-    payloads: Vec<PyBackedBytes>,
-) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyBytes>>)> {
-    let chal_id = digest_of(chal_id)?;
-    let walked = py.detach(|| challenge::chain(&chal_id, &payloads));
-    let (seed, _, leaves) = walked_for(py, walked.map_err(refused)?);
-    Ok((seed, leaves))
-}
-
-fn walked_for(py: Python<'_>, walked: challenge::Walked) -> PyWalked<'_> {
-    let leaves = walked.leaves.iter();
-    let leaves = leaves.map(|(key, value)| opened(py, key, value)).collect();
-    (PyBytes::new(py, &walked.seed), walked.ranks, leaves)
+) -> PyResult<PyShown<'py>> {
+    let keys = keys.map(|keys| spans_of(&keys)).transpose()?;
+    let asked = Asked {
+        chal_id: digest_of(chal_id)?,
+        root: digest_of(root)?,
+        count,
+        links: m,
+        keys: keys.as_deref(),
+    };
+    let sent = Sent {
+        leaves: &leaves,
+        multiproof,
+        payloads: &payloads,
+    };
+    let (hashes, shown) = py.detach(|| {
+        let hashes = answer::hashes_of(sent.payloads);
+        let shown = answer::show(&asked, &sent, &hashes);
+        (hashes, shown)
+    });
+    let hashes = PyBytes::new(py, hashes.as_flattened());
+    Ok(match shown {
+        Ok(shown) => {
+            let lacks = shown.lacks.map(|leaf| PyBytes::new(py, &leaf));
+            (hashes, PyBytes::new(py, &shown.seed), lacks, None)
+        }
+        Err(wrong) => (hashes, PyBytes::new(py, &[]), None, Some(wrong)),
+    })
 }
 
 /// The first Engram's proof of an embedding by its hash, both in hex. `key`: H(validator key | nonce).

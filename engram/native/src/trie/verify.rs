@@ -54,36 +54,37 @@ pub fn verify<L: AsRef<[u8]>>(
     if whole.count != count {
         return Err("the counts do not add up to the trie's");
     }
-    if check.fold(whole.hash) != *root {
+    if check.fold().unwrap_or(whole.hash) != *root {
         return Err("it does not hash to the root");
     }
     Ok(check.ranks)
 }
 
-/// A subtree that is done with: how many leaves, and its hash.
+/// A subtree that is done with: how many leaves, and its hash, which is not known yet (zeros) of a node that was opened.
 #[derive(Clone, Copy)]
 struct Done {
     count: u64,
-    hash: Hash,
+    hash: Digest,
 }
 
 const NOTHING: Done = Done {
     count: 0,
-    hash: Hash::Known(ZERO),
+    hash: ZERO,
 };
-
-/// A hash that was sent, or that of a node of a level, to be computed.
-#[derive(Clone, Copy)]
-enum Hash {
-    Known(Digest),
-    Node(usize),
-}
 
 /// A node that is not yet done with.
 struct Open {
     left: Option<Done>,
     /// Leaves opened before it: in mode 0 it must open another.
     opened_before: usize,
+}
+
+/// What a node hashes. The hashes of the opened nodes under it come when their level is hashed.
+struct Node {
+    bytes: [u8; NODE_PREIMAGE],
+    /// Whether it is the right side of its parent, and which of the level over it that is.
+    right: bool,
+    parent: usize,
 }
 
 struct Check<'a, L> {
@@ -94,8 +95,8 @@ struct Check<'a, L> {
     /// The bits from the root to where the walk stands; those after it are zero.
     path: Digest,
     open: Vec<Open>,
-    /// The sides of the nodes that are done with, by the nodes' depth.
-    levels: Vec<Vec<[Done; 2]>>,
+    /// The nodes that are done with, by their depth.
+    levels: Vec<Vec<Node>>,
     before: u64,
     ranks: Vec<u64>,
 }
@@ -160,7 +161,7 @@ impl<L: AsRef<[u8]>> Check<'_, L> {
         if !self.is_asked_for(depth) {
             return Err("a leaf is opened that nothing asked for");
         }
-        let hash = Hash::Known(self.hashes[self.ranks.len()]);
+        let hash = self.hashes[self.ranks.len()];
         self.ranks.push(self.before);
         self.pass(1)?;
         Ok(Done { count: 1, hash })
@@ -177,7 +178,7 @@ impl<L: AsRef<[u8]>> Check<'_, L> {
         if self.spans.is_some() && self.is_asked_for(depth) {
             return Err("a subtree that was asked for is closed");
         }
-        let hash = Hash::Known(self.take(32)?.try_into().expect("32 bytes"));
+        let hash = self.take(32)?.try_into().expect("32 bytes");
         self.pass(count)?;
         Ok(Done { count, hash })
     }
@@ -204,24 +205,41 @@ impl<L: AsRef<[u8]>> Check<'_, L> {
         if self.levels.len() <= at {
             self.levels.resize_with(at + 1, Vec::new);
         }
-        let hash = Hash::Node(self.levels[at].len());
-        self.levels[at].push([left, done]);
-        Ok(Some(Done { count, hash }))
+        let (right, parent) = match at.checked_sub(1) {
+            // No other node of the level over it is done with before the one that it hangs under.
+            Some(over) => (
+                self.open[over].left.is_some(),
+                self.levels.get(over).map_or(0, Vec::len),
+            ),
+            None => (false, 0),
+        };
+        let bytes = node_preimage((left.count, left.hash), (done.count, done.hash));
+        self.levels[at].push(Node {
+            bytes,
+            right,
+            parent,
+        });
+        Ok(Some(Done { count, hash: ZERO }))
     }
 
-    /// Compute the hash of the root from those of all nodes under it.
-    fn fold(&self, root: Hash) -> Digest {
-        let mut below: Vec<Digest> = Vec::new();
-        for level in self.levels.iter().rev() {
-            let side = |done: &Done| (done.count, resolved(done.hash, &below));
-            let bytes = level
-                .iter()
-                .map(|[left, right]| node_preimage(side(left), side(right)));
-            let bytes: Vec<[u8; NODE_PREIMAGE]> = bytes.collect();
-            let messages: Vec<[&[u8]; 1]> = bytes.iter().map(|bytes| [&bytes[..]]).collect();
-            below = sha256_each(&messages);
+    /// Compute the hash of the root, if it is a node, from those of all nodes under it.
+    fn fold(&mut self) -> Option<Digest> {
+        let mut hashes = Vec::new();
+        while let Some(level) = self.levels.pop() {
+            let messages: Vec<[&[u8]; 1]> = level.iter().map(|node| [&node.bytes[..]]).collect();
+            hashes = sha256_each(&messages);
+            if let Some(over) = self.levels.last_mut() {
+                for (node, hash) in level.iter().zip(&hashes) {
+                    let at = if node.right {
+                        NODE_PREIMAGE - 32
+                    } else {
+                        NODE_PREIMAGE - 64
+                    };
+                    over[node.parent].bytes[at..at + 32].copy_from_slice(hash);
+                }
+            }
         }
-        resolved(root, &below)
+        hashes.first().copied()
     }
 
     fn pass(&mut self, count: u64) -> Result<(), Refusal> {
@@ -258,12 +276,5 @@ impl<L: AsRef<[u8]>> Check<'_, L> {
             }
         }
         Err("a count is not below 2^64")
-    }
-}
-
-fn resolved(hash: Hash, level: &[Digest]) -> Digest {
-    match hash {
-        Hash::Known(hash) => hash,
-        Hash::Node(at) => level[at],
     }
 }

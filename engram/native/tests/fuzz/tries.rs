@@ -1,4 +1,5 @@
-//! State tries: a multiproof from a stranger, a saved trie from a disk, the chain of a challenge.
+//! State tries: a multiproof from a stranger, a saved trie from a disk, the answer to a challenge.
+use _core::answer::{self, Asked, Sent};
 use _core::challenge;
 use _core::hash::{Digest, sha256};
 use _core::trie::{self, Leaf, Snapshot, Trie, Wanted};
@@ -174,31 +175,107 @@ fn trie_file() {
         });
 }
 
+#[derive(Debug, TypeGenerator)]
+struct Challenged {
+    id: Digest,
+    links: u8,
+    by_key: bool,
+    /// How many payloads are sent before those that are made up.
+    kept: u8,
+    made: Vec<Recipe>,
+    answer: Recipe,
+}
+
+/// What is accepted is what an honest miner sends, up to where its payloads end.
 #[test]
-fn challenge_chain() {
+fn challenge_answer() {
     let good = crate::records::payloads();
+    let (mut trie, mut held) = (Trie::default(), Vec::new());
+    for payload in &good {
+        let key = challenge::keys_of(&[payload]).expect("a good record")[0];
+        let (value, location) = (sha256(&[payload]), held.len() as u64);
+        held.push(payload.clone());
+        trie.insert(Leaf {
+            key,
+            value,
+            location,
+        });
+    }
+    let snapshot = trie.commit();
+    let at = |rank: u64| *snapshot.leaf(rank).expect("a rank below the count");
     bolero::check!()
-        .with_type::<(Vec<Recipe>, Digest, u8, u8)>()
-        .for_each(|(recipes, id, count, links)| {
-            let (count, links) = (u64::from(*count) % 9, u8::min(*links, 9));
-            let payloads: Vec<Vec<u8>> = recipes
+        .with_type::<Challenged>()
+        .for_each(|sent_by| {
+            let links = 1 + usize::from(sent_by.links) % 8;
+            let mut keys = [at(0).key, at(snapshot.count() - 1).key, sent_by.id];
+            keys.sort_unstable();
+            let spans = sent_by.by_key.then(|| keys.map(|key| (key, key)));
+            let ranks = if sent_by.by_key {
+                vec![0, snapshot.count() - 1]
+            } else {
+                drawn(&snapshot, &held, &sent_by.id, links)
+            };
+            let honest: Vec<Vec<u8>> = ranks
                 .iter()
-                .take(6)
-                .map(|recipe| recipe.bytes(&good, crate::records::mend))
+                .map(|rank| held[at(*rank).location as usize].clone())
                 .collect();
-            let size = payloads.iter().map(Vec::len).sum();
-            let chained = bounded(size, 64, || challenge::chain(id, &payloads));
-            let walked = bounded(size, 64, || {
-                challenge::walk(id, count, usize::from(links), &payloads)
+            let kept = usize::from(sent_by.kept).min(honest.len());
+            let mut payloads = honest[..kept].to_vec();
+            let made = sent_by.made.iter().take(3);
+            payloads.extend(made.map(|recipe| recipe.bytes(&good, crate::records::mend)));
+            let mut opened = ranks[..ranks.len().min(payloads.len() + 1)].to_vec();
+            opened.sort_unstable();
+            let proved = sent(
+                &snapshot,
+                spans
+                    .as_ref()
+                    .map_or(Wanted::Ranks(&opened), |spans| Wanted::Spans(spans)),
+            );
+            let bytes = sent_by
+                .answer
+                .bytes(std::slice::from_ref(&proved), |_, _| ());
+            let (leaves, multiproof) = received(&bytes);
+            let parts: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+            let asked = Asked {
+                chal_id: sent_by.id,
+                root: snapshot.root(),
+                count: snapshot.count(),
+                links,
+                keys: spans.as_ref().map(|spans| &spans[..]),
+            };
+            let answer = Sent {
+                leaves: &leaves,
+                multiproof,
+                payloads: &parts,
+            };
+            let size = bytes.len() + payloads.iter().map(Vec::len).sum::<usize>();
+            let shown = bounded(size, 64, || {
+                answer::show(&asked, &answer, &answer::hashes_of(&parts))
             });
-            if let Ok(walked) = walked {
-                assert!(
-                    walked.ranks.iter().all(|rank| *rank < count),
-                    "a rank is below the count"
-                );
-                assert_eq!(walked.ranks.len(), payloads.len(), "each payload once");
-                assert!(walked.ranks.len() <= usize::from(links));
-                assert!(chained.is_ok());
+            let is_honest =
+                (leaves, multiproof) == received(&proved) && honest.starts_with(&payloads);
+            match shown {
+                Ok(shown) => {
+                    assert!(is_honest);
+                    let next = ranks.get(payloads.len()).map(|rank| at(*rank));
+                    let lacks = next.map(|leaf| [leaf.key, leaf.value].concat());
+                    assert_eq!(shown.lacks.map(|leaf| leaf.to_vec()), lacks);
+                }
+                Err(reason) => assert!(!is_honest, "{reason}"),
             }
         });
+}
+
+/// The ranks that a chain draws, by first appearance.
+fn drawn(snapshot: &Snapshot, held: &[Vec<u8>], id: &Digest, links: usize) -> Vec<u64> {
+    let (mut seed, mut ranks) = (challenge::seed(id), Vec::new());
+    for _ in 0..links {
+        let rank = challenge::rank(&seed, snapshot.count());
+        if !ranks.contains(&rank) {
+            ranks.push(rank);
+        }
+        let leaf = snapshot.leaf(rank).expect("a rank below the count");
+        seed = challenge::next(&seed, &held[leaf.location as usize]);
+    }
+    ranks
 }
