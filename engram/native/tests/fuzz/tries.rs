@@ -183,7 +183,10 @@ struct Challenged {
     /// How many payloads are sent before those that are made up.
     kept: u8,
     made: Vec<Recipe>,
-    answer: Recipe,
+    /// The record that is sent in place of the last one.
+    swapped: Option<u8>,
+    /// None: leaves and multiproof are the honest ones.
+    answer: Option<Recipe>,
 }
 
 /// What is accepted is what an honest miner sends, up to where its payloads end.
@@ -219,10 +222,13 @@ fn challenge_answer() {
                 .iter()
                 .map(|rank| held[at(*rank).location as usize].clone())
                 .collect();
-            let kept = usize::from(sent_by.kept).min(honest.len());
+            let kept = usize::from(sent_by.kept) % (honest.len() + 1);
             let mut payloads = honest[..kept].to_vec();
             let made = sent_by.made.iter().take(3);
             payloads.extend(made.map(|recipe| recipe.bytes(&good, crate::records::mend)));
+            if let (Some(number), Some(last)) = (sent_by.swapped, payloads.last_mut()) {
+                last.clone_from(&good[usize::from(number) % good.len()]);
+            }
             let mut opened = ranks[..ranks.len().min(payloads.len() + 1)].to_vec();
             opened.sort_unstable();
             let proved = sent(
@@ -231,9 +237,10 @@ fn challenge_answer() {
                     .as_ref()
                     .map_or(Wanted::Ranks(&opened), |spans| Wanted::Spans(spans)),
             );
-            let bytes = sent_by
-                .answer
-                .bytes(std::slice::from_ref(&proved), |_, _| ());
+            let bytes = match &sent_by.answer {
+                Some(recipe) => recipe.bytes(std::slice::from_ref(&proved), |_, _| ()),
+                None => proved.clone(),
+            };
             let (leaves, multiproof) = received(&bytes);
             let parts: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
             let asked = Asked {
