@@ -156,11 +156,16 @@ class Reads:
         content = cids.content_of(request.cid)
         digest = cids.digest_of(request.cid) if content is None else None
 
+        def meant() -> list[bytes]:
+            return [digest] if digest else self._store.with_content(space.ns, content or b"", _OTHERS + 1)
+
         def get() -> Record:
-            digests = [digest] if digest else self._store.with_content(space.ns, content or b"", _OTHERS + 1)
-            view = self._store.get(space.ns, digests[0]) if digests else None
-            if view is None:
-                raise NotFound(f"no record {request.cid} in this namespace", field="cid")
+            digests = meant()
+            while (view := self._store.get(space.ns, digests[0]) if digests else None) is None:
+                now = meant()
+                if now == digests:
+                    raise NotFound(f"no record {request.cid} in this namespace", field="cid")
+                digests = now  # the first of them has gone since the look, and others have the content
             chunks = self._chunks(space, digests[0], view)
             return record_answer(digests[0], view, chunks, include_vector=request.include_vector, others=digests[1:])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import struct
@@ -249,6 +250,27 @@ def test_a_key_that_always_names_something_is_always_found(memory):
     for reader in readers:
         reader.join()
     assert errors == []
+
+
+def test_a_content_that_some_record_always_has_is_always_found(memory, monkeypatch):
+    """The record that had it went between the look for the content and that at the record."""
+    memory.namespaces.create("n", dim=2, model="mine")
+    put = [memory.put(text="a", vector=[1.0, 0.0], metadata={"n": n}, namespace="n").cid for n in range(2)]
+    first, second = sorted(put)
+    store = type(memory._home.service._store)
+    get = store.get
+
+    def slow(ours, ns, digest):
+        monkeypatch.setattr(store, "get", get)
+        memory.delete(first, namespace="n")
+        return get(ours, ns, digest)
+
+    monkeypatch.setattr(store, "get", slow)
+    content = "sha256:" + hashlib.sha256(b"a").hexdigest()
+    assert memory.get(content, "n").cid == second
+    memory.delete(second, namespace="n")
+    with pytest.raises(NotFound):
+        memory.get(content, "n")
 
 
 def test_hits_that_no_answer_carries_are_refused_before_they_are_copied(memory):
