@@ -18,6 +18,9 @@ from engram.wire import Expect, Item
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ANY = UNSET
+"""The `expect` that takes whatever a key names."""
+
 _FIELDS = ("text", "vector", "metadata", "key", "expect")
 _BATCH_BYTES = 2 * 1024 * 1024
 """Well under the message limit, so that what was estimated too low still fits."""
@@ -34,7 +37,7 @@ def make_item(
     vector: object = None,
     metadata: object = None,
     key: object = None,
-    expect: object = UNSET,
+    expect: object = ANY,
 ) -> Item:
     """Give the item to send. Raise `BadRequest` for a wrong type, `Unprocessable` for a value that cannot be kept."""
     if text is None and vector is None:

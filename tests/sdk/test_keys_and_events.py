@@ -62,7 +62,7 @@ def test_keys_are_listed_by_prefix_over_many_pages(client, monkeypatch):
     for name in names:
         client.keys.set(name, cid, namespace="n")
     for half in ("_async", "_sync"):
-        monkeypatch.setattr(f"engram.sdk.{half}._api._PAGE", 3)
+        monkeypatch.setattr(f"engram.sdk.{half}._names._PAGE", 3)
     assert [info.key for info in client.keys.list(namespace="n")] == names
     assert [info.key for info in client.keys.list("doc-", "n")] == [f"doc-{n}" for n in range(7)]
     for name in names:
@@ -75,7 +75,7 @@ def test_a_history_comes_whole(client, monkeypatch):
     cids = [put(client, n, key="k").cid for n in range(5)]
     client.keys.delete("k", namespace="n")
     for half in ("_async", "_sync"):
-        monkeypatch.setattr(f"engram.sdk.{half}._api._PAGE", 2)
+        monkeypatch.setattr(f"engram.sdk.{half}._names._PAGE", 2)
     assert [version.cid for version in client.history("k", "n")] == [*cids, None]
     with pytest.raises(NotFound):
         client.history("never", "n")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engram.sdk._async._api import AsyncApi, AsyncKeys, AsyncNamespaces
+from engram.sdk._async._api import AsyncApi
 from engram.sdk._async._iterate import AsyncEventStream, AsyncPages
+from engram.sdk._async._names import AsyncKeys, AsyncNamespaces
 
 if TYPE_CHECKING:
     from engram.sdk._async._client import AsyncEngramClient

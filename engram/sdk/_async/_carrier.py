@@ -1,0 +1,39 @@
+"""How requests are carried out: all that the public methods ask of a way in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, TypeVar
+
+from engram.errors import EngramError
+from engram.wire import (
+    Answer,
+    Events,
+    EventsResult,
+    Request,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable
+
+R = TypeVar("R", bound=Answer)
+
+
+class AsyncCarrier(ABC):
+    """What carries out requests of one memory."""
+
+    @abstractmethod
+    async def _call(self, request: Request[R]) -> R:
+        """Carry out `request` and give its answer, or raise its error."""
+
+    async def _call_many(self, requests: AsyncIterable[Request[R]]) -> AsyncGenerator[R | EngramError]:
+        """Carry out many requests; give each one's answer or error, in order."""
+        async for request in requests:
+            try:
+                yield await self._call(request)
+            except EngramError as error:
+                yield error
+
+    async def _call_again(self, request: Events) -> EventsResult:
+        """Carry out a request of a follower that has had an answer before: a client waits for its node to come back."""
+        return await self._call(request)
