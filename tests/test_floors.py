@@ -49,6 +49,7 @@ TOUCH_THE_WORLD = {
     "runtime._memory": {"sqlite3", "threading"},  # the ports in memory
     "sdk._async._http": {"socket", "threading"},
     "sdk._sync._http": {"socket", "threading"},
+    "sdk._fork": {"threading"},  # a lock: any thread of a forked child may come first
     "sdk._async._link": {"socket"},  # a client has no ports: it is a program of its own
     "sdk._async._net": {"socket"},
     "sdk._async._pool": {"threading"},
@@ -76,11 +77,12 @@ TOUCH_THE_WORLD = {
     "testing._tables": {"sqlite3"},  # in memory
     "store._audit._tables": {"sqlite3"},  # its error class, and databases that nobody needs after a crash
     "store._bodies": {"threading"},  # a lock: any thread may have a segment mapped
+    "store._damage": {"threading"},  # a lock: readers, scrub and writer all mark what is damaged
     "store._index_files": {"threading"},  # a lock: nothing is written once the folder is released
     "store._opening": {"sqlite3"},  # its error class
     "store._verify_tables": {"sqlite3"},  # its error class
     "store._reading": {"threading"},  # a lock around the reading connection
-    "store._store": {"sqlite3"},  # its error class
+    "store._store": {"sqlite3", "threading"},  # its error class; a lock, held until the tables know of an erasure
 }
 
 

@@ -139,7 +139,13 @@ class Reads:
     def search(self, search: Search, vector: bytes) -> QueryResult:
         """Find what a query asks for, by its vector or that of its text."""
         answer = self._store.search(
-            search.space.ns, vector, search.top_k, search.tree, exact=search.exact, explain=search.explain
+            search.space.ns,
+            vector,
+            search.top_k,
+            search.tree,
+            exact=search.exact,
+            explain=search.explain,
+            born=search.space.position,
         )
         steps = (
             [Step(name=step.name, rows=step.rows, us=round(step.us, 1)) for step in answer.steps]
@@ -154,15 +160,18 @@ class Reads:
         """Look at a request for a record; give what finds it."""
         space = self.namespace(request.namespace, caller)
         content = cids.content_of(request.cid)
-        digest = cids.digest_of(request.cid) if content is None else None
+        named = [cids.digest_of(request.cid)] if content is None else []
 
         def get() -> Record:
-            digests = [digest] if digest else self._store.with_content(space.ns, content or b"", _OTHERS + 1)
-            view = self._store.get(space.ns, digests[0]) if digests else None
-            if view is None:
-                raise NotFound(f"no record {request.cid} in this namespace", field="cid")
-            chunks = self._chunks(space, digests[0], view)
-            return record_answer(digests[0], view, chunks, include_vector=request.include_vector, others=digests[1:])
+            before, digests = None, named or self._store.with_content(space.ns, content or b"", _OTHERS + 1)
+            while digests and digests != before:
+                for at, digest in enumerate(digests, 1):
+                    if (view := self._store.get(space.ns, digest)) is not None:
+                        chunks, vector = self._chunks(space, digest, view), request.include_vector
+                        return record_answer(digest, view, chunks, include_vector=vector, others=digests[at:])
+                # Deleted just now, all of them; others may have come before they went.
+                before, digests = digests, named or self._store.with_content(space.ns, content or b"", _OTHERS + 1)
+            raise NotFound(f"no record {request.cid} in this namespace", field="cid")
 
         return get
 

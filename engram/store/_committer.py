@@ -114,14 +114,17 @@ class Committer:
 
     def keep_snapshot(self, skipped: frozenset[str]) -> None:
         """Write a snapshot of what was committed to last, where it pays; any one thread may. Raises `OSError`."""
-        latest = self.proofs.latest
+        trust, latest = self._trust, self.proofs.latest
         if latest is None:
             return
         leaves = len(latest.records) + len(latest.heads)
         if leaves < self._snapshot_leaves or (latest.size - self._snapshot_position) * _GROWN < leaves:
             return
         trie_file.save(self._folder.disk, self._folder.path, latest, skipped)
-        self._snapshot_position = latest.size
+        if self._trust == trust:
+            self._snapshot_position = latest.size
+        else:  # it is of tables that were wrong, and came behind the removal of such
+            trie_file.remove(self._folder.disk, self._folder.path)
 
     # -- commitments --------------------------------------------------------------------------------------------------
 
@@ -186,6 +189,8 @@ class Committer:
         except OSError:
             return None  # what is appended next will tell
         frames, _ = _core.LogState(start.size, start.roots, start.time_unix_ns).scan(data, True, 0)
+        if not frames:  # the segment has just been begun, or whoever began it was killed
+            return None
         offset, size, first, count, _, _ = frames[-1]
         if count != 1 or first + count != self._log.size:
             return None

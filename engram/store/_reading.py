@@ -6,10 +6,8 @@ to a caller was proved first: the body that stands at a location is the one that
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import hashlib
-import operator
 import threading
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -19,10 +17,11 @@ from engram import cid as cids
 from engram import filter as filters
 from engram import record
 from engram.documents import role_of
-from engram.errors import BodiesCorrupt, Unavailable
+from engram.errors import BodiesCorrupt, NotFound, Unavailable
 from engram.identity import PUBLIC_NAMESPACE, head_key
 from engram.index import FilterPlan
 from engram.store import _tables as tables
+from engram.store._damage import DamageMarks
 from engram.store._digest import EMPTY, digest_of
 from engram.store._group import Namespace
 from engram.store._tables import Count, Head, Version, View
@@ -109,12 +108,10 @@ class Reader:
         self._connect = connect
         self._reader = connect(readonly=True)
         self._reading = threading.Lock()
+        self._closed = False
         self._distrusted = False
-        self._damaged: tuple[tuple[int, int], ...] = ()
-        self.met_damage: frozenset[int] = frozenset()
-        """The locations at which readers met a body that is not what it was, and nobody has looked for more yet."""
-        self.overwritten = False
-        """Whether something that is marked as damaged was overwritten since the scrub has looked at it."""
+        self.damage = DamageMarks(bodies.is_erased)
+        """Which bodies are known not to be what they were."""
         self._asked: Asked | None = None
         self.published = Published(0, b"", EMPTY, 0, {}, {})
 
@@ -142,10 +139,10 @@ class Reader:
         return row[:2] if row is not None and self._is_whole(ns, row[0], row[2]) else None
 
     def _is_whole(self, ns: bytes, digest: bytes, location: int) -> bool:
-        if not self._excluded():
+        if not self.damage.ranges():
             return True
         chunks = self._look(lambda connection: tables.chunk_locations(connection, ns, digest))
-        return not any(self.is_damaged(at) for at in (location, *chunks))
+        return not any(self.damage.is_at(at) for at in (location, *chunks))
 
     def get(self, ns: bytes, digest: bytes) -> View | None:
         """Find a record by its CID's digest, in a namespace."""
@@ -180,12 +177,12 @@ class Reader:
 
         Of a record that was erased there and put again since, the same payload from where it is now.
         """
-        if self.is_damaged(location):
+        if self.damage.is_at(location):
             return None
-        body = self._bodies.proved(location)
+        body = self._body(location)
         if body is None and self._bodies.is_erased(location):
             row = self._row("SELECT location FROM bodies WHERE id = ?", (self._bodies.id_at(location),))
-            return None if row is None or self.is_damaged(row[0]) else self._bodies.proved(row[0])
+            return None if row is None or self.damage.is_at(row[0]) else self._body(row[0])
         return body
 
     def with_content(self, ns: bytes, content: bytes, limit: int) -> list[bytes]:
@@ -229,7 +226,7 @@ class Reader:
     def key_of_patch(self, patch: bytes) -> str | None:
         """Give the key that stands in a patch, by the patch's hash; None where it cannot be read."""
         row = self._row("SELECT location FROM bodies WHERE id = ?", (patch,))
-        body = None if row is None else self._bodies.proved(row[0], patch)
+        body = None if row is None else self._body(row[0], patch)
         return None if body is None else record.text_in_patch(body, "key")
 
     def browse(
@@ -253,8 +250,9 @@ class Reader:
         found: list[tuple[bytes, View]] = []
         self._check_trusted()
         with self._reading:
+            self._check_open()
             for digest, location, position in tables.visible_records(self._reader, ns, chunks=chunks, after=after):
-                if self.is_damaged(location):
+                if self.damage.is_at(location):
                     continue
                 if accept is not None and not accept(self._metadata(location)):
                     continue
@@ -280,15 +278,23 @@ class Reader:
         *,
         exact: bool = False,
         explain: bool = False,
+        born: int | None = None,
     ) -> Answer:
         """Find the nearest records by cosine, filtered before the search; as brute force would where `exact`.
 
         Of a long text's chunks only the nearest is given: `top_k` counts documents, and records that are in none.
+        `born`: the position of the namespace's creation, as whoever made the query saw it; None: whatever it is.
+        Raises `NotFound` where it has gone since.
         """
         self._check_trusted()
         published = self.published
         view = published.indexes.get(ns)
+        space = published.namespaces.get(ns)
+        if born is not None and (space is None or space.position != born):
+            self._check_open()
+            raise NotFound("the namespace was deleted meanwhile", field="namespace")
         if view is None:
+            self._check_open()
             return Answer([], published.position, "exact", [])
         allowed = None
         filtered: list[tuple[str, int, float]] = []
@@ -296,11 +302,13 @@ class Reader:
             allowed, filtered = view.allow(FilterPlan(tree, filters.value_test), explain=explain)
         k = top_k
         while True:
+            before = self.damage.overwritings
             hits, mode, steps, damaged = view.search(
-                query, k, exact=exact, allowed=allowed, excluded=self._excluded(), explain=explain
+                query, k, exact=exact, allowed=allowed, excluded=self.damage.ranges(), explain=explain
             )
+            self._check_open()  # or what was not found may be there
             if damaged:
-                self.meet_damage(damaged)
+                self.damage.meet(damaged, before)
             if self._asked is None and mode != "exact":
                 self._asked = Asked(ns, view, query, k, allowed, mode, [hit[2] for hit in hits])
             found = _grouped(hits)
@@ -316,28 +324,32 @@ class Reader:
 
     def replay(self, asked: Asked) -> list[float]:
         """Give the scores of the rows that are nearest indeed, the best first."""
-        hits, *_ = asked.view.search(asked.query, asked.k, exact=True, allowed=asked.allowed, excluded=self._excluded())
+        hits, *_ = asked.view.search(
+            asked.query, asked.k, exact=True, allowed=asked.allowed, excluded=self.damage.ranges()
+        )
         return [hit[2] for hit in hits]
-
-    def _excluded(self) -> list[tuple[int, int]]:
-        """Give the ranges of locations of what is known to be damaged."""
-        if not self._damaged and not self.met_damage:
-            return []
-        return [*self._damaged, *((location, location + 1) for location in self.met_damage)]
 
     def _proved(self, location: int, digest: bytes | None = None) -> View | None:
         """Give a record whose body is still what was written; None, and remember it, where it is not."""
-        if self.is_damaged(location):
+        if self.damage.is_at(location):
             return None
-        body = self._bodies.proved(location, digest)
+        before = self.damage.overwritings
+        body = self._body(location, digest)
         if body is None:
-            self.meet_damage((location,))
+            self.damage.meet((location,), before)
             return None
         return View(body)
 
+    def _body(self, location: int, body_id: bytes | None = None) -> bytes | None:
+        """Give a body that is still what was written. `Unavailable` where it is not seen since its file was closed."""
+        body = self._bodies.proved(location, body_id)
+        if body is None:
+            self._check_open()
+        return body
+
     def _metadata(self, location: int) -> dict[str, Any]:
         """Give the metadata that a filter looks at, unproved; none where they cannot be read."""
-        if self.is_damaged(location):
+        if self.damage.is_at(location):
             return {}
         try:
             return record.decode_metadata(bytes(View(self._bodies.read(location)).metadata))
@@ -379,42 +391,13 @@ class Reader:
         """Refuse to read from the tables, and from the indexes that were made of them, until `refold`."""
         self._distrusted = True
 
-    def mark_damaged(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Give no body that begins in one of these ranges of locations, which take the place of those before."""
-        self._damaged = tuple(sorted(ranges))
-
-    def meet_damage(self, locations: Iterable[int]) -> None:
-        """Remember that the bodies at these locations are not what they were; nobody has looked for more yet.
-
-        One that is erased while somebody reads it is no damage: it has gone.
-        """
-        self.met_damage |= frozenset(location for location in locations if not self._bodies.is_erased(location))
-
-    def unmark(self, ranges: Iterable[tuple[int, int]]) -> bool:
-        """Give again what begins in these ranges of locations, where it was overwritten; say whether any was damaged.
-
-        The scrub, which has marked them, looks again.
-        """
-        marked = [(start, end) for start, end in ranges if self.is_damaged(start)]
-        for start, end in marked:
-            self.met_damage -= {start}
-            self._damaged = tuple(piece for held in self._damaged for piece in _without(held, start, end))
-        self.overwritten |= bool(marked)
-        return bool(marked)
-
-    def is_damaged(self, location: int) -> bool:
-        """Say whether the body at a location is known to be damaged."""
-        if location in self.met_damage:
-            return True
-        damaged = self._damaged
-        if not damaged:
-            return False
-        at = bisect.bisect_right(damaged, location, key=operator.itemgetter(0))
-        return at > 0 and location < damaged[at - 1][1]
-
     def open_tables(self) -> sqlite3.Connection:
         """Open the tables to read them elsewhere than here."""
         return self._connect(readonly=True)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("this memory is closed; open it again")
 
     def _check_trusted(self) -> None:
         if self._distrusted:
@@ -430,13 +413,8 @@ class Reader:
     def _look(self, look: Callable[[sqlite3.Connection], T]) -> T:
         self._check_trusted()
         with self._reading:
+            self._check_open()
             return look(self._reader)
-
-
-def _without(held: tuple[int, int], start: int, end: int) -> list[tuple[int, int]]:
-    """Give what a range holds but for another one."""
-    pieces = [(held[0], min(held[1], start)), (max(held[0], end), held[1])]
-    return [(first, last) for first, last in pieces if first < last]
 
 
 def _grouped(hits: Iterable[tuple[bytes, int, float, bytes]]) -> list[Found]:

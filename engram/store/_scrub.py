@@ -73,14 +73,14 @@ class Scrub:
     def due_s(self, now_ns: int) -> float:
         """Say in how many seconds a step is due: at once while a pass is under way."""
         store = self._store
-        if self.place.part is not None or self.place.last is None or store.met_damage or store.overwritten:
+        if self.place.part is not None or self.place.last is None or store.damage.met or store.damage.overwritten:
             return 0.0
         wait_ns = self.place.last.finished_unix_ns + DAY_NS - now_ns
         return max(0, min(wait_ns, DAY_NS)) / 1e9
 
     def step(self, now_ns: int) -> Stepped:
         """Look at one more piece, or begin a pass. Raises `OSError` where a file cannot be read but is not damaged."""
-        if self._store.overwritten:
+        if self._store.damage.overwritten:
             self._look_again()
         if self.place.part is None:
             self._put(part="log", started_unix_ns=now_ns, log=LogPlace(), body_location=0, size_bytes=0)
@@ -101,7 +101,7 @@ class Scrub:
 
     def _look_again(self) -> None:
         """Forget what was found of bodies that were put again, or erased, since."""
-        self._store.overwritten = False
+        self._store.damage.look_again()
         tail = self._store.published.body_tail
         others = [finding for finding in self.place.findings if finding.part != "bodies"]
         self._put(findings=[*others, *still_damaged(self._disk, self._path, self.place.findings, tail)])
@@ -161,7 +161,7 @@ class Scrub:
 
     def _misplaced(self, body_id: bytes, location: int) -> Damage | None:
         number, offset = divmod(location, SEGMENT_BYTES)
-        if self._store.is_damaged(location):
+        if self._store.damage.is_at(location):
             return None
         name = f"bodies/{number:020}.seg"
         try:
@@ -196,7 +196,7 @@ class Scrub:
         self._put(part=_NEXT[part])
         if part != "tables":
             return
-        self._store.met_damage = frozenset()
+        self._store.damage.forget_met()
         started = self.place.started_unix_ns
         self._put(
             findings=[finding for finding in self.place.findings if finding.found_unix_ns >= started],
@@ -205,7 +205,7 @@ class Scrub:
         self._mark()
 
     def _mark(self) -> None:
-        self._store.mark_damaged(ranges_of(self.place.findings))
+        self._store.damage.find(ranges_of(self.place.findings))
 
     def _put(self, **changed: object) -> None:
         self.place = msgspec.structs.replace(self.place, **changed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -64,9 +65,11 @@ class Store(Reader):
         """Where the sealed parts of the indexes are kept."""
         self.index_dropped: list[str] = []
         """What of them opening the folder found unfit, and filled anew from the bodies."""
-        self.indexes = Spaces(parts.bodies, self.index_files, self.is_damaged, self.meet_damage)
+        self.indexes = Spaces(parts.bodies, self.index_files, self.damage.is_at, self.damage.meet)
         self._namespaces: dict[bytes, Namespace] = {PUBLIC.ns: PUBLIC}
         self._recent = RecentFrames()
+        self._erasing = threading.Lock()
+        """Held from before a body is overwritten until the tables say so."""
         self._failed: str | None = None
         self._failed_as: type[EngramError] = StorageFailed
         self._committer = Committer(folder, parts.key, parts.log, parts.checkpoint, snapshot_leaves)
@@ -130,7 +133,7 @@ class Store(Reader):
             self._writer.execute("COMMIT")
         _check_owner(self._log, self.key)
         disk, path = self.folder.disk, self.folder.path
-        self.mark_damaged(ranges_of(still_damaged(disk, path, scrub_place(disk, path).findings, self._bodies.tail)))
+        self.damage.find(ranges_of(still_damaged(disk, path, scrub_place(disk, path).findings, self._bodies.tail)))
         sealed, self.index_dropped = self.index_files.open(self._log.root_at)
         self._load_all(sealed)
 
@@ -177,18 +180,20 @@ class Store(Reader):
             raise StorageFailed(self._failed)
         self._check_trusted()
         before = self._log.state
-        group = Group(self._fold, self._bodies, self._namespaces, before.size, now_ns, self.is_damaged, self._recent)
+        group = Group(self._fold, self._bodies, self._namespaces, before.size, now_ns, self.damage.is_at, self._recent)
         try:
             self._writer.execute("BEGIN")
             outcomes = group.carry_out(operations)
             overwritten = self._bodies.flush()
-            if group.events:
-                committed = self._log.append(group.events, now_ns)
-                erased = self._fold.take_erased()
-                self._bodies.erase(erased)  # before the tables say so: opening the folder goes on with it
-                overwritten += [(body.location, body.location + 1) for body in erased]
-                self._advance()
-            self._writer.execute("COMMIT")
+            with self._erasing:
+                if group.events:
+                    committed = self._log.append(group.events, now_ns)
+                    group.sign(self.key, before, committed, outcomes)  # who sees the rows finds the receipts
+                    erased = self._fold.take_erased()
+                    self._bodies.erase(erased)  # before the tables say so: opening the folder goes on with it
+                    overwritten += [(body.location, body.location + 1) for body in erased]
+                    self._advance()
+                self._writer.execute("COMMIT")
             self._bodies.keep()
         except sqlite3.Error as error:
             raise self._tables_failed(error) from error
@@ -200,13 +205,11 @@ class Store(Reader):
         try:
             if group.events:
                 self._follow(group)
-            if self.unmark(overwritten):
+            if self.damage.overwrite(overwritten):
                 self._load_all(self._sealed())  # of what was damaged the indexes may lack the rows
         except BaseException:
             self._follow_again()
             raise
-        if group.events:
-            group.sign(self.key, before, committed, outcomes)
         return outcomes
 
     def _tables_failed(self, error: BaseException) -> StorageFailed:
@@ -385,6 +388,8 @@ class Store(Reader):
 
     def tombstone_of(self, digest: bytes) -> bytes | None:
         """Give the last event by which somebody who held a record had it erased; None where it is not erased."""
+        with self._erasing:
+            pass  # the tables say of what has gone why it has
         positions = self._look(lambda connection: tables.erased_by(connection, digest))
         if not positions:
             return None
@@ -405,15 +410,16 @@ class Store(Reader):
         """Write a checkpoint, if the disk is sound, and release the folder."""
         with contextlib.ExitStack() as closing:
             closing.callback(self.folder.close)
-            closing.callback(self.index_files.close)
             closing.callback(self._parts.close)
             closing.callback(self._close_reader)
             closing.callback(self._let_go)
+            closing.callback(self.index_files.close)  # before nothing is published, which it would take for the truth
             self.checkpoint(now_ns)
             self.keep_snapshot()
 
     def _let_go(self) -> None:
-        """Hold the maps of the bodies no longer; nobody reads any more."""
+        """Hold the maps of the bodies no longer; who reads still is refused from now on."""
+        self._closed = True
         self.indexes.clear()
         self._asked = None
         self.published = msgspec.structs.replace(self.published, indexes={})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import struct
@@ -9,10 +10,14 @@ import threading
 
 import pytest
 import trio
+from store.test_store import NOW, open_store, put
 
 import engram
+from engram import cid
 from engram.errors import Forked, NotFound, TooLarge, Unavailable, Unprocessable
 from engram.node import _service as services
+from engram.node._reads import Reads
+from engram.store import PUBLIC, DeleteOperation, RecallCheck
 from engram.wire import Get, KeyGet, List, Query
 
 DIM = 384
@@ -259,3 +264,25 @@ def test_hits_that_no_answer_carries_are_refused_before_they_are_copied(memory):
     with pytest.raises(TooLarge, match=r"9000720 bytes .* 8388608;") as refused:
         memory.query_by_vector([1.0, 0.0], top_k=10, namespace="long")
     assert refused.value.field == "top_k"
+
+
+def test_a_content_is_found_though_the_first_record_of_it_is_deleted_meanwhile(tmp_path, monkeypatch):
+    """Of two records with one text, the one that stood all along was not found."""
+    store = open_store(tmp_path / "data")
+    puts = [put(store, "east", 1.0, metadata={"n": n}) for n in range(2)]
+    store.commit(puts, NOW)
+    first, second = sorted(puts, key=lambda each: each.digest)
+    get, gone = store.get, []
+
+    def get_late(ns, digest):
+        if not gone:
+            gone.extend(store.commit([DeleteOperation(ns, first.digest, store.key.public)], NOW))
+        return get(ns, digest)
+
+    monkeypatch.setattr(store, "get", get_late)
+    find = Reads(store, RecallCheck(store)).get(Get(cid=f"sha256:{hashlib.sha256(b'east').hexdigest()}"))
+    assert find().cid == cid.from_digest(second.digest)
+    store.commit([DeleteOperation(PUBLIC.ns, second.digest, store.key.public)], NOW)
+    with pytest.raises(NotFound):
+        find()
+    store.close(NOW)

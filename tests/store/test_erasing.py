@@ -329,7 +329,7 @@ def test_readers_get_the_record_or_none_but_never_half_of_it(store):
     for thread in threads:
         thread.join()
     assert not wrong
-    assert not store.met_damage
+    assert not store.damage.met
 
 
 def test_a_disk_that_fails_in_the_middle_ends_the_store_and_the_next_start_goes_on(tmp_path):

@@ -242,10 +242,10 @@ def test_no_bit_of_a_body_that_flips_under_a_reader_is_ever_given_as_right(folde
             file.write(bytes([frame[bit // 8] ^ 1 << bit % 8]))
             file.flush()
             assert {digest for digest, _ in store.browse(ns, None, 0, 1000)[0]} == whole - {hurt}
-            store.met_damage = frozenset()
+            store.damage.forget_met()
             with pytest.raises(BodiesCorrupt, match="damaged on this node's disk"):
                 store.get(ns, hurt)
-            store.met_damage = frozenset()
+            store.damage.forget_met()
             for tree in (None, filters.parse("exists(n)")):
                 hits = store.search(ns, vector(1.0, dim=4), 1000, tree).found
                 assert {hit.digest for hit in hits} == whole - {hurt}
@@ -253,7 +253,7 @@ def test_no_bit_of_a_body_that_flips_under_a_reader_is_ever_given_as_right(folde
             file.seek(at + bit // 8)
             file.write(frame[bit // 8 : bit // 8 + 1])
             file.flush()
-            store.met_damage = frozenset()
+            store.damage.forget_met()
     assert scrub.due_s(NOW) > 0
     store.close(NOW)
 
@@ -306,7 +306,7 @@ def test_a_body_that_is_mended_while_the_node_runs_is_given_again_after_the_next
     flip(path, at + 64)
     assert one_pass(scrub, NOW + 10) == []
     assert scrub.place.findings == []
-    assert not store.is_damaged(int(path.name[:20]) * SEGMENT_BYTES + at)
+    assert not store.damage.is_at(int(path.name[:20]) * SEGMENT_BYTES + at)
     store.close(NOW)
 
 
