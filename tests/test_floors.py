@@ -49,6 +49,7 @@ TOUCH_THE_WORLD = {
     "runtime._memory": {"sqlite3", "threading"},  # the ports in memory
     "sdk._async._http": {"socket", "threading"},
     "sdk._sync._http": {"socket", "threading"},
+    "sdk._fork": {"threading"},  # a lock: any thread of a forked child may come first
     "sdk._async._link": {"socket"},  # a client has no ports: it is a program of its own
     "sdk._async._net": {"socket"},
     "sdk._async._pool": {"threading"},

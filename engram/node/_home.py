@@ -122,7 +122,8 @@ class Home:
         """Say why nothing can be asked of this memory any more."""
         if isinstance(self.error, EngramError):
             return self.error
-        if self.service is not None and (failure := self.service.reads.failure) is not None:
+        service = self.service  # which the memory's thread may be taking away just now
+        if service is not None and (failure := service.reads.failure) is not None:
             return failure
         return Unavailable("this memory is closed; open it again")
 

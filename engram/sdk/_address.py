@@ -48,6 +48,14 @@ def parse_url(url: str) -> Address:
 _EXAMPLES = f"one is {DEFAULT_URL}, or http://127.0.0.1:8091"
 
 
+def names_loopback(host: str) -> bool:
+    """Say whether a host's name, or address, is this machine's for itself; of other names only the system knows."""
+    try:
+        return is_loopback(host)
+    except ValueError:
+        return host == "localhost"
+
+
 def is_loopback(ip: str) -> bool:
     """Say whether an IP address is this machine's own way to itself."""
     found = ipaddress.ip_address(ip.partition("%")[0])

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from engram.errors import Unauthenticated
+from engram.errors import BadRequest, Unauthenticated
 from engram.identity import hello_message, ss58, verify
+from engram.sdk._address import names_loopback
 from engram.wire import PROTOCOL, Hello, Prove
 
 if TYPE_CHECKING:
@@ -25,17 +26,37 @@ ALPN = "engram/1"
 _AGENT = "engram-python"
 
 
+def foreseen_context(options: Options) -> ssl.SSLContext | None:
+    """Give the context for a node that will be spoken to by TLS; None where it seems to be on this machine.
+
+    Made before there are threads: a child forked while one of them made it would wait for OpenSSL's locks for ever.
+    """
+    tls = options.tls if options.tls is not None else not names_loopback(options.address.host)
+    return tls_context(options) if tls else None
+
+
 def tls_context(options: Options) -> ssl.SSLContext:
     """Give the context of a connection to a node."""
     import ssl  # noqa: PLC0415 (loopback needs none)
 
-    context = ssl.create_default_context(cafile=options.ca)
+    context = trusting(options.ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols([ALPN])
     if options.node_key is not None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # the node's signature stands for it
     return context
+
+
+def trusting(ca: str | None) -> ssl.SSLContext:
+    """Give a context that trusts the system's authorities, or those of a file. Raise `BadRequest` for another file."""
+    import ssl  # noqa: PLC0415 (as above)
+
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # an SSLError is one
+        reason = getattr(error, "reason", None) or error.strerror or error
+        raise BadRequest(f"ca: {ca} is no PEM file of certificates ({reason})", field="ca") from None
 
 
 def greeting(signer: Signer | None) -> Hello:

@@ -124,13 +124,9 @@ async def test_tables_that_went_wrong_are_folded_again_by_the_writer(store, auto
 async def test_what_it_finds_is_said_in_the_log(store, autojump_clock):
     path, at, _ = damage(store.folder.path, "bodies")
     flip(path, at + 70)
-    structlog.configure()
-    try:
-        with structlog.testing.capture_logs() as said:
-            async with scrubbing(store, Scrub(store)):
-                await trio.sleep(1000)
-    finally:
-        structlog.reset_defaults()
+    with structlog.testing.capture_logs() as said:
+        async with scrubbing(store, Scrub(store)):
+            await trio.sleep(1000)
     [warning] = [entry for entry in said if entry["event"] == "damage_found"]
     assert (warning["log_level"], warning["file"], warning["offset"]) == ("warning", f"bodies/{path.name}", at)
     [done] = [entry for entry in said if entry["event"] == "scrub_completed"]

@@ -57,13 +57,9 @@ async def test_what_opening_made_of_a_folder_is_said_in_the_log(tmp_path):
     tables = sqlite3.connect(tmp_path / "data" / "state.db", isolation_level=None)
     tables.execute("UPDATE projection SET fold_version = fold_version - 1")
     tables.close()
-    structlog.configure()
-    try:
-        with structlog.testing.capture_logs() as said:
-            async with running(config, real_world(), embedded=True):
-                pass
-    finally:
-        structlog.reset_defaults()
+    with structlog.testing.capture_logs() as said:
+        async with running(config, real_world(), embedded=True):
+            pass
     named = {entry["event"]: entry for entry in said}
     assert named["tables_refolded"]["log_level"] == "info"
     assert (named["unknown_events_skipped"]["log_level"], named["unknown_events_skipped"]["types"]) == (

@@ -15,10 +15,13 @@ from flavours import again
 from engram.errors import DeadlineExceeded, Unavailable
 from engram.sdk import AsyncEngramClient, EngramClient
 from engram.sdk._sync._pool import _LINKS
+from engram.wire import Put
 
 LOOPS = ["asyncio", "trio"]
 on_each_loop = pytest.mark.parametrize("loop", LOOPS)
 over_each_wire = pytest.mark.parametrize("wire", WIRES)
+httpx_leaves_its_generators_to_trio = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""Where a call is cancelled while it is sent."""
 
 
 @over_each_wire
@@ -66,6 +69,7 @@ def test_no_more_connections_are_made_than_the_pool_has(node, loop):
     anyio.run(main, backend=loop)
 
 
+@httpx_leaves_its_generators_to_trio
 @over_each_wire
 @on_each_loop
 def test_a_cancelled_call_is_given_up_by_the_node_and_leaves_no_answer_for_the_next_one(node, loop):
@@ -84,6 +88,7 @@ def test_a_cancelled_call_is_given_up_by_the_node_and_leaves_no_answer_for_the_n
     anyio.run(main, backend=loop)
 
 
+@httpx_leaves_its_generators_to_trio
 @over_each_wire
 @on_each_loop
 def test_what_waits_for_a_connection_may_be_cancelled(node, loop):
@@ -192,6 +197,62 @@ def test_what_openssl_locks_is_made_before_there_are_threads_to_fork_beside(node
     client = connect(node.url, timeout=20)
     monkeypatch.setattr(ssl, "SSLContext", None)
     assert client.get(client.ingest("a")).text == "a"
+
+
+@over_each_wire
+def test_one_thread_of_a_forked_child_makes_the_client_the_childs_own(node, monkeypatch):
+    """Another used it half made: with a lock that a thread of the parent may hold for ever."""
+    client = EngramClient(node.url, timeout=20)
+    pool = sys.modules[f"engram.sdk._sync._{'pool' if node.wire == 'rpc' else 'http'}"]
+    monkeypatch.setattr(pool, "home", lambda: -1)
+    answered, waited = threading.Event(), []
+
+    def after_fork():
+        waited.append(not answered.wait(0.3))
+
+    def use():
+        assert client.is_online()
+        answered.set()
+
+    monkeypatch.setattr(client._calls.policy, "after_fork", after_fork)
+    with ThreadPoolExecutor(2) as threads:
+        for used in [threads.submit(use) for _ in range(2)]:
+            used.result()
+    client.close()
+    assert waited == [True]
+
+
+FORKED_UNDER_WAY = """
+import os, sys, threading
+from engram.sdk import EngramClient
+client = EngramClient(sys.argv[1], timeout=20)
+waiting = threading.Thread(target=client.ingest, args=("wait",))
+waiting.start()
+sys.stdin.readline()
+child = os.fork()
+if child == 0:
+    assert client.is_online()
+    client.close()
+    os._exit(0)
+print(os.waitpid(child, 0)[1], flush=True)
+waiting.join()
+client.close()
+"""
+
+
+@over_each_wire
+def test_a_forked_child_closes_none_of_its_parents_connections(node):
+    """It shut them down, and the parent's call was lost, and made again."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKED_UNDER_WAY, node.url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        while not node.service.waiting:
+            assert parent.poll() is None
+        parent.stdin.write("\n")
+        parent.stdin.flush()
+        assert parent.stdout.readline() == "0\n"
+        node.open_gate()
+        assert parent.wait(20) == 0
+    assert [request.text for request in node.service.requests if isinstance(request, Put)] == ["wait"]
 
 
 FORKED_LOOP = """

@@ -1,15 +1,17 @@
 """What is RPC's own: several calls in flight, connections and their ends, peers that misbehave."""
 
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import msgspec
 import pytest
 from dict_service import DictService
 
-from engram.errors import Busy, EngramError, TooLarge, Unavailable, Unprocessable
+from engram.errors import Busy, DeadlineExceeded, EngramError, TooLarge, Unavailable, Unprocessable
 from engram.native._core import MessageScanner
 from engram.sdk import EngramClient
 from engram.sdk._items import batches, slots_of
@@ -213,6 +215,33 @@ def test_a_peer_that_is_no_node_is_told_apart(connect):
         pytest.raises(Unavailable, match="does not speak"),
     ):
         client.status()
+
+
+def test_a_deadline_holds_though_signals_interrupt_the_wait():
+    """The kernel's timeout of a socket began anew at each, and the call waited for ever."""
+    main, ended, heard = threading.get_ident(), threading.Event(), []
+
+    def signals():
+        while not ended.wait(0.05):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    def handler(*_):
+        heard.append(time.monotonic())
+        assert heard[-1] - heard[0] < 20, "the call still waits"
+
+    signalling, before = threading.Thread(target=signals), signal.signal(signal.SIGUSR1, handler)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = EngramClient(f"engram://127.0.0.1:{silent.getsockname()[1]}", timeout=1.5)
+        signalling.start()
+        try:
+            with pytest.raises(DeadlineExceeded, match=r"1\.5 s"):
+                client.status()
+        finally:
+            ended.set()
+            signalling.join()
+            signal.signal(signal.SIGUSR1, before)
+            client.close()
+    assert len(heard) > 1
 
 
 def test_a_forked_client_has_connections_of_its_own(node):

@@ -167,6 +167,20 @@ def test_a_server_that_never_shakes_hands_is_given_up_in_time(connect):
             client.status()
 
 
+def test_what_openssl_locks_is_made_before_there_are_threads_to_fork_beside(connect, far, monkeypatch):
+    client = connect(far.url, 20, tls=True, node_key=NODE.address)
+    monkeypatch.setattr(ssl, "SSLContext", None)
+    assert client.is_online()
+
+
+@pytest.mark.parametrize("url", ["engram://node.example", "https://node.example"])
+def test_a_file_that_holds_no_certificates_is_refused_at_once(url, tmp_path):
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(BadRequest, match=r"ca: .*ca\.pem is no PEM file of certificates") as refused:
+        EngramClient(url, ca=tmp_path / "ca.pem")
+    assert refused.value.field == "ca"
+
+
 def test_calls_and_batches_go_on_after_the_node_was_restarted(connect, far):
     client = connect(far.url, 20, node_key=NODE.address, tls=True)
     first = client.ingest("a")

@@ -18,7 +18,9 @@ from engram.errors import EngramError, Unauthenticated, Unavailable
 from engram.limits import LIMITS
 from engram.sdk._async._calls import AsyncCalls
 from engram.sdk._async._net import Slots, home, left_s, loop
+from engram.sdk._fork import leaving
 from engram.sdk._policy import LinkLost, Policy
+from engram.sdk._tls import trusting
 from engram.wire import Answer, Events, HttpCall, Ping, Pong, Status, StatusResult, decode_answer, http_call
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class AsyncHttp(AsyncCalls):
         self._home: tuple[int, object] | None = None
         self._pool: httpx.AsyncClient | None = None
         self._slots = Slots(_LINKS)
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._sockets: tuple[weakref.ref[socket.socket], ...] = ()
         self._doubted = False
 
     async def attempt(self, request: Request[R], deadline: float) -> Answer | EngramError:
@@ -124,9 +126,10 @@ class AsyncHttp(AsyncCalls):
 
     def _interrupt(self) -> None:
         """Have threads that wait for an answer find their connections lost: they would wait on for what cannot come."""
-        for sock in list(self._sockets):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        for made in self._sockets:
+            if (sock := made()) is not None:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
     async def _trace(self, event: str, info: dict[str, Any]) -> None:
         """Remember the sockets that are made; one that is made while the client is closed is of no use."""
@@ -135,7 +138,9 @@ class AsyncHttp(AsyncCalls):
         stream = info["return_value"]
         sock = stream.get_extra_info("socket")
         if isinstance(sock, socket.socket):
-            self._sockets.add(sock)
+            with self._lock:
+                living = (made for made in self._sockets if made() is not None)
+                self._sockets = (*living, weakref.ref(sock))
         if self.closed:
             await stream.aclose()
             raise self._ended()
@@ -155,8 +160,7 @@ class AsyncHttp(AsyncCalls):
         if self.closed:
             raise self._ended()
         if self._process != home():
-            self._process, self._lock = home(), threading.Lock()  # a thread of the parent may hold that one for ever
-            self.policy.after_fork()
+            self._leave_home()
         here = (self._process, loop())
         with self._lock:
             if self._pool is None or self._home != here:
@@ -165,6 +169,15 @@ class AsyncHttp(AsyncCalls):
                 limits = httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE_LINKS)
                 self._pool = httpx.AsyncClient(verify=self._tls, limits=limits)
             return self._pool
+
+    def _leave_home(self) -> None:
+        with leaving():
+            if self._process == home():
+                return  # another thread was first
+            self._lock = threading.Lock()  # a thread of the parent may hold that one for ever
+            self._sockets = ()  # the parent's: shut down here, they would be so there
+            self.policy.after_fork()
+            self._process = home()  # the last: who finds itself at home uses the others
 
     def _ended(self) -> Unavailable:
         return Unavailable("this client is closed; make a new one")
@@ -189,7 +202,7 @@ def _tls(options: Options) -> ssl.SSLContext:
         return httpx.create_ssl_context(verify=False)
     if options.ca is None:
         return httpx.create_ssl_context()
-    return ssl.create_default_context(cafile=options.ca)
+    return trusting(options.ca)
 
 
 def _system_says(error: BaseException | None) -> str | None:

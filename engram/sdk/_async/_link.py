@@ -28,8 +28,11 @@ _RESET = struct.pack("ii", 1, 0)
 """To linger for no time: the connection is reset where it is closed."""
 
 
-async def connect(options: Options, deadline: float) -> AsyncLink:
-    """Connect to a node; with TLS where it is another machine. Raise `TimeoutError`, or what is wrong."""
+async def connect(options: Options, context: ssl.SSLContext | None, deadline: float) -> AsyncLink:
+    """Connect to a node; with TLS where it is another machine. Raise `TimeoutError`, or what is wrong.
+
+    `context`: the one for TLS, where TLS was foreseen.
+    """
     url = options.address.url
     try:
         found = await resolve(options.address.host, options.address.port, deadline)
@@ -42,7 +45,7 @@ async def connect(options: Options, deadline: float) -> AsyncLink:
     for at, where in enumerate(found):
         share = left_s(deadline) / (len(found) - at)  # an address that never answers leaves time for the others
         try:
-            return await _reach(options, where, now() + share, deadline)
+            return await _reach(options, context, where, now() + share, deadline)
         except OSError as error:
             failure = error
     if isinstance(failure, TimeoutError):
@@ -51,13 +54,15 @@ async def connect(options: Options, deadline: float) -> AsyncLink:
     raise Unavailable(f"no node answers at {url} ({reason}); start one with engram-node", field="url")
 
 
-async def _reach(options: Options, where: Where, until: float, deadline: float) -> AsyncLink:
+async def _reach(
+    options: Options, context: ssl.SSLContext | None, where: Where, until: float, deadline: float
+) -> AsyncLink:
     sock = await _connected(where, until)
     tls = options.tls if options.tls is not None else not is_loopback(str(where[3][0]))
     if not tls:
         patient(sock)
         return AsyncLink(sock, None)
-    secured = _wrapped(options, sock)
+    secured = _wrapped(options, context, sock)
     try:
         await _shake_hands(secured, options.address.url, deadline)
         return AsyncLink(secured, secured.getpeercert(binary_form=True))
@@ -83,9 +88,9 @@ async def _connected(where: Where, until: float) -> socket.socket:
     return sock
 
 
-def _wrapped(options: Options, sock: socket.socket) -> ssl.SSLSocket:
+def _wrapped(options: Options, context: ssl.SSLContext | None, sock: socket.socket) -> ssl.SSLSocket:
     try:
-        return tls_context(options).wrap_socket(
+        return (context or tls_context(options)).wrap_socket(
             sock, do_handshake_on_connect=False, server_hostname=options.address.host
         )
     except ValueError as error:
@@ -130,12 +135,10 @@ class AsyncLink:
     def __init__(self, sock: socket.socket | ssl.SSLSocket, certificate: bytes | None) -> None:
         self._socket = sock
         self._wants_read: tuple[type[OSError], ...] = (BlockingIOError,)
-        self._wants_write: tuple[type[OSError], ...] = (BlockingIOError,)
-        self._send_flags = int(socket.MSG_DONTWAIT)
+        self._wants_write: tuple[type[OSError], ...] = (BlockingIOError, TimeoutError)
         if certificate is not None:
             import ssl  # noqa: PLC0415 (loopback needs none)
 
-            self._send_flags = 0
             self._wants_read = (ssl.SSLWantReadError,)
             self._wants_write = (ssl.SSLWantWriteError,)
         self._codec = ClientConnection()
@@ -157,7 +160,7 @@ class AsyncLink:
         try:
             while rest:
                 try:
-                    rest = rest[self._socket.send(rest, self._send_flags) :]
+                    rest = rest[self._socket.send(rest) :]
                 except self._wants_write:
                     await writable(self._socket, deadline)
         except TimeoutError:

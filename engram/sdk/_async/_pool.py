@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from engram.errors import EngramError, Unavailable
 from engram.sdk._async._link import connect
 from engram.sdk._async._net import Slots, home
-from engram.sdk._tls import check_node, greeting, proof
+from engram.sdk._fork import leaving
+from engram.sdk._tls import check_node, foreseen_context, greeting, proof
 from engram.wire import HelloResult
 
 if TYPE_CHECKING:
@@ -28,16 +29,17 @@ class AsyncPool:
         self._options = options
         self._policy = policy
         self._signer = options.signer()
+        self._tls = foreseen_context(options)
         self._closed = False
         self._begin()
 
     def _begin(self) -> None:
-        self._home = home()
         self._lock = threading.Lock()
         self._slots = Slots(_LINKS)
         self._idle: list[AsyncLink] = []
         self._used: dict[AsyncLink, bool] = {}
         """Whether each holds one of the slots."""
+        self._home = home()  # the last: who finds itself at home uses the others
 
     async def take(self, deadline: float, *, beside: bool = False) -> AsyncLink:
         """Give a connection that nobody else uses. `beside`: one more than the pool's number, if need be.
@@ -104,7 +106,7 @@ class AsyncPool:
             link.close()
 
     async def _opened(self, deadline: float) -> AsyncLink:
-        link = await connect(self._options, deadline)
+        link = await connect(self._options, self._tls, deadline)
         try:
             if self._greets(link):
                 await self._greet(link, deadline)
@@ -134,8 +136,11 @@ class AsyncPool:
 
     def _leave_home(self) -> None:
         """Be a fork's: the parent's connections stay open in the parent, and are not ours."""
-        idle = self._idle
-        self._policy.after_fork()
-        self._begin()
+        with leaving():
+            if self._home == home():
+                return  # another thread was first
+            idle = self._idle
+            self._policy.after_fork()
+            self._begin()
         for link in idle:
             link.close()

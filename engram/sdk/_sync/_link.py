@@ -29,8 +29,11 @@ _RESET = struct.pack("ii", 1, 0)
 """To linger for no time: the connection is reset where it is closed."""
 
 
-def connect(options: Options, deadline: float) -> Link:
-    """Connect to a node; with TLS where it is another machine. Raise `TimeoutError`, or what is wrong."""
+def connect(options: Options, context: ssl.SSLContext | None, deadline: float) -> Link:
+    """Connect to a node; with TLS where it is another machine. Raise `TimeoutError`, or what is wrong.
+
+    `context`: the one for TLS, where TLS was foreseen.
+    """
     url = options.address.url
     try:
         found = resolve(options.address.host, options.address.port, deadline)
@@ -43,7 +46,7 @@ def connect(options: Options, deadline: float) -> Link:
     for at, where in enumerate(found):
         share = left_s(deadline) / (len(found) - at)  # an address that never answers leaves time for the others
         try:
-            return _reach(options, where, now() + share, deadline)
+            return _reach(options, context, where, now() + share, deadline)
         except OSError as error:
             failure = error
     if isinstance(failure, TimeoutError):
@@ -52,13 +55,13 @@ def connect(options: Options, deadline: float) -> Link:
     raise Unavailable(f"no node answers at {url} ({reason}); start one with engram-node", field="url")
 
 
-def _reach(options: Options, where: Where, until: float, deadline: float) -> Link:
+def _reach(options: Options, context: ssl.SSLContext | None, where: Where, until: float, deadline: float) -> Link:
     sock = _connected(where, until)
     tls = options.tls if options.tls is not None else not is_loopback(str(where[3][0]))
     if not tls:
         patient(sock)
         return Link(sock, None)
-    secured = _wrapped(options, sock)
+    secured = _wrapped(options, context, sock)
     try:
         _shake_hands(secured, options.address.url, deadline)
         return Link(secured, secured.getpeercert(binary_form=True))
@@ -84,9 +87,9 @@ def _connected(where: Where, until: float) -> socket.socket:
     return sock
 
 
-def _wrapped(options: Options, sock: socket.socket) -> ssl.SSLSocket:
+def _wrapped(options: Options, context: ssl.SSLContext | None, sock: socket.socket) -> ssl.SSLSocket:
     try:
-        return tls_context(options).wrap_socket(
+        return (context or tls_context(options)).wrap_socket(
             sock, do_handshake_on_connect=False, server_hostname=options.address.host
         )
     except ValueError as error:
@@ -131,12 +134,10 @@ class Link:
     def __init__(self, sock: socket.socket | ssl.SSLSocket, certificate: bytes | None) -> None:
         self._socket = sock
         self._wants_read: tuple[type[OSError], ...] = (BlockingIOError,)
-        self._wants_write: tuple[type[OSError], ...] = (BlockingIOError,)
-        self._send_flags = int(socket.MSG_DONTWAIT)
+        self._wants_write: tuple[type[OSError], ...] = (BlockingIOError, TimeoutError)
         if certificate is not None:
             import ssl  # noqa: PLC0415 (loopback needs none)
 
-            self._send_flags = 0
             self._wants_read = (ssl.SSLWantReadError,)
             self._wants_write = (ssl.SSLWantWriteError,)
         self._codec = ClientConnection()
@@ -158,7 +159,7 @@ class Link:
         try:
             while rest:
                 try:
-                    rest = rest[self._socket.send(rest, self._send_flags) :]
+                    rest = rest[self._socket.send(rest) :]
                 except self._wants_write:
                     writable(self._socket, deadline)
         except TimeoutError:

@@ -1,7 +1,8 @@
 """What touches the world, for a thread: time, names, and waiting for a socket. `_async/_net.py` is its twin.
 
-Sockets block in `received` alone: elsewhere what is ready is taken at once, and only else waited for. A socket with a
-timeout would be set anew, and waited on, before each call.
+A patient socket waits in its own calls, for a slice of time; deadlines nearer than that are kept by `readable`. Its
+timeout is Python's, and not the kernel's SO_RCVTIMEO: a call that was interrupted, by a signal or by SIGSTOP, is made
+again for the time that is left, where the kernel would begin to count anew, and might never come to an end.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import math
 import os
 import select
 import socket
-import struct
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SLICE_S = 1
-"""How long a socket waits by itself; deadlines nearer than that are kept by `readable`."""
+_SLICE_S = 0.1
+"""How long a socket waits by itself."""
 
 Where = tuple[int, int, int, tuple[Any, ...]]
 """Family, kind and protocol of a socket, and the address to connect it to."""
@@ -64,19 +64,18 @@ def writable(sock: socket.socket, deadline: float) -> None:
 def received(sock: socket.socket, size: int, deadline: float) -> bytes:
     """Give what comes, at most `size` bytes; none at the end. Raise as `readable` does.
 
-    Where time is left, the call that takes what comes waits for it too: one call of the system, and not two.
+    Where time is left, the call that takes what comes waits for it too.
     """
     while True:
         if left_s(deadline) <= _SLICE_S:
             readable(sock, deadline)
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(TimeoutError):
             return sock.recv(size)
 
 
 def patient(sock: socket.socket) -> None:
-    """Make a socket ready for `received`: it blocks in `recv`, for a while. Elsewhere flags say that it must not."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _SLICE_S, 0))
-    sock.setblocking(True)
+    """Make a socket ready for `received`: it waits in `recv`, for a while."""
+    sock.settimeout(_SLICE_S)
 
 
 def close(sock: socket.socket) -> None:

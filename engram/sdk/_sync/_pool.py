@@ -7,9 +7,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from engram.errors import EngramError, Unavailable
+from engram.sdk._fork import leaving
 from engram.sdk._sync._link import connect
 from engram.sdk._sync._net import Slots, home
-from engram.sdk._tls import check_node, greeting, proof
+from engram.sdk._tls import check_node, foreseen_context, greeting, proof
 from engram.wire import HelloResult
 
 if TYPE_CHECKING:
@@ -29,16 +30,17 @@ class Pool:
         self._options = options
         self._policy = policy
         self._signer = options.signer()
+        self._tls = foreseen_context(options)
         self._closed = False
         self._begin()
 
     def _begin(self) -> None:
-        self._home = home()
         self._lock = threading.Lock()
         self._slots = Slots(_LINKS)
         self._idle: list[Link] = []
         self._used: dict[Link, bool] = {}
         """Whether each holds one of the slots."""
+        self._home = home()  # the last: who finds itself at home uses the others
 
     def take(self, deadline: float, *, beside: bool = False) -> Link:
         """Give a connection that nobody else uses. `beside`: one more than the pool's number, if need be.
@@ -105,7 +107,7 @@ class Pool:
             link.close()
 
     def _opened(self, deadline: float) -> Link:
-        link = connect(self._options, deadline)
+        link = connect(self._options, self._tls, deadline)
         try:
             if self._greets(link):
                 self._greet(link, deadline)
@@ -135,8 +137,11 @@ class Pool:
 
     def _leave_home(self) -> None:
         """Be a fork's: the parent's connections stay open in the parent, and are not ours."""
-        idle = self._idle
-        self._policy.after_fork()
-        self._begin()
+        with leaving():
+            if self._home == home():
+                return  # another thread was first
+            idle = self._idle
+            self._policy.after_fork()
+            self._begin()
         for link in idle:
             link.close()
