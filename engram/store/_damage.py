@@ -68,10 +68,10 @@ class DamageMarks:
             if before in (None, self.overwritings):
                 self.met |= damaged
 
-    def forget_met(self) -> None:
-        """Forget what readers met: all of it was looked at."""
+    def forget_met(self, locations: frozenset[int]) -> None:
+        """Forget that readers met damage at these locations: all of them were looked at since."""
         with self._lock:
-            self.met = frozenset()
+            self.met -= locations
 
     def overwrite(self, ranges: Ranges) -> bool:
         """Unmark what begins in these ranges, which was overwritten just now; say whether any was marked.

@@ -59,6 +59,8 @@ class Scrub:
         self._log: LogVerifier | None = None
         self._bodies: BodiesVerifier | None = None
         self._tables: tuple[int, TablesVerifier] | None = None
+        self._met: frozenset[int] = frozenset()
+        """What readers had met when the pass began, which it looks at."""
         self._unsaved = 0
         self._saved = kept = load(self._disk, self._path)
         self._from_disk = kept.part == "log"
@@ -85,6 +87,7 @@ class Scrub:
         if self.place.part is None:
             self._put(part="log", started_unix_ns=now_ns, log=LogPlace(), body_location=0, size_bytes=0)
             self._from_disk = False
+            self._met = self._store.damage.met
         part = self.place.part
         assert part is not None
         look = {"log": self._look_at_log, "bodies": self._look_at_bodies, "tables": self._look_at_tables}[part]()
@@ -196,7 +199,7 @@ class Scrub:
         self._put(part=_NEXT[part])
         if part != "tables":
             return
-        self._store.damage.forget_met()
+        self._store.damage.forget_met(self._met)
         started = self.place.started_unix_ns
         self._put(
             findings=[finding for finding in self.place.findings if finding.found_unix_ns >= started],

@@ -83,6 +83,24 @@ def test_a_body_that_is_mended_while_the_scrub_looks_elsewhere_is_not_marked_aga
     assert scrub.place.findings == []
 
 
+def test_a_body_that_rots_behind_the_scrub_and_is_met_stays_known_and_is_mended(folder, store):
+    """At the end of a pass all that was met was forgotten, and a put of the same did not mend it."""
+    hurt = fill(store)[7]
+    scrub = Scrub(store)
+    while scrub.place.part != "tables":
+        scrub.step(NOW)
+    location = rotten(folder, store, hurt)
+    with pytest.raises(BodiesCorrupt):
+        store.get(hurt.ns, hurt.digest)
+    assert one_pass(scrub) == []
+    assert store.damage.is_at(location)
+    assert scrub.due_s(NOW) == 0
+    store.commit([hurt], NOW)
+    assert store.get(hurt.ns, hurt.digest) is not None
+    one_pass(scrub)
+    assert scrub.due_s(NOW) > 0
+
+
 def test_marks_are_lost_neither_by_readers_nor_by_the_writer():
     erased = set()
     marks = DamageMarks(erased.__contains__)
@@ -105,7 +123,10 @@ def test_marks_are_lost_neither_by_readers_nor_by_the_writer():
     assert not marks.is_at(192)
     assert not marks.overwrite([])
     assert not marks.overwrite([(4096, 4160)])
-    marks.forget_met()
+    marks.meet([192 + 64])
+    marks.forget_met(frozenset([64, 128]))
+    assert marks.ranges() == [(640, 1280), (256, 257)]
+    marks.forget_met(frozenset([256]))
     assert marks.ranges() == [(640, 1280)]
 
 
