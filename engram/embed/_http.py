@@ -7,6 +7,7 @@ a node from stopping. Connections are kept and used again. Nothing is followed, 
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - imported late, in a thread, it leaves a child forked meanwhile waiting for ever
 import http.client
 import io
 import socket

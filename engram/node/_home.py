@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_SLICE_S = 0.5
+"""How long a caller waits at once: an interrupt that comes just before it waits, or to another thread, wakes nobody."""
+
 
 class Home:
     """A memory's thread. `start` and `stop` only begin; who wants to know of their end is told, or joins."""
@@ -98,8 +101,12 @@ class Home:
             raise BadRequest("this is the memory's own thread: a plug-in calls `await self.node.call(…)`")
         ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         sent = self.send(call, lambda: ended.put(None))
-        ended.get()
-        return sent.outcome()
+        while True:
+            try:
+                ended.get(timeout=_SLICE_S)
+            except queue.Empty:
+                continue
+            return sent.outcome()
 
     def send(self, call: Callable[[NodeService], Awaitable[R]], done: Callable[[], None]) -> Sent[R]:
         """Run a call on the memory's thread; `done` is called there when it has ended."""
