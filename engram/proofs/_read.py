@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
+from engram.decoding import UNDECODABLE
 from engram.native._core import check_json
 from engram.proofs._documents import FORMATS, Document, Evidence, Note, Transcript
 from engram.proofs._errors import Unreadable
@@ -54,7 +55,7 @@ def read(data: bytes) -> Document:
         raise Unreadable(f"neither a checkpoint nor the JSON of a document: {said} at byte {flaw[2]:,}")
     try:
         document: Document = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise Unreadable(_why(data, error)) from None
     if (spare := _spare(msgspec.json.decode(data), msgspec.to_builtins(document), "")) is not None:
         raise Unreadable(f"`{spare}` is not written as Engram writes it, or not known here", field=spare)
@@ -64,7 +65,7 @@ def read(data: bytes) -> Document:
 def _why(data: bytes, error: Exception) -> str:
     try:
         kind = msgspec.json.decode(_kind(data)["format"], type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+    except (*UNDECODABLE, KeyError):
         return f"it has no `format`, which is one of {', '.join(sorted(FORMATS))}"
     if kind not in FORMATS:
         return f"its format is {kind[:_SHOWN]!r}, not one of {', '.join(sorted(FORMATS))}"
